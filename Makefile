@@ -1,0 +1,54 @@
+# Every verb of the project. Each target works by hand, on a fresh Debian 12 with Rust, Go, JDKs, Maven and Node.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(SIDEFLAME_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sideflame)
+ASYNC_PROFILER := $(CACHE)/async-profiler/linux-x64/libasyncProfiler.so
+
+# Prints how long a step took: the slow ones should be visible.
+timed = @start=$$SECONDS; $(1); echo "== $@: $$((SECONDS - start)) s"
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: components
+components: ## Install the pinned components that tests and demo use, into the cache
+	$(call timed,tests/rig/components.sh)
+
+.PHONY: apps
+apps: components ## Build the sample apps
+	$(call timed,tests/apps/build.sh)
+
+.PHONY: build
+build: ## Build the release binary, with async-profiler beside it
+	$(call timed,cargo build --release --locked)
+	@tests/rig/components.sh async-profiler
+	@install -m 0755 $(ASYNC_PROFILER) target/release/
+
+.PHONY: demo
+demo: build apps ## Start sample apps, capture a flame graph of each, print where to look
+	@tests/rig/demo.sh
+
+.PHONY: test
+test: apps ## Run the unit tests, then the live tests against real runtimes
+	$(call timed,cargo build --locked --workspace --all-targets)
+	$(call timed,cargo test --locked --workspace)
+
+.PHONY: bench
+bench: build apps ## Measure against named peers, as ratios
+	@tests/rig/bench.sh
+
+.PHONY: lint
+lint: ## Check format, lints, documentation, licences and advisories
+	cargo fmt --all --check
+	$(call timed,cargo clippy --locked --workspace --all-targets -- -D warnings)
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+	@tests/rig/components.sh cargo-deny
+	$(CACHE)/cargo-deny/bin/cargo-deny --locked check
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all

@@ -1,0 +1,172 @@
+//! A recording in the format somebody asked for, as a file that is whole.
+
+use std::fs::File;
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+use super::CaptureError;
+use super::renderer::{self, RenderOrder};
+use super::state::{Capture, CaptureState};
+use crate::event::Event;
+use crate::format::{Format, RecordingKind};
+use crate::profile::Quality;
+use crate::profile::read_collapsed::CollapsedValues;
+
+/// A file ready to be sent.
+#[derive(Debug)]
+pub struct Artifact {
+    /// Open for reading, at its start.
+    pub file: File,
+    /// Facts about it.
+    pub meta: ArtifactFile,
+    /// Suggested file name, ASCII without quotes.
+    pub file_name: String,
+}
+
+/// Facts about a file in the store.
+#[derive(Debug, Clone)]
+pub struct ArtifactFile {
+    /// Its format.
+    pub format: Format,
+    /// Length in bytes.
+    pub length: u64,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// The stamp, completed by what rendering counted.
+    pub quality: Quality,
+    /// Its name in the store; `None` is the recording itself.
+    name: Option<&'static str>,
+}
+
+#[cfg(test)]
+impl Artifact {
+    /// An artifact without a store.
+    pub(crate) fn of_file(file: File, format: Format, quality: Quality) -> Self {
+        let length = file.metadata().unwrap().len();
+        let sha256 = digest(file.try_clone().unwrap()).unwrap();
+        std::io::Seek::rewind(&mut &file).unwrap();
+        let meta = ArtifactFile {
+            format,
+            length,
+            sha256,
+            quality,
+            name: None,
+        };
+        let file_name = format!("shop_cpu_17_20260101T000000Z.{}", format.extension());
+        Self { file, meta, file_name }
+    }
+}
+
+impl Capture {
+    /// The artifact in `format`, rendered into the store (at most `room` bytes) at the first request.
+    pub(super) async fn artifact(&self, format: Format, room: u64) -> Result<Artifact, CaptureError> {
+        let quality = match self.state() {
+            CaptureState::Running(_) => return Err(CaptureError::NotFinished(self.id.to_string())),
+            CaptureState::Failed(error) => return Err(error),
+            CaptureState::Finished(quality) => quality,
+        };
+        // The lock is held while rendering: a second request for the same artifact waits instead of rendering too.
+        let mut artifacts = self.artifacts.lock().await;
+        let meta = match artifacts.get(&format) {
+            Some(meta) => meta.clone(),
+            None => {
+                let meta = self.produce(format, quality, room).await?;
+                artifacts.insert(format, meta.clone());
+                meta
+            }
+        };
+        let file = self
+            .directory
+            .open(meta.name)
+            .map_err(|_| CaptureError::NoSuchCapture(self.id.to_string()))?;
+        Ok(Artifact {
+            file,
+            meta,
+            file_name: self.file_name(format),
+        })
+    }
+
+    async fn produce(&self, format: Format, mut quality: Quality, room: u64) -> Result<ArtifactFile, CaptureError> {
+        // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
+        let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
+        let name = (!as_it_is).then_some(format.name());
+        if let Some(name) = name {
+            let store = |error: std::io::Error| CaptureError::store(&error);
+            let order = RenderOrder {
+                kind: self.kind,
+                format,
+                quality: quality.clone(),
+                sample_type: self.sample_type(&quality),
+                max_bytes: room,
+            };
+            let recording = self.directory.open(None).map_err(store)?;
+            let partial = self.directory.create_partial(name).map_err(store)?;
+            match renderer::run(&order, recording, partial).await {
+                Ok(completed) => quality = completed,
+                Err(error) => {
+                    self.directory.discard(name);
+                    return Err(error);
+                }
+            }
+            self.directory.publish(name).map_err(store)?;
+        }
+        let file = self.directory.open(name).map_err(|error| CaptureError::store(&error))?;
+        let length = file.metadata().map_err(|error| CaptureError::store(&error))?.len();
+        let digest = tokio::task::spawn_blocking(move || digest(file)).await;
+        let sha256 = match digest {
+            Ok(Ok(sha256)) => sha256,
+            Ok(Err(error)) => return Err(CaptureError::store(&error)),
+            Err(error) => return Err(CaptureError::internal("read the artifact", &error)),
+        };
+        Ok(ArtifactFile {
+            format,
+            length,
+            sha256,
+            quality,
+            name,
+        })
+    }
+
+    /// Which of several sample types a flame graph shows; `None` leaves it to the recording.
+    fn sample_type(&self, quality: &Quality) -> Option<String> {
+        let name = match (self.kind, &self.event) {
+            (RecordingKind::Pprof, Event::Alloc) => "alloc_space",
+            (RecordingKind::Pprof, Event::Heap) => "inuse_space",
+            // Counts are what async-profiler's collapsed text holds and its users know.
+            (RecordingKind::Collapsed, _) if CollapsedValues::of(quality).interval.is_some() => "samples",
+            _ => return None,
+        };
+        Some(name.to_owned())
+    }
+
+    /// `<name>_<event>_<pid>_<UTC time>.<extension>`.
+    fn file_name(&self, format: Format) -> String {
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
+                c
+            } else {
+                '_'
+            }
+        };
+        let name: String = self.target_name.chars().take(64).map(plain).collect();
+        let event: String = self.event.name().chars().take(64).map(plain).collect();
+        // RFC 3339 without its separators: colons are not allowed in the file names of every system.
+        let time = humantime::format_rfc3339_seconds(self.created_at)
+            .to_string()
+            .replace(['-', ':'], "");
+        format!("{name}_{event}_{}_{time}.{}", self.target.pid, format.extension())
+    }
+}
+
+fn digest(mut file: File) -> std::io::Result<String> {
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => sha256.update(&buffer[..read]),
+        }
+    }
+    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

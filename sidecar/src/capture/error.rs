@@ -1,0 +1,133 @@
+//! Why a request has no artifact. Knows no status code: `http/problem.rs` maps it, the command line picks exit codes.
+
+use std::io;
+
+use super::request::RequestError;
+use super::selector::Candidate;
+use crate::doctor::Reason;
+use crate::event::Event;
+use crate::format::Format;
+use crate::record::RecordError;
+use crate::target::Runtime;
+
+/// Every text is for the caller and says what to change.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CaptureError {
+    /// The parameters are wrong whatever runs in the pod.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A parameter the chosen runtime does not have.
+    #[error("{parameter} is a parameter for {of} processes; this one is {runtime}")]
+    ParameterNotApplicable {
+        /// Which.
+        parameter: &'static str,
+        /// The target's.
+        runtime: Runtime,
+        /// Whose it is.
+        of: Runtime,
+    },
+    /// The runtime does not have the event.
+    #[error("{runtime} processes have no event {event}; {}", offered(.allowed))]
+    EventNotOffered {
+        /// The target's.
+        runtime: Runtime,
+        /// Asked for.
+        event: Event,
+        /// What it has.
+        allowed: Vec<String>,
+    },
+    /// The recording cannot be had in the format.
+    #[error("this {runtime} capture is not available as {format}; {}", offered(.allowed))]
+    FormatNotOffered {
+        /// The target's.
+        runtime: Runtime,
+        /// Asked for.
+        format: Format,
+        /// What there is.
+        allowed: Vec<Format>,
+    },
+    /// Nothing matches the selector.
+    #[error("no such process")]
+    NoSuchProcess {
+        /// What could be meant.
+        candidates: Vec<Candidate>,
+    },
+    /// Several match.
+    #[error("several processes match; choose one by pid= or by a longer name=")]
+    Ambiguous {
+        /// Which.
+        candidates: Vec<Candidate>,
+    },
+    /// The doctor says no.
+    #[error("{}", .0.sentence)]
+    Impossible(Reason),
+    /// A capture of ours runs already.
+    #[error("{what}; try again in {retry_after} s")]
+    Busy {
+        /// What is busy.
+        what: String,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// No room in the store.
+    #[error("the store is full: {detail}")]
+    StoreFull {
+        /// Figures and what to do.
+        detail: String,
+    },
+    /// No capture of that id (any more).
+    #[error("there is no capture {0}; it may have expired")]
+    NoSuchCapture(String),
+    /// The artifact of a capture that still runs.
+    #[error("the capture is not finished; its state is at GET /captures/{0}")]
+    NotFinished(String),
+    /// Recording failed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Rendering failed.
+    #[error("failed to render the recording: {0}")]
+    Render(String),
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// Our own fault or the machine's.
+    #[error("failed to {step}: {detail}")]
+    Internal {
+        /// What we tried.
+        step: &'static str,
+        /// Why it failed.
+        detail: String,
+    },
+}
+
+impl CaptureError {
+    /// A step of ours failed.
+    pub(crate) fn internal(step: &'static str, error: &dyn std::fmt::Display) -> Self {
+        Self::Internal {
+            step,
+            detail: error.to_string(),
+        }
+    }
+
+    /// Writing into the store failed; a full disk is told apart.
+    pub(crate) fn store(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::StoreFull {
+                    detail: error.to_string(),
+                }
+            }
+            _ => Self::internal("write into the store", error),
+        }
+    }
+}
+
+fn offered<T: ToString>(allowed: &[T]) -> String {
+    if allowed.is_empty() {
+        return "it offers nothing yet".to_owned();
+    }
+    format!(
+        "allowed are: {}",
+        allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )
+}

@@ -1,0 +1,275 @@
+//! One capture: what it is, where it stands, and how to steer it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use super::artifact::ArtifactFile;
+use super::plan::Plan;
+use super::store::CaptureDirectory;
+use super::{CaptureError, unix_millis};
+use crate::event::Event;
+use crate::format::{Format, RecordingKind};
+use crate::process::ProcessId;
+use crate::profile::Quality;
+use crate::record::Phase;
+use crate::target::Runtime;
+
+/// Unguessable name of a capture.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CaptureId(String);
+
+impl CaptureId {
+    /// 64 random bits as 16 hexadecimal digits.
+    ///
+    /// # Errors
+    /// The kernel's random source cannot be read.
+    pub fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; 8];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self(format!("{:016x}", u64::from_ne_bytes(bytes))))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CaptureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a running capture can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// End early, keep what there is.
+    Stop,
+    /// End now, keep nothing.
+    Cancel,
+}
+
+/// Where a capture stands.
+#[derive(Debug, Clone)]
+pub enum CaptureState {
+    /// The recorder works.
+    Running(Phase),
+    /// The recording is whole.
+    Finished(Quality),
+    /// There is none.
+    Failed(CaptureError),
+}
+
+/// A capture from its start to its expiry.
+#[derive(Debug)]
+pub struct Capture {
+    /// Name.
+    pub id: CaptureId,
+    /// Identity of the target.
+    pub target: ProcessId,
+    /// Name of the target.
+    pub target_name: String,
+    /// Runtime of the target.
+    pub runtime: Runtime,
+    /// What is sampled.
+    pub event: Event,
+    /// Seconds asked for.
+    pub seconds: u64,
+    /// The native file.
+    pub kind: RecordingKind,
+    /// The format asked for.
+    pub format: Format,
+    /// When it was accepted.
+    pub created_at: SystemTime,
+    /// Its folder in the store.
+    pub(super) directory: CaptureDirectory,
+    state: watch::Sender<CaptureState>,
+    orders: mpsc::Sender<Order>,
+    fetched: AtomicBool,
+    pub(super) artifacts: tokio::sync::Mutex<HashMap<Format, ArtifactFile>>,
+}
+
+impl Capture {
+    pub(super) fn new(id: CaptureId, plan: &Plan, directory: CaptureDirectory) -> (Self, mpsc::Receiver<Order>) {
+        // Nobody needs to say more than "stop" and then "cancel".
+        let (orders, inbox) = mpsc::channel(4);
+        let order = &plan.order;
+        let capture = Self {
+            id,
+            target: order.target.id(),
+            target_name: order.target.name.clone(),
+            runtime: order.target.runtime(),
+            event: order.event.clone(),
+            seconds: order.seconds,
+            kind: order.kind,
+            format: plan.format,
+            created_at: SystemTime::now(),
+            directory,
+            state: watch::Sender::new(CaptureState::Running(Phase::Attaching)),
+            orders,
+            fetched: AtomicBool::new(false),
+            artifacts: tokio::sync::Mutex::default(),
+        };
+        (capture, inbox)
+    }
+
+    /// Where it stands now.
+    pub fn state(&self) -> CaptureState {
+        self.state.borrow().clone()
+    }
+
+    /// Follows the state; for progress displays.
+    pub fn watch(&self) -> watch::Receiver<CaptureState> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.state.send_replace(CaptureState::Running(phase));
+    }
+
+    pub(super) fn finish(&self, quality: Quality) {
+        self.state.send_replace(CaptureState::Finished(quality));
+    }
+
+    pub(super) fn fail(&self, error: CaptureError) {
+        self.state.send_replace(CaptureState::Failed(error));
+    }
+
+    /// Tells the recorder; too late is no error.
+    pub fn order(&self, order: Order) {
+        let _ = self.orders.try_send(order);
+    }
+
+    /// Waits for the end.
+    pub(super) async fn finished(&self) -> Result<(), CaptureError> {
+        let mut state = self.state.subscribe();
+        let end = state.wait_for(|state| !matches!(state, CaptureState::Running(_))).await;
+        match end.as_deref() {
+            Ok(CaptureState::Failed(error)) => Err(error.clone()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(CaptureError::ShuttingDown),
+        }
+    }
+
+    pub(super) fn mark_fetched(&self) {
+        self.fetched.store(true, Ordering::Relaxed);
+    }
+
+    /// Failed, or finished and fetched at least once.
+    pub(super) fn may_be_evicted(&self) -> bool {
+        match *self.state.borrow() {
+            CaptureState::Running(_) => false,
+            CaptureState::Finished(_) => self.fetched.load(Ordering::Relaxed),
+            CaptureState::Failed(_) => true,
+        }
+    }
+
+    /// The JSON form.
+    pub fn snapshot(&self) -> Snapshot {
+        let (status, phase, quality, error) = match self.state() {
+            CaptureState::Running(phase) => (Status::Running, Some(phase), None, None),
+            CaptureState::Finished(quality) => (Status::Finished, None, Some(quality), None),
+            CaptureState::Failed(error) => (Status::Failed, None, None, Some(error.to_string())),
+        };
+        Snapshot {
+            id: self.id.to_string(),
+            status,
+            phase,
+            pid: self.target.pid,
+            start_time: self.target.start_time,
+            name: self.target_name.clone(),
+            runtime: self.runtime,
+            event: self.event.name().to_owned(),
+            seconds: self.seconds,
+            format: self.format,
+            formats: self.kind.formats().to_vec(),
+            created_at_ms: unix_millis(self.created_at),
+            quality,
+            error,
+        }
+    }
+}
+
+/// Life of a capture in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Being recorded.
+    Running,
+    /// Artifacts can be fetched.
+    Finished,
+    /// `error` says why there are none.
+    Failed,
+}
+
+/// A capture as `GET /captures/{id}` shows it.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Name, part of the URL.
+    pub id: String,
+    /// Life in one word.
+    pub status: Status,
+    /// What the recorder does, while running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Pid of the target.
+    pub pid: i32,
+    /// Start of the target, clock ticks after boot.
+    pub start_time: u64,
+    /// Name of the target.
+    pub name: String,
+    /// Runtime of the target.
+    pub runtime: Runtime,
+    /// What is sampled.
+    pub event: String,
+    /// Seconds asked for.
+    pub seconds: u64,
+    /// The format asked for.
+    pub format: Format,
+    /// Formats that can be fetched.
+    pub formats: Vec<Format>,
+    /// When it was accepted, milliseconds after the Unix epoch.
+    pub created_at_ms: u64,
+    /// The quality stamp, when finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Captures by outcome, for `/metrics`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    started: AtomicU64,
+    finished: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn started(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn finished(&self) {
+        self.finished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Captures started, finished and failed since the server's start.
+    pub fn read(&self) -> (u64, u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.started), read(&self.finished), read(&self.failed))
+    }
+}

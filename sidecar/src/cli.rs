@@ -1,0 +1,49 @@
+//! The commands of the binary. Each module is one command; [`crate::args`] declares their flags.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "commands talk to a person on a terminal"
+)]
+
+pub mod doctor;
+pub mod exit;
+pub mod inspector;
+pub mod output;
+pub mod progress;
+pub mod ps;
+pub mod record;
+pub mod recorder;
+pub mod render;
+pub mod renderer;
+pub mod serve;
+pub mod sweeper;
+
+use std::future::Future;
+
+use crate::capture::CaptureError;
+use crate::capture::inspector::Inspector;
+use crate::discovery::GoPprofSettings;
+use crate::inspection::Inspection;
+use crate::process::ProcessTable;
+
+/// Runs a command's future. One thread: the work is in child processes, and their parent-death signal is tied to the
+/// thread that started them.
+///
+/// # Errors
+/// The runtime could not be made.
+pub(crate) fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future))
+}
+
+/// What runs here.
+///
+/// # Errors
+/// As [`Inspector::inspect`].
+pub(crate) fn inspect(go: GoPprofSettings) -> Result<Vec<Inspection>, CaptureError> {
+    let inspector = Inspector::new(ProcessTable::default(), go);
+    block_on(inspector.inspect()).map_err(|error| CaptureError::internal("start the runtime", &error))?
+}

@@ -1,0 +1,28 @@
+//! `sideflame doctor`: what works, and what would unlock the rest.
+
+use std::process::ExitCode;
+
+use super::{exit, inspect};
+use crate::capture::request::Selector;
+use crate::capture::selector;
+use crate::discovery::GoPprofSettings;
+use crate::listing;
+
+/// Runs the command for one process, or for all of them.
+pub fn run(wanted: &Selector, go: GoPprofSettings, json: bool) -> ExitCode {
+    let chosen = inspect(go).and_then(|mut inspections| match wanted {
+        Selector::Default => Ok(inspections),
+        _ => {
+            let index = selector::resolve(wanted, &inspections)?;
+            Ok(vec![inspections.swap_remove(index)])
+        }
+    });
+    match chosen {
+        Ok(inspections) if json => exit::json(&listing::doctor_json(&inspections)),
+        Ok(inspections) => {
+            print!("{}", listing::doctor(&inspections));
+            ExitCode::SUCCESS
+        }
+        Err(error) => exit::report(&error),
+    }
+}

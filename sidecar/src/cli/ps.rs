@@ -1,0 +1,19 @@
+//! `sideflame ps`: what runs here.
+
+use std::process::ExitCode;
+
+use super::{exit, inspect};
+use crate::discovery::GoPprofSettings;
+use crate::listing;
+
+/// Runs the command.
+pub fn run(go: GoPprofSettings, json: bool) -> ExitCode {
+    match inspect(go) {
+        Ok(inspections) if json => exit::json(&listing::processes_json(&inspections)),
+        Ok(inspections) => {
+            print!("{}", listing::processes(&inspections));
+            ExitCode::SUCCESS
+        }
+        Err(error) => exit::report(&error),
+    }
+}

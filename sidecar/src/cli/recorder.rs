@@ -1,0 +1,42 @@
+//! `sideflame recorder` (hidden): the child that records one capture.
+//!
+//! stdin: a [`RecordOrder`] as one line of JSON, then orders ([`Control`]); stdout: the recording; stderr: reports
+//! ([`crate::record::report`]). Exit code 0 exactly when the last report is `done`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use crate::confine;
+use crate::process::ProcessTable;
+use crate::record::{self, Control, RecordOrder, Report, Reporter};
+
+/// Runs the command.
+///
+/// # Errors
+/// The order is unreadable or the identity could not be taken on; stderr then tells the server.
+pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let mut orders = BufReader::new(File::from(std::io::stdin().as_fd().try_clone_to_owned()?));
+    let mut line = String::new();
+    orders.read_line(&mut line)?;
+    let order: RecordOrder = serde_json::from_str(&line)?;
+    // Opened as ourselves: the target's user may have no right to read our copy.
+    let agent = File::open(&order.async_profiler).ok();
+    confine::limit(order.max_bytes)?;
+    confine::become_target(order.target.process.credentials)?;
+
+    let control = Control::listen(orders, ProcessTable::default(), order.target.id())?;
+    let mut reporter = Reporter::new(Box::new(std::io::stderr()));
+    let mut output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    match record::record(&order, agent, &mut output, &control, &mut reporter) {
+        Ok(quality) => {
+            reporter.send(&Report::Done(Box::new(quality)));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            reporter.send(&Report::Failed(error));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `sideflame renderer` (hidden): the child that turns a recording into an artifact.
+//!
+//! Argument: a [`RenderOrder`] as JSON; stdin: the recording; stdout: the artifact; stderr: the error, or the
+//! completed [`crate::profile::Quality`] as its last line.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use crate::capture::renderer::RenderOrder;
+use crate::confine;
+use crate::profile::render::{RenderOptions, render};
+
+/// Runs the command.
+///
+/// # Errors
+/// What the renderer says; stderr then tells the server.
+pub fn run(order: &str) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let order: RenderOrder = serde_json::from_str(order)?;
+    confine::limit(Some(order.max_bytes))?;
+    confine::drop_rights()?;
+    let recording = BufReader::new(File::from(std::io::stdin().as_fd().try_clone_to_owned()?));
+    let mut artifact = BufWriter::new(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
+    let RenderOrder {
+        kind,
+        format,
+        quality,
+        sample_type,
+        max_bytes: _,
+    } = order;
+    let options = RenderOptions {
+        title: format!("{} · {}", quality.process, quality.event),
+        format,
+        quality,
+        sample_type,
+        collapsed: None,
+    };
+    let rendered = render(recording, kind, &options, &mut artifact)?;
+    artifact.flush()?;
+    eprintln!("{}", serde_json::to_string(&rendered.quality)?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,143 @@
+//! `sideflame serve`: the HTTP server from its first line of log to its clean end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use super::block_on;
+use crate::args::{LogFormat, default_listen};
+use crate::capture::{Captures, Settings};
+use crate::http;
+
+/// What the command was told.
+#[derive(Debug)]
+pub struct Options {
+    /// Where to listen; empty means both loopbacks.
+    pub listen: Vec<SocketAddr>,
+    /// File with the bearer token.
+    pub token_file: Option<PathBuf>,
+    /// For the capture service.
+    pub settings: Settings,
+    /// Text or JSON.
+    pub log_format: LogFormat,
+    /// Least severe level that is logged.
+    pub log_level: LevelFilter,
+}
+
+/// Runs the command until SIGTERM or SIGINT.
+pub fn run(options: Options) -> ExitCode {
+    start_log(options.log_format, options.log_level);
+    match block_on(serve(options)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) | Err(error) => {
+            tracing::error!(%error, "could not serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(format: LogFormat, level: LevelFilter) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+async fn serve(options: Options) -> std::io::Result<()> {
+    let Options {
+        listen,
+        token_file,
+        settings,
+        log_format: _,
+        log_level: _,
+    } = options;
+    let invalid = |text: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, text);
+    let token = match token_file {
+        None => None,
+        Some(path) => {
+            let token = std::fs::read_to_string(&path)
+                .map_err(|error| invalid(format!("failed to read the token file {}: {error}", path.display())))?;
+            let token = token.trim().to_owned();
+            if token.len() < 16 {
+                return Err(invalid(format!(
+                    "the token in {} has fewer than 16 characters",
+                    path.display()
+                )));
+            }
+            Some(token)
+        }
+    };
+    if let Some(public) = listen
+        .iter()
+        .find(|address| !address.ip().is_loopback() && token.is_none())
+    {
+        return Err(invalid(format!(
+            "refusing to listen on {public} without --token-file: everybody who reaches it could read profiles"
+        )));
+    }
+    // SIGTERM before this line ends us the default way: nothing has been started yet.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listeners = bind(&listen).await?;
+    if !settings.async_profiler.exists() {
+        tracing::warn!(path = %settings.async_profiler.display(),
+            "there is no libasyncProfiler.so: JVMs cannot be profiled; see --async-profiler");
+    }
+    let store = settings.store_directory.display().to_string();
+    let captures = Captures::new(settings)
+        .map_err(|error| std::io::Error::new(error.kind(), format!("failed to make the store {store}: {error}")))?;
+    for listener in &listeners {
+        tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    // After the sockets are open: looking into every process takes longer than a client should wait for "ready".
+    let sweeping = tokio::spawn({
+        let captures = Arc::clone(&captures);
+        async move { captures.sweep().await }
+    });
+    let down = Arc::clone(&captures);
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+        }
+        sweeping.abort();
+        down.shut_down().await;
+    };
+    let guard = http::GuardSettings {
+        // Then the Host is the pod's address or a name of the cluster, which nobody can list; the token decides.
+        allow_any_host: listen.iter().any(|address| !address.ip().is_loopback()),
+        token,
+    };
+    http::serve(listeners, http::router(captures, guard), http::Limits::default(), stop).await;
+    Ok(())
+}
+
+/// Opens the sockets. Of the two default ones, the IPv6 loopback may be missing: many containers have none.
+async fn bind(listen: &[SocketAddr]) -> std::io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    if listen.is_empty() {
+        let [v4, v6] = default_listen();
+        listeners.push(open(v4).await?);
+        match open(v6).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => tracing::debug!(%error, "no IPv6 loopback"),
+        }
+    }
+    for address in listen {
+        listeners.push(open(*address).await?);
+    }
+    Ok(listeners)
+}
+
+async fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| std::io::Error::new(error.kind(), format!("failed to listen on {address}: {error}")))
+}

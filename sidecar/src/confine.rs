@@ -1,0 +1,106 @@
+//! What a child process does first: become the target.
+//!
+//! A child that looks into a process takes on its user, its group and exactly its permitted capabilities (mostly
+//! none): `ptrace_may_access` then lets us read it, and whatever the child is tricked into, it can do nothing the app
+//! could not do by itself. Runs before any thread exists, so that every later thread has the same identity.
+
+use caps::{CapSet, Capability};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
+
+use crate::process::Credentials;
+
+/// Memory a child may map; a recorder streams, a renderer holds one profile.
+const ADDRESS_SPACE: u64 = 2 << 30;
+
+/// Why a child could not become its target.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// A system call failed.
+    #[error("failed to {step}")]
+    System {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Errno,
+    },
+    /// The capability sets could not be changed.
+    #[error("failed to drop capabilities: {0}")]
+    Capabilities(String),
+}
+
+/// Bounds every child: no core dumps, `file_size` bytes per file at most, dies when the server does.
+///
+/// # Errors
+/// The first call that failed.
+pub fn limit(file_size: Option<u64>) -> Result<(), ConfineError> {
+    let step = |step| move |source| ConfineError::System { step, source };
+    // SIGTERM, not SIGKILL: a recorder has a profiler to stop first. Its stdin tells it as well.
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(step("set the parent death signal"))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(step("forbid core dumps"))?;
+    setrlimit(Resource::RLIMIT_AS, ADDRESS_SPACE, ADDRESS_SPACE).map_err(step("bound the memory"))?;
+    if let Some(bytes) = file_size {
+        // Blocked, the signal stays pending and the write fails with EFBIG, which we can report.
+        let mut too_large = SigSet::empty();
+        too_large.add(Signal::SIGXFSZ);
+        too_large.thread_block().map_err(step("block SIGXFSZ"))?;
+        setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes).map_err(step("bound the file size"))?;
+    }
+    Ok(())
+}
+
+/// Takes on `credentials` as far as we may. Without CAP_SETUID and CAP_SETGID a different user stays out of reach
+/// and we stay who we are: the doctor then reports what that means.
+///
+/// # Errors
+/// A call failed half-way; the caller must not go on with mixed credentials.
+pub fn become_target(credentials: Credentials) -> Result<(), ConfineError> {
+    let step = |step| move |source| ConfineError::System { step, source };
+    let (uid, gid) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
+    let same = geteuid() == uid && getegid() == gid;
+    let holds = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    if !same && holds(Capability::CAP_SETUID) && holds(Capability::CAP_SETGID) {
+        prctl::set_keepcaps(true).map_err(step("keep capabilities over setuid"))?;
+        setgroups(&[]).map_err(step("drop supplementary groups"))?;
+        setresgid(gid, gid, gid).map_err(step("change the group"))?;
+        setresuid(uid, uid, uid).map_err(step("change the user"))?;
+        prctl::set_keepcaps(false).map_err(step("end keeping capabilities"))?;
+    } else if !same {
+        return prctl::set_pdeathsig(Signal::SIGTERM).map_err(step("set the parent death signal"));
+    }
+    keep_only(credentials.capabilities)?;
+    // Changing credentials clears it.
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(step("set the parent death signal"))
+}
+
+/// Gives up every right that reading one descriptor and writing another does not need: for a child that only parses.
+///
+/// # Errors
+/// A call failed half-way.
+pub fn drop_rights() -> Result<(), ConfineError> {
+    /// `nobody`: owns nothing, so its rights are those of everybody.
+    const NOBODY: u32 = 65_534;
+    become_target(Credentials {
+        uid: NOBODY,
+        gid: NOBODY,
+        capabilities: 0,
+    })?;
+    keep_only(0)
+}
+
+/// Permitted and effective become what `mask` and we have in common; inheritable becomes empty.
+fn keep_only(mask: u64) -> Result<(), ConfineError> {
+    let failed = |error: caps::errors::CapsError| ConfineError::Capabilities(error.to_string());
+    let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let kept: caps::CapsHashSet = held
+        .into_iter()
+        .filter(|capability| mask & capability.bitmask() != 0)
+        .collect();
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(failed)
+}

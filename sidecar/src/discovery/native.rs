@@ -1,0 +1,13 @@
+//! Machine code that no other detector claimed.
+
+use super::Detected;
+use crate::process::Process;
+use crate::target::RuntimeFacts;
+
+/// Always succeeds: what nobody else knows is native.
+pub fn detect(process: &Process) -> Detected {
+    Detected {
+        facts: RuntimeFacts::Native,
+        name: process.executable_name(),
+    }
+}

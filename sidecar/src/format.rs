@@ -1,0 +1,139 @@
+//! Files a user can ask for, and the native files they are rendered from. Knows no runtime.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What an artifact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Flame graph for a browser.
+    Svg,
+    /// One line per stack, root first, `;` between frames, count last.
+    Collapsed,
+    /// Gzipped `profile.proto`.
+    Pprof,
+    /// speedscope's JSON.
+    Speedscope,
+    /// Java Flight Recorder file.
+    Jfr,
+    /// EventPipe stream of .NET.
+    Nettrace,
+    /// Go execution trace.
+    Trace,
+}
+
+impl Format {
+    /// All formats, in the order we show them.
+    pub const ALL: [Self; 7] = [
+        Self::Svg,
+        Self::Collapsed,
+        Self::Pprof,
+        Self::Speedscope,
+        Self::Jfr,
+        Self::Nettrace,
+        Self::Trace,
+    ];
+
+    /// Name in URLs and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Collapsed => "collapsed",
+            Self::Pprof => "pprof",
+            Self::Speedscope => "speedscope",
+            Self::Jfr => "jfr",
+            Self::Nettrace => "nettrace",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// Ending of a file of this format, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Collapsed => "collapsed.txt",
+            Self::Pprof => "pb.gz",
+            Self::Speedscope => "speedscope.json",
+            Self::Jfr => "jfr",
+            Self::Nettrace => "nettrace",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// Media type. pprof, JFR, nettrace and Go traces have no registered one; Go serves octet-stream, so do we.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Svg => "image/svg+xml",
+            Self::Collapsed => "text/plain; charset=utf-8",
+            Self::Speedscope => "application/json",
+            Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace => "application/octet-stream",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The name is none of [`Format::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace")]
+pub struct UnknownFormat;
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        match name {
+            "folded" => Ok(Self::Collapsed),
+            _ => Self::ALL
+                .into_iter()
+                .find(|format| format.name() == name)
+                .ok_or(UnknownFormat),
+        }
+    }
+}
+
+/// The native file a runtime gave us; the store keeps it and renders from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingKind {
+    /// async-profiler's collapsed text.
+    Collapsed,
+    /// async-profiler's JFR.
+    Jfr,
+    /// EventPipe stream.
+    Nettrace,
+    /// Go's (gzipped) `profile.proto`.
+    Pprof,
+    /// Go's execution trace.
+    Trace,
+}
+
+impl RecordingKind {
+    /// The format in which the recording is handed out as it is, byte for byte.
+    pub fn native_format(self) -> Format {
+        match self {
+            Self::Collapsed => Format::Collapsed,
+            Self::Jfr => Format::Jfr,
+            Self::Nettrace => Format::Nettrace,
+            Self::Pprof => Format::Pprof,
+            Self::Trace => Format::Trace,
+        }
+    }
+
+    /// Formats that can be had from this recording.
+    pub fn formats(self) -> &'static [Format] {
+        match self {
+            Self::Collapsed | Self::Pprof => &[Format::Svg, Format::Collapsed, Format::Pprof, Format::Speedscope],
+            Self::Jfr => &[Format::Jfr],
+            Self::Nettrace => &[Format::Nettrace],
+            Self::Trace => &[Format::Trace],
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The HTTP API: one router, thin handlers, no logic of the use case.
+//!
+//! Handlers turn a request into a call of [`crate::capture::Captures`] and its answer into a response; must not know
+//! runtimes, recorders or `/proc`. Called by the `serve` command: [`router`] builds the service, [`serve`] runs it.
+
+mod accept;
+mod answer;
+mod artifact;
+mod captures;
+mod digest;
+mod doctor;
+mod guard;
+mod index;
+mod metrics;
+mod openapi;
+mod patience;
+mod pprof;
+mod problem;
+mod processes;
+mod profile;
+mod query;
+mod serve;
+mod status;
+mod svg;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::capture::Captures;
+
+pub use guard::GuardSettings;
+pub use problem::Problem;
+pub use serve::{Limits, serve};
+
+use guard::Guard;
+use metrics::Metrics;
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+struct AppState {
+    captures: Arc<Captures>,
+    metrics: Arc<Metrics>,
+}
+
+/// The whole API behind its guard.
+pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
+    let metrics = Arc::new(Metrics::new());
+    let state = AppState {
+        captures,
+        metrics: Arc::clone(&metrics),
+    };
+    let mut router = Router::new();
+    for (path, methods) in routes() {
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::new(Guard::new(guard)), guard::check))
+        .layer(from_fn_with_state(metrics, answer::complete))
+        .with_state(state)
+}
+
+/// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
+fn routes() -> [(&'static str, MethodRouter<AppState>); 14] {
+    [
+        ("/", get(index::index)),
+        ("/profile", get(profile::profile).head(profile::check)),
+        ("/captures", get(captures::list).post(captures::start)),
+        ("/captures/{id}", get(captures::one).delete(captures::delete)),
+        ("/captures/{id}/stop", post(captures::stop)),
+        ("/captures/{id}/artifact", get(captures::artifact)),
+        ("/processes", get(processes::processes)),
+        ("/doctor", get(doctor::doctor)),
+        ("/debug/pprof/", get(pprof::index)),
+        ("/debug/pprof/{profile}", get(pprof::profile).head(pprof::check)),
+        ("/metrics", get(metrics::metrics)),
+        ("/healthz", get(status::healthz)),
+        ("/version", get(status::version)),
+        ("/openapi.json", get(openapi::openapi)),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use std::io::Write;
+
+use axum::http::StatusCode;
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::profile::Quality;
+use crate::profile::quality::Clock;
+
+const CONTENT: &[u8] = b"0123456789";
+
+fn quality() -> Quality {
+    Quality {
+        sampler: "async-profiler 4.6 cpu\r\nX-Evil: 1 ✗".to_owned(),
+        interval: 10_000_000,
+        interval_unit: "nanoseconds".to_owned(),
+        clock: Clock::Cpu,
+        samples: Some(2962),
+        expected_samples: None,
+        lost: Some(0),
+        unresolved: Some(0.0123),
+        pid: 17,
+        process: "shop".to_owned(),
+        runtime: "jvm 17".to_owned(),
+        event: "cpu".to_owned(),
+        started_at_ms: 0,
+        duration_ms: 30_000,
+        degraded: vec!["no kernel frames".to_owned(), "ctimer".to_owned()],
+    }
+}
+
+fn artifact_of(content: &[u8], format: Format) -> Artifact {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(content).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    Artifact::of_file(file, format, quality())
+}
+
+fn ask_of(content: &[u8], method: &Method, conditions: &[(&str, &str)]) -> Result<Response, Problem> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in conditions {
+        headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    kept(
+        artifact_of(content, Format::Pprof),
+        "0123",
+        &Disposition::Inline,
+        method,
+        &headers,
+    )
+}
+
+fn ask(conditions: &[(&str, &str)]) -> Response {
+    ask_of(CONTENT, &Method::GET, conditions).unwrap()
+}
+
+async fn bytes(response: Response) -> Vec<u8> {
+    response.into_body().collect().await.unwrap().to_bytes().to_vec()
+}
+
+async fn part(range: &str) -> (u16, Option<String>, Vec<u8>) {
+    match ask_of(CONTENT, &Method::GET, &[("range", range)]) {
+        Ok(response) => {
+            let content_range = response.headers().get(CONTENT_RANGE);
+            let content_range = content_range.map(|value| value.to_str().unwrap().to_owned());
+            let length: usize = response.headers()[CONTENT_LENGTH].to_str().unwrap().parse().unwrap();
+            let status = response.status().as_u16();
+            let bytes = bytes(response).await;
+            assert_eq!(bytes.len(), length, "{range}");
+            (status, content_range, bytes)
+        }
+        Err(problem) => {
+            let response = problem.into_response();
+            let content_range = response.headers()[CONTENT_RANGE].to_str().unwrap().to_owned();
+            (response.status().as_u16(), Some(content_range), Vec::new())
+        }
+    }
+}
+
+fn is(status: u16, content_range: &str, bytes: &str) -> (u16, Option<String>, Vec<u8>) {
+    (status, Some(content_range.to_owned()), bytes.as_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn one_range_gives_its_part() {
+    assert_eq!(part("bytes=0-0").await, is(206, "bytes 0-0/10", "0"));
+    assert_eq!(part("bytes=2-5").await, is(206, "bytes 2-5/10", "2345"));
+    assert_eq!(part("bytes=7-").await, is(206, "bytes 7-9/10", "789"));
+    assert_eq!(part("bytes=-3").await, is(206, "bytes 7-9/10", "789"));
+    assert_eq!(part("bytes=-99").await, is(206, "bytes 0-9/10", "0123456789"));
+    assert_eq!(
+        part("bytes=5-99999999999999999999999").await,
+        is(206, "bytes 5-9/10", "56789")
+    );
+}
+
+#[tokio::test]
+async fn a_range_behind_the_end_is_refused_with_the_length() {
+    for beyond in ["bytes=10-", "bytes=10-12", "bytes=-0", "bytes=99999999999999999999999-"] {
+        assert_eq!(part(beyond).await, is(416, "bytes */10", ""), "{beyond}");
+    }
+    for any in ["bytes=0-", "bytes=-1", "bytes=0-5"] {
+        let empty = ask_of(b"", &Method::GET, &[("range", any)]);
+        assert_eq!(empty.unwrap_err().code(), "range_not_satisfiable", "{any}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_single_range_gives_the_whole() {
+    for other in [
+        "bytes=0-1,3-4",
+        "bytes=5-2",
+        "items=0-1",
+        "bytes=",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=1-b",
+        "bytes=+1-2",
+    ] {
+        assert_eq!(part(other).await, (200, None, CONTENT.to_vec()), "{other}");
+    }
+    let response = ask_of(CONTENT, &Method::HEAD, &[("range", "bytes=2-3")]).unwrap();
+    assert_eq!(
+        (response.status(), &response.headers()[CONTENT_LENGTH]),
+        (StatusCode::OK, &"10".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_range_of_another_version_gives_the_whole() {
+    let etag = ask(&[]).headers()[ETAG].to_str().unwrap().to_owned();
+    assert!(etag.starts_with("\"sha256-84d89877") && etag.ends_with('"'), "{etag}");
+    let status = |if_range: &str| ask(&[("range", "bytes=1-2"), ("if-range", if_range)]).status();
+    assert_eq!(status(&etag), StatusCode::PARTIAL_CONTENT);
+    for other in ["\"sha256-00\"", "Sat, 21 Nov 2026 03:00:00 GMT", &format!("W/{etag}")] {
+        assert_eq!(status(other), StatusCode::OK, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_it_gets_no_bytes() {
+    let etag = ask(&[]).headers()[ETAG].to_str().unwrap().to_owned();
+    for same in [etag.clone(), format!("\"x\", W/{etag}"), "*".to_owned()] {
+        let response = ask(&[("if-none-match", &same), ("range", "bytes=0-1")]);
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{same}");
+        assert_eq!(response.headers()[ETAG], etag);
+        assert_eq!(bytes(response).await, b"");
+    }
+    assert_eq!(ask(&[("if-none-match", "\"x\"")]).status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_quality_stamp_and_the_digest_are_in_the_headers() {
+    let response = ask(&[]);
+    let header = |name: &str| response.headers()[name].to_str().unwrap();
+    let digest = "hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII=";
+    assert_eq!(header("repr-digest"), format!("sha-256=:{digest}:"));
+    assert_eq!(header("sideflame-capture"), "0123");
+    assert_eq!(header("sideflame-sampler"), "async-profiler 4.6 cpu??X-Evil: 1 ?");
+    assert_eq!(header("sideflame-samples"), "2962");
+    assert_eq!(header("sideflame-lost"), "0");
+    assert_eq!(header("sideflame-unresolved"), "0.0123");
+    assert_eq!(header("sideflame-degraded"), "no kernel frames; ctimer");
+    assert_eq!(
+        header("content-disposition"),
+        "inline; filename=\"shop_cpu_17_20260101T000000Z.pb.gz\""
+    );
+    assert_eq!(header("cache-control"), "private, no-cache");
+    assert_eq!(header("content-type"), "application/octet-stream");
+}
+
+#[tokio::test]
+async fn the_artifact_of_a_waiting_request_has_no_ranges_but_an_address() {
+    let response = fresh(
+        artifact_of(b"<svg/>", Format::Svg),
+        "0123",
+        &Disposition::Named("profile".to_owned()),
+    )
+    .unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap();
+    assert_eq!(header("content-location"), "/captures/0123/artifact?format=svg");
+    assert_eq!(header("accept-ranges"), "none");
+    assert_eq!(header("content-disposition"), "attachment; filename=\"profile\"");
+    assert_eq!(header("content-type"), "image/svg+xml");
+    assert!(header("content-security-policy").contains("script-src 'none'"));
+    assert_eq!(bytes(response).await, b"<svg/>");
+}
+
+#[tokio::test]
+async fn a_file_larger_than_the_buffer_arrives_whole() {
+    let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let response = ask_of(&content, &Method::GET, &[("range", "bytes=1000-1199999")]).unwrap();
+    assert_eq!(response.headers()[CONTENT_RANGE], "bytes 1000-1199999/1200000");
+    assert!(bytes(response).await == content[1000..]);
+}

@@ -1,0 +1,64 @@
+//! SHA-256 in the notation of headers: base64 (RFC 4648 §4).
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of `bytes` in base64.
+pub(super) fn sha256_base64(bytes: &[u8]) -> String {
+    base64(&Sha256::digest(bytes))
+}
+
+/// Hexadecimal digits → base64 of the same bytes; what is not a digit counts as 0.
+pub(super) fn hex_to_base64(hex: &str) -> String {
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+                .unwrap_or(0)
+        })
+        .collect();
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect();
+    base64(&bytes)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0, |group, byte| group << 8 | usize::from(*byte)) << (8 * (3 - chunk.len()));
+        for at in 0..4 {
+            text.push(if at <= chunk.len() {
+                char::from(ALPHABET[group >> (18 - 6 * at) & 63])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_matches_the_vectors_of_its_standard() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+        assert_eq!(hex_to_base64("666f6f62ff"), "Zm9vYv8=");
+        assert_eq!(sha256_base64(b""), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+    }
+}

@@ -1,0 +1,288 @@
+//! What can go wrong, as problems: the errors of the use case, and those only HTTP has. Every one with its remedy.
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+
+use super::{Code, Problem};
+use crate::capture::CaptureError;
+use crate::capture::request::{RequestError, shorten};
+use crate::doctor::Reason;
+use crate::record::RecordError;
+
+const REPORT: &str = "see the log of sideflame; please report this as a bug";
+
+fn one_of<T: ToString>(allowed: &[T]) -> String {
+    match allowed {
+        [] => "nothing can be given here".to_owned(),
+        [one] => format!("use {}", one.to_string()),
+        several => format!(
+            "use one of {}",
+            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+impl Problem {
+    pub(in crate::http) fn malformed_query(detail: &str) -> Self {
+        Self::new(
+            Code::MalformedQuery,
+            detail,
+            "percent-encode the values, e.g. with curl -G --data-urlencode",
+        )
+    }
+
+    pub(in crate::http) fn query_too_long(most: usize) -> Self {
+        let detail = format!("it is longer than {most} bytes");
+        Self::new(
+            Code::QueryTooLong,
+            detail,
+            "shorten it, or send the parameters as JSON to POST /captures",
+        )
+    }
+
+    pub(in crate::http) fn unknown_parameter(name: &str, allowed: &[&str]) -> Self {
+        let name = shorten(name);
+        Self::new(
+            Code::UnknownParameter,
+            format!("there is no parameter {name:?}"),
+            one_of(allowed),
+        )
+        .parameter(name)
+        .allowed(allowed)
+    }
+
+    pub(in crate::http) fn repeated_parameter(name: &str) -> Self {
+        Self::new(
+            Code::RepeatedParameter,
+            format!("{name} is given more than once"),
+            format!("give {name} once"),
+        )
+        .parameter(name)
+    }
+
+    pub(in crate::http) fn invalid_parameter(name: &str, value: &str, allowed: &[&str]) -> Self {
+        let detail = format!("{name}={} is not possible here", shorten(value));
+        let values: Vec<String> = allowed.iter().map(|value| format!("{name}={value}")).collect();
+        Self::new(Code::InvalidParameter, detail, one_of(&values))
+            .parameter(name)
+            .allowed(allowed)
+    }
+
+    pub(in crate::http) fn malformed_body(detail: impl Into<String>) -> Self {
+        let remedy =
+            "send a JSON object with the parameters of GET /profile, e.g. {\"seconds\": 10, \"event\": \"cpu\"}";
+        Self::new(Code::MalformedBody, detail, remedy)
+    }
+
+    pub(in crate::http) fn body_too_large(most: usize) -> Self {
+        Self::new(
+            Code::BodyTooLarge,
+            format!("a body has at most {most} bytes"),
+            "send only the parameters",
+        )
+    }
+
+    pub(in crate::http) fn unsupported_content_type() -> Self {
+        let detail = "a body is JSON and says so";
+        Self::new(
+            Code::UnsupportedContentType,
+            detail,
+            "send Content-Type: application/json",
+        )
+        .allowed(&["application/json"])
+    }
+
+    pub(in crate::http) fn request_timeout(seconds: u64) -> Self {
+        let detail = format!("the body was not complete within {seconds} s");
+        Self::new(Code::RequestTimeout, detail, "send it at once")
+    }
+
+    pub(in crate::http) fn unauthorized() -> Self {
+        let detail = "the Authorization header is missing or wrong";
+        Self::new(
+            Code::Unauthorized,
+            detail,
+            "send Authorization: Bearer <the token sideflame was started with>",
+        )
+        .header(WWW_AUTHENTICATE, "Bearer realm=\"sideflame\"")
+    }
+
+    pub(in crate::http) fn foreign_host(detail: &str) -> Self {
+        let remedy = "use http://localhost:<port>/ or http://127.0.0.1:<port>/; for other names start sideflame with a \
+                      token";
+        Self::new(Code::ForeignHost, detail, remedy)
+    }
+
+    pub(in crate::http) fn cross_site(detail: &str) -> Self {
+        let remedy = "type the address into the address bar, or use curl; only / may be linked to";
+        Self::new(Code::CrossSiteRequest, detail, remedy)
+    }
+
+    pub(in crate::http) fn no_such_profile(name: &str, allowed: &[&str]) -> Self {
+        let detail = format!("there is no profile {:?}", shorten(name));
+        Self::new(Code::NoSuchPath, detail, one_of(allowed)).allowed(allowed)
+    }
+
+    pub(in crate::http) fn range_not_satisfiable(length: u64) -> Self {
+        let detail = format!("the artifact has {length} bytes");
+        Self::new(
+            Code::RangeNotSatisfiable,
+            detail,
+            "ask for a range inside, or without Range for the whole",
+        )
+        .header(CONTENT_RANGE, format!("bytes */{length}"))
+    }
+
+    /// Something that cannot happen; the cause goes to the log only.
+    pub(in crate::http) fn bug(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a response could not be made");
+        Self::new(Code::Internal, "sideflame could not make the response", REPORT)
+    }
+
+    fn impossible(reason: Reason) -> Self {
+        let mut problem = Self::new(Code::Impossible, reason.sentence, reason.remedy);
+        problem.0.reason = Some(reason.key.into_owned());
+        problem
+    }
+}
+
+/// The answer to a path that is not in the table.
+pub(in crate::http) async fn no_such_path(request: Request) -> Problem {
+    let detail = format!("there is nothing at {}", shorten(request.uri().path()));
+    Problem::new(Code::NoSuchPath, detail, "GET / lists what there is")
+}
+
+/// The answer to a known path with another method; the router adds the Allow header.
+pub(in crate::http) async fn method_not_allowed(request: Request) -> Problem {
+    let method = shorten(request.method().as_str());
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not possible at {}", shorten(request.uri().path())),
+        "use a method of the Allow header; GET /openapi.json describes all requests",
+    )
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RequestError::Unknown { name, allowed } => {
+                let allowed: Vec<&str> = allowed.split(", ").collect();
+                Self::unknown_parameter(&name, &allowed)
+            }
+            RequestError::Repeated { name } => Self::repeated_parameter(&name),
+            RequestError::Invalid { name, allowed, .. } => {
+                Self::new(Code::InvalidParameter, detail, format!("give {name} as {allowed}"))
+                    .parameter(name)
+                    .allowed(&[allowed])
+            }
+            RequestError::Conflict(_) => Self::new(Code::ConflictingParameters, detail, "leave one of them out"),
+        }
+    }
+}
+
+impl From<CaptureError> for Problem {
+    fn from(error: CaptureError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CaptureError::Request(error) => error.into(),
+            CaptureError::ParameterNotApplicable { parameter, .. } => {
+                Self::new(Code::ParameterNotApplicable, detail, format!("leave {parameter} out")).parameter(parameter)
+            }
+            CaptureError::EventNotOffered { allowed, .. } => Self::new(Code::EventNotOffered, detail, one_of(&allowed))
+                .parameter("event")
+                .allowed(&allowed),
+            CaptureError::FormatNotOffered { allowed, .. } => {
+                Self::new(Code::FormatNotOffered, detail, one_of(&allowed))
+                    .parameter("format")
+                    .allowed(&allowed)
+            }
+            CaptureError::NoSuchProcess { candidates } => Self::new(
+                Code::NoSuchProcess,
+                detail,
+                "see GET /processes; if the app is not listed, the pod lacks \
+                                                        shareProcessNamespace: true",
+            )
+            .candidates(candidates),
+            CaptureError::Ambiguous { candidates } => {
+                let example = candidates
+                    .first()
+                    .map_or_else(String::new, |one| format!("pid={}", one.pid));
+                Self::new(
+                    Code::AmbiguousProcess,
+                    detail,
+                    format!("add {example} or another of the candidates"),
+                )
+                .candidates(candidates)
+            }
+            CaptureError::Impossible(reason) => Self::impossible(reason),
+            CaptureError::Busy { retry_after, .. } => Self::new(
+                Code::Busy,
+                detail,
+                "wait, or end the running capture: GET /captures, then POST \
+                                               /captures/{id}/stop",
+            )
+            .header(RETRY_AFTER, retry_after.to_string()),
+            CaptureError::StoreFull { .. } => Self::new(
+                Code::StoreFull,
+                detail,
+                "DELETE captures of GET /captures, or give the store more room",
+            ),
+            CaptureError::NoSuchCapture(_) => Self::new(Code::NoSuchCapture, detail, "see GET /captures"),
+            CaptureError::NotFinished(id) => Self::new(
+                Code::CaptureNotFinished,
+                detail,
+                format!("wait, or POST /captures/{id}/stop"),
+            ),
+            CaptureError::Record(error) => error.into(),
+            CaptureError::Render(_) => Self::new(
+                Code::RenderFailed,
+                detail,
+                "fetch another format of the same capture; please report this",
+            ),
+            CaptureError::ShuttingDown => Self::new(Code::ShuttingDown, detail, "try again when it is back"),
+            CaptureError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),
+        }
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RecordError::Impossible(reason) => Self::impossible(reason),
+            RecordError::AlreadyProfiled { .. } => Self::new(
+                Code::AlreadyProfiled,
+                detail,
+                "end the other profiler, or wait until it is done",
+            ),
+            RecordError::TargetExited => Self::new(Code::TargetExited, detail, "see GET /processes for its successor"),
+            RecordError::Timeout { .. } => Self::new(
+                Code::StepTimedOut,
+                detail,
+                "see whether the process is stopped or starved of CPU: GET /doctor",
+            ),
+            RecordError::Protocol { .. } => Self::new(Code::TargetMisbehaved, detail, "see GET /doctor and try again"),
+            RecordError::Tool { .. } => Self::new(Code::ToolFailed, detail, "see GET /doctor and try again"),
+            RecordError::BadArgument { parameter, .. } => Self::new(
+                Code::InvalidParameter,
+                detail,
+                format!("change or leave out {parameter}"),
+            )
+            .parameter(parameter),
+            RecordError::StoreFull { .. } => Self::new(
+                Code::StoreFull,
+                detail,
+                "record for a shorter time, DELETE captures of GET /captures, or give the store more room",
+            ),
+            RecordError::NothingToKeep { .. } => Self::new(Code::NothingToKeep, detail, "let it run for longer"),
+            RecordError::Cancelled => Self::new(Code::CaptureCancelled, detail, "start another one"),
+            RecordError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),
+        }
+    }
+}
+
+/// An id that cannot be one of ours.
+pub(in crate::http) fn no_such_capture(id: &str) -> Problem {
+    CaptureError::NoSuchCapture(shorten(id)).into()
+}

@@ -1,0 +1,435 @@
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+use crate::capture::Settings;
+use crate::capture::request::PARAMETERS;
+use crate::discovery::GoPprofSettings;
+
+/// A router over an empty store. Nothing that inspects processes may be asked: the inspector child would be this test
+/// binary.
+fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        async_profiler: "/nonexistent".into(),
+        go_pprof: GoPprofSettings::default(),
+        max_seconds: 600,
+        max_running: 2,
+        store_directory: directory.path().to_owned(),
+        store_bytes: 1 << 20,
+        store_captures: 4,
+        expiry: std::time::Duration::from_secs(60),
+    };
+    (router(Captures::new(settings).unwrap(), guard), directory)
+}
+
+async fn send_to(guard: GuardSettings, request: Request<Body>) -> Response {
+    let (router, _directory) = api(guard);
+    router.oneshot(request).await.unwrap()
+}
+
+async fn send(method: Method, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
+    let mut request = Request::builder().method(method).uri(uri);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", "localhost:7117");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send_to(GuardSettings::default(), request.body(body.into()).unwrap()).await
+}
+
+async fn get_with(uri: &str, headers: &[(&str, &str)]) -> Response {
+    send(Method::GET, uri, headers, Body::empty()).await
+}
+
+async fn text(response: Response) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn problem(response: Response) -> Value {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let status = response.status().as_u16();
+    let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    let text = text(response).await;
+    assert_eq!(text.len(), length);
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(problem["status"], status);
+    for member in ["type", "title", "detail", "instance", "code", "remedy"] {
+        assert!(!problem[member].as_str().unwrap().is_empty(), "{member} in {problem}");
+    }
+    problem
+}
+
+async fn code(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    (status, problem(response).await["code"].as_str().unwrap().to_owned())
+}
+
+fn is(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[tokio::test]
+async fn only_loopback_names_are_served() {
+    for good in ["localhost:8080", "127.0.0.1:7117", "[::1]", "a.localhost"] {
+        assert_eq!(
+            get_with("/healthz", &[("host", good)]).await.status(),
+            StatusCode::OK,
+            "{good}"
+        );
+    }
+    for bad in ["evil.example", "10.1.2.3:7117", ""] {
+        assert_eq!(
+            code(get_with("/healthz", &[("host", bad)]).await).await,
+            is(403, "foreign_host"),
+            "{bad}"
+        );
+    }
+    let twice = [("host", "localhost"), ("host", "evil.example")];
+    assert_eq!(code(get_with("/healthz", &twice).await).await, is(403, "foreign_host"));
+    let absolute = get_with("http://evil.example/healthz", &[("host", "localhost")]).await;
+    assert_eq!(code(absolute).await, is(403, "foreign_host"));
+    let none = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
+    assert_eq!(
+        code(send_to(GuardSettings::default(), none).await).await,
+        is(403, "foreign_host")
+    );
+}
+
+#[tokio::test]
+async fn other_pages_start_nothing_and_read_nothing() {
+    let refused: &[&[(&str, &str)]] = &[
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "new-in-2030")],
+        &[("sec-fetch-site", "none"), ("sec-fetch-site", "none")],
+        &[
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+        &[("origin", "http://localhost:3000")],
+        &[("origin", "null")],
+        &[("origin", "http://localhost:7117"), ("origin", "null")],
+        &[("referer", "http://localhost:3000/page")],
+        &[("sec-fetch-site", "none"), ("sec-purpose", "prefetch;prerender")],
+    ];
+    for headers in refused {
+        for path in ["/healthz", "/profile", "/captures"] {
+            assert_eq!(
+                code(get_with(path, headers).await).await,
+                is(403, "cross_site_request"),
+                "{headers:?}"
+            );
+        }
+        let post = send(Method::POST, "/captures", headers, "").await;
+        assert_eq!(code(post).await, is(403, "cross_site_request"), "{headers:?}");
+    }
+    let allowed: &[&[(&str, &str)]] = &[
+        &[],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:7117")],
+        &[("referer", "http://localhost:7117/captures")],
+    ];
+    for headers in allowed {
+        assert_eq!(
+            get_with("/captures", headers).await.status(),
+            StatusCode::OK,
+            "{headers:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_link_may_lead_to_the_page_only_as_a_navigation() {
+    let link = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    assert_eq!(get_with("/", &link).await.status(), StatusCode::OK);
+    for (at, other) in [(1, "no-cors"), (2, "iframe"), (2, "image")] {
+        let mut headers = link;
+        headers[at].1 = other;
+        assert_eq!(
+            code(get_with("/", &headers).await).await,
+            is(403, "cross_site_request"),
+            "{other}"
+        );
+    }
+    let post = send(Method::POST, "/", &link, "").await;
+    assert_eq!(post.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn with_a_token_only_healthz_is_open() {
+    let guard = |any| GuardSettings {
+        allow_any_host: any,
+        token: Some("s3cret".to_owned()),
+    };
+    let ask = |path: &str, authorization: &str| {
+        let request = Request::builder().uri(path).header("host", "10.1.2.3:7117");
+        request
+            .header("authorization", authorization)
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(send_to(guard(true), ask("/healthz", "")).await.status(), StatusCode::OK);
+    for right in ["Bearer s3cret", "bearer s3cret"] {
+        assert_eq!(
+            send_to(guard(true), ask("/captures", right)).await.status(),
+            StatusCode::OK
+        );
+    }
+    for wrong in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer s3cre",
+        "Bearer s3cret2",
+        "Basic s3cret",
+        "s3cret",
+    ] {
+        let response = send_to(guard(true), ask("/captures", wrong)).await;
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"sideflame\"");
+        assert_eq!(code(response).await, is(401, "unauthorized"), "{wrong}");
+    }
+    let elsewhere = send_to(guard(false), ask("/captures", "Bearer s3cret")).await;
+    assert_eq!(code(elsewhere).await, is(403, "foreign_host"));
+}
+
+#[tokio::test]
+async fn every_answer_has_the_security_headers_and_none_of_cors() {
+    for path in [
+        "/",
+        "/healthz",
+        "/nowhere",
+        "/captures/x/artifact",
+        "/profile?seconds=0",
+        "/openapi.json",
+    ] {
+        let response = get_with(path, &[]).await;
+        let headers = response.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{path}");
+        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        assert!(
+            headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'none'"),
+            "{path}"
+        );
+        assert!(
+            !headers.keys().any(|name| name.as_str().starts_with("access-control")),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_do_not_exist_are_problems() {
+    let response = get_with("/nowhere", &[]).await;
+    let body = problem(response).await;
+    assert_eq!(
+        (body["code"].as_str(), body["instance"].as_str()),
+        (Some("no_such_path"), Some("/nowhere"))
+    );
+    assert_eq!(body["type"], "tag:sideflame.io,2026:problem/no_such_path");
+    let response = send(Method::DELETE, "/profile", &[], "").await;
+    let allow = response.headers()["allow"].to_str().unwrap().to_owned();
+    assert!(allow.contains("GET"), "{allow}");
+    assert_eq!(code(response).await, is(405, "method_not_allowed"));
+    for id in ["0123456789abcdef", "x", "%ff", "..%2f..%2fetc"] {
+        let response = get_with(&format!("/captures/{id}"), &[]).await;
+        assert_eq!(code(response).await, is(404, "no_such_capture"), "{id}");
+    }
+    for (method, path) in [(Method::DELETE, "/captures/x"), (Method::POST, "/captures/x/stop")] {
+        assert_eq!(
+            code(send(method, path, &[], "").await).await,
+            is(404, "no_such_capture")
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_parameters_say_what_is_allowed() {
+    for (uri, expected) in [
+        ("/profile?secs=1", "unknown_parameter"),
+        ("/profile?seconds=1&seconds=2", "repeated_parameter"),
+        ("/profile?seconds=0", "invalid_parameter"),
+        ("/profile?pid=1&name=a", "conflicting_parameters"),
+        ("/profile?name=%00", "malformed_query"),
+        ("/doctor?event=cpu", "unknown_parameter"),
+        ("/doctor?format=xml", "invalid_parameter"),
+        ("/doctor?pid=0", "invalid_parameter"),
+        ("/processes?format=svg", "invalid_parameter"),
+        ("/captures/x/artifact?format=gif", "invalid_parameter"),
+        ("/captures/x/artifact?seconds=1", "unknown_parameter"),
+    ] {
+        assert_eq!(code(get_with(uri, &[]).await).await, is(400, expected), "{uri}");
+    }
+    let unknown = problem(get_with("/profile?secs=1", &[]).await).await;
+    let allowed: Vec<&str> = unknown["allowed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(allowed, PARAMETERS);
+    assert_eq!(unknown["parameter"], "secs");
+    let long = get_with(&format!("/profile?name={}", "a".repeat(9000)), &[]).await;
+    assert_eq!(code(long).await, is(414, "query_too_long"));
+}
+
+#[tokio::test]
+async fn problems_are_three_lines_for_who_prefers_text_and_for_go() {
+    let response = get_with("/profile?seconds=0", &[("accept", "text/plain")]).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    let lines = text(response).await;
+    let starts = ["error: ", "reason: ", "try: "];
+    assert!(
+        lines.lines().zip(starts).all(|(line, start)| line.starts_with(start)),
+        "{lines}"
+    );
+
+    let response = get_with("/debug/pprof/profile?seconds=x", &[]).await;
+    assert_eq!(response.headers()["x-go-pprof"], "1");
+    assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    let response = get_with("/debug/pprof/symbol", &[("accept", "application/json")]).await;
+    assert_eq!(code(response).await, is(404, "no_such_path"));
+}
+
+#[tokio::test]
+async fn bodies_are_small_json_objects() {
+    let post = |content_type: &'static str, body: String| async move {
+        let headers = [("content-type", content_type)];
+        code(send(Method::POST, "/captures?seconds=5", &headers, body).await).await
+    };
+    let json = "application/json";
+    assert_eq!(
+        post(json, "{\"seconds\": 5}".to_owned()).await,
+        is(400, "repeated_parameter")
+    );
+    assert_eq!(
+        post(json, "{\"pid\": -1}".to_owned()).await,
+        is(400, "invalid_parameter")
+    );
+    assert_eq!(post(json, "[]".to_owned()).await, is(400, "malformed_body"));
+    assert_eq!(
+        post("application/x-www-form-urlencoded", "a=b".to_owned()).await,
+        is(415, "unsupported_content_type")
+    );
+    assert_eq!(post(json, " ".repeat(65 << 10)).await, is(413, "body_too_large"));
+    let endless = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>("          "));
+    let headers = [("content-type", json)];
+    let streamed = send(Method::POST, "/captures", &headers, Body::from_stream(endless)).await;
+    assert_eq!(code(streamed).await, is(413, "body_too_large"));
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_a_body() {
+    for path in [
+        "/",
+        "/healthz",
+        "/captures",
+        "/metrics",
+        "/openapi.json",
+        "/debug/pprof/",
+    ] {
+        let response = send(Method::HEAD, path, &[], "").await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(text(response).await, "", "{path}");
+    }
+    assert_eq!(
+        send(Method::HEAD, "/profile?seconds=0", &[], "").await.status(),
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
+async fn the_document_and_the_router_have_the_same_requests() {
+    let document: Value = serde_json::from_str(&text(get_with("/openapi.json", &[]).await).await).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let documented = document["paths"].as_object().unwrap();
+    let routed: Vec<&str> = routes().map(|(path, _)| path).into();
+    for path in documented.keys() {
+        assert!(routed.contains(&path.as_str()), "{path} is documented and not routed");
+    }
+    for path in routed {
+        let item = documented
+            .get(path)
+            .unwrap_or_else(|| panic!("{path} is not documented"));
+        // The unknown parameter keeps handlers from looking at the processes of this machine.
+        let uri = path.replace("{id}", "x").replace("{profile}", "heap") + "?no_such_parameter=1";
+        for method in ["get", "post", "delete", "put", "patch"] {
+            let status = send(method.to_uppercase().parse().unwrap(), &uri, &[], "")
+                .await
+                .status();
+            assert_eq!(
+                item.get(method).is_some(),
+                status != StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {path}"
+            );
+        }
+    }
+    let parameters = document["paths"]["/profile"]["get"]["parameters"].as_array().unwrap();
+    let mut names: Vec<&str> = parameters
+        .iter()
+        .filter_map(|parameter| parameter["name"].as_str())
+        .collect();
+    let mut expected = PARAMETERS.to_vec();
+    names.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn metrics_count_routes_and_not_paths() {
+    let (router, _directory) = api(GuardSettings::default());
+    let ask = |uri: &str| {
+        let request = Request::builder()
+            .uri(uri)
+            .header("host", "localhost")
+            .body(Body::empty())
+            .unwrap();
+        router.clone().oneshot(request)
+    };
+    for path in ["/captures/a", "/captures/b", "/random1", "/random2", "/healthz"] {
+        ask(path).await.unwrap();
+    }
+    let response = ask("/metrics").await.unwrap();
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let page = text(response).await;
+    for line in [
+        "sideflame_http_requests_total{route=\"/captures/{id}\",status=\"4xx\"} 2",
+        "sideflame_http_requests_total{route=\"unknown\",status=\"4xx\"} 2",
+        "sideflame_http_requests_total{route=\"/healthz\",status=\"2xx\"} 1",
+        "sideflame_captures_running 0",
+        "sideflame_store_bytes 0",
+        "# TYPE process_resident_memory_bytes gauge",
+    ] {
+        assert!(page.lines().any(|given| given == line), "{line} is not in\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_index_lists_every_request() {
+    let page = text(get_with("/", &[]).await).await;
+    for (path, _) in routes() {
+        assert!(page.contains(path), "{path} is not in\n{page}");
+    }
+    let page = text(get_with("/debug/pprof/", &[]).await).await;
+    assert!(page.contains("/debug/pprof/goroutine"));
+}

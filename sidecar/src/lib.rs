@@ -1,0 +1,20 @@
+//! Sideflame: profiles the JVM, .NET, Go and native processes it can see, and answers with the artifact itself.
+//!
+//! `ARCHITECTURE.md` has the map. The binary only parses [`args::Args`] and runs them.
+
+pub mod args;
+pub mod capture;
+pub mod cli;
+pub mod confine;
+pub mod discovery;
+pub mod doctor;
+pub mod event;
+pub mod format;
+pub mod http;
+pub mod inspection;
+pub mod listing;
+pub mod process;
+pub mod profile;
+pub mod record;
+pub mod redact;
+pub mod target;

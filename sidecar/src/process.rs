@@ -1,0 +1,102 @@
+//! What the kernel says about a process, as values.
+//!
+//! Knows `/proc` and nothing of runtimes, captures or HTTP. Called by discovery, the doctor, recorders and the
+//! capture service.
+
+pub mod container;
+pub mod table;
+pub mod target_root;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use table::ProcessTable;
+pub use target_root::TargetRoot;
+
+/// Identity of a process: a pid alone is reused by the kernel, a pid with its start time is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessId {
+    /// Pid as our own pid namespace sees it.
+    pub pid: i32,
+    /// Clock ticks after boot, field 22 of `/proc/PID/stat` (`man 5 proc`).
+    pub start_time: u64,
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.pid)
+    }
+}
+
+/// Effective ids and permitted capabilities: what `ptrace_may_access` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// `CapPrm` bit mask.
+    pub capabilities: u64,
+}
+
+/// One row of `/proc`, from the files everybody may read (`stat`, `status`, `cmdline`, `cgroup`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// Identity.
+    #[serde(flatten)]
+    pub id: ProcessId,
+    /// Parent pid.
+    pub parent_pid: i32,
+    /// Pid in the innermost pid namespace of the process (last field of `NSpid`): the one in its socket names.
+    pub namespace_pid: i32,
+    /// `comm`, at most 15 bytes.
+    pub command: String,
+    /// Arguments, unredacted: nothing shows them without [`crate::redact`].
+    pub command_line: Vec<String>,
+    /// `/proc/PID/exe`, when we may read it.
+    pub executable: Option<PathBuf>,
+    /// Whose process it is.
+    pub credentials: Credentials,
+    /// `SigCgt` bit mask: signals with a handler. Bit 2 is SIGQUIT.
+    pub signals_caught: u64,
+    /// `SigIgn` bit mask.
+    pub signals_ignored: u64,
+    /// `R`, `S`, `T` (stopped), `Z` (zombie), … as in `stat`.
+    pub state: char,
+    /// Threads at the time of the snapshot.
+    pub threads: u64,
+    /// `NoNewPrivs` of the process.
+    pub no_new_privileges: bool,
+    /// Container id from the cgroup path, if the process is in a container.
+    pub container_id: Option<String>,
+}
+
+impl Process {
+    /// True when the process has a handler for SIGQUIT and does not ignore it: without one the signal kills it.
+    pub fn handles_sigquit(&self) -> bool {
+        const SIGQUIT_BIT: u64 = 1 << (3 - 1);
+        self.signals_caught & SIGQUIT_BIT != 0 && self.signals_ignored & SIGQUIT_BIT == 0
+    }
+
+    /// Stopped by a signal (`T`) or by a tracer (`t`): it answers nothing until it continues.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
+    /// File name of the executable, else `comm`.
+    pub fn executable_name(&self) -> String {
+        let from_path = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        if let Some(path) = &self.executable {
+            return from_path(path.to_string_lossy().trim_end_matches(" (deleted)"));
+        }
+        match self.command_line.first() {
+            Some(first) if !first.is_empty() => from_path(first),
+            _ => self.command.clone(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Lists `/proc`, or a fixture folder shaped like it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use procfs::FromRead;
+use procfs::process::{Process as ProcFiles, Stat, Status};
+
+use super::{Credentials, Process, ProcessId, container};
+
+/// The kernel writes some 1.5 KB; 65,536 supplementary groups would be 700 KB.
+const STATUS_LIMIT: u64 = 1 << 20;
+
+/// A process can make its own command line as long as its memory (`PR_SET_MM_ARG_END`); nobody reads 256 KiB.
+const COMMAND_LINE_LIMIT: u64 = 256 << 10;
+
+/// A proc file system: `/proc` itself, or a folder of a test.
+#[derive(Debug, Clone)]
+pub struct ProcessTable {
+    root: PathBuf,
+}
+
+impl Default for ProcessTable {
+    fn default() -> Self {
+        Self::at("/proc")
+    }
+}
+
+impl ProcessTable {
+    /// Reads the proc file system mounted at `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Folder of one process.
+    pub fn directory(&self, pid: i32) -> PathBuf {
+        self.root.join(pid.to_string())
+    }
+
+    /// Every process with a command line: kernel threads and zombies have none. Ordered by pid.
+    ///
+    /// A process that exits while we read is left out.
+    pub fn snapshot(&self) -> Vec<Process> {
+        let Ok(entries) = std::fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let mut processes: Vec<Process> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            .filter_map(|pid| self.get(pid))
+            .filter(|process| !process.command_line.is_empty())
+            .collect();
+        processes.sort_by_key(|process| process.id);
+        processes
+    }
+
+    /// One process, or `None` if there is none (any more).
+    pub fn get(&self, pid: i32) -> Option<Process> {
+        let files = ProcFiles::new_with_root(self.directory(pid)).ok()?;
+        let stat = files.stat().ok()?;
+        let status = self.status(pid)?;
+        let cgroup = std::fs::read_to_string(self.directory(pid).join("cgroup")).unwrap_or_default();
+        Some(Process {
+            id: ProcessId {
+                pid,
+                start_time: stat.starttime,
+            },
+            parent_pid: stat.ppid,
+            namespace_pid: namespace_pid(&status).unwrap_or(pid),
+            command_line: self.command_line(pid),
+            executable: self.executable(pid),
+            credentials: Credentials {
+                uid: status.euid,
+                gid: status.egid,
+                capabilities: status.capprm,
+            },
+            signals_caught: status.sigcgt,
+            signals_ignored: status.sigign,
+            state: stat.state,
+            threads: status.threads,
+            no_new_privileges: status.nonewprivs == Some(1),
+            container_id: container::id_from_cgroup(&cgroup),
+            command: stat.comm,
+        })
+    }
+
+    /// True while the process of this identity exists and is not a zombie.
+    pub fn is_alive(&self, id: ProcessId) -> bool {
+        self.stat(id.pid)
+            .is_some_and(|stat| stat.starttime == id.start_time && !matches!(stat.state, 'Z' | 'X'))
+    }
+
+    fn stat(&self, pid: i32) -> Option<Stat> {
+        ProcFiles::new_with_root(self.directory(pid)).ok()?.stat().ok()
+    }
+
+    /// `Name` in it is the app's choice and need not be UTF-8, which procfs's own reader insists on: such a process
+    /// would be invisible.
+    fn status(&self, pid: i32) -> Option<Status> {
+        let bytes = read_capped(&self.directory(pid).join("status"), STATUS_LIMIT).ok()?;
+        Status::from_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
+    }
+
+    /// Arguments without the empty ones; those that are not UTF-8 with replacement characters.
+    fn command_line(&self, pid: i32) -> Vec<String> {
+        let bytes = read_capped(&self.directory(pid).join("cmdline"), COMMAND_LINE_LIMIT).unwrap_or_default();
+        bytes
+            .split(|byte| *byte == 0)
+            .filter(|argument| !argument.is_empty())
+            .map(|argument| String::from_utf8_lossy(argument).into_owned())
+            .collect()
+    }
+
+    fn executable(&self, pid: i32) -> Option<PathBuf> {
+        std::fs::read_link(self.directory(pid).join("exe")).ok()
+    }
+
+    /// Environment variables `names` of the process; empty without the right to read them.
+    pub fn environment(&self, pid: i32, names: &[&str]) -> HashMap<String, String> {
+        // An environment is at most 1/4 of the 8 MiB stack limit by default; more than 2 MiB is somebody's joke.
+        const LIMIT: u64 = 2 << 20;
+        let bytes = read_capped(&self.directory(pid).join("environ"), LIMIT).unwrap_or_default();
+        let mut found = HashMap::new();
+        for entry in bytes.split(|byte| *byte == 0) {
+            let Some((name, value)) = std::str::from_utf8(entry).ok().and_then(|entry| entry.split_once('=')) else {
+                continue;
+            };
+            // getenv returns the first of several.
+            if names.contains(&name) && !found.contains_key(name) {
+                found.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        found
+    }
+
+    /// Paths of the files mapped into the process, without the anonymous and special ones; deduplicated, in order.
+    ///
+    /// # Errors
+    /// The error of opening `maps`, `EACCES` when we lack the right.
+    pub fn mapped_files(&self, pid: i32) -> io::Result<Vec<PathBuf>> {
+        // 64 MiB of maps are half a million mappings, eight times vm.max_map_count's default.
+        const LIMIT: u64 = 64 << 20;
+        let file = File::open(self.directory(pid).join("maps"))?;
+        let reader = io::BufReader::new(file.take(LIMIT));
+        let mut paths: Vec<PathBuf> = Vec::new();
+        let mut seen: HashSet<PathBuf> = HashSet::new();
+        for line in io::BufRead::split(reader, b'\n') {
+            let line = line?;
+            let Some(at) = line.iter().position(|byte| *byte == b'/') else {
+                continue;
+            };
+            let path = Path::new(std::ffi::OsStr::new(match std::str::from_utf8(&line[at..]) {
+                Ok(path) => path,
+                Err(_) => continue,
+            }));
+            // A file has several mappings in a row; an app can have a thousand files.
+            if paths.last().map(PathBuf::as_path) != Some(path) && seen.insert(path.to_owned()) {
+                paths.push(path.to_owned());
+            }
+        }
+        Ok(paths)
+    }
+}
+
+fn namespace_pid(status: &Status) -> Option<i32> {
+    status.nspid.as_ref()?.last().copied()
+}
+
+fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! One value of a profile as root-first lists of frame names: what every picture of it starts from.
+//!
+//! Inlined functions are frames of their own, equal names are one number, and the numbers are in the order of the names,
+//! so that comparing stacks compares numbers. Called by the flame tree and the collapsed writer.
+
+use std::borrow::Cow;
+
+use super::builder::ModelError;
+use super::frame_name::{UNKNOWN, plain};
+use super::model::{FrameKind, Location, LocationId, Profile};
+
+/// A frame: rank of its name, and kind. Packed, because there may be millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Frame(u32);
+
+const KIND_BITS: u32 = 3;
+pub(super) const KINDS: [FrameKind; FrameKind::COUNT] = [
+    FrameKind::Interpreted,
+    FrameKind::Jit,
+    FrameKind::Inlined,
+    FrameKind::Native,
+    FrameKind::Kernel,
+    FrameKind::Thread,
+    FrameKind::Other,
+];
+
+impl Frame {
+    fn new(rank: u32, kind: FrameKind) -> Self {
+        // Ranks stay below 2^27: the builder allows 2^26 functions and as many locations.
+        Self(rank << KIND_BITS | kind as u32)
+    }
+
+    /// Index into [`FlatStacks::names`].
+    pub fn rank(self) -> usize {
+        (self.0 >> KIND_BITS) as usize
+    }
+
+    /// Who executes it.
+    pub fn kind(self) -> FrameKind {
+        KINDS
+            .get((self.0 & ((1 << KIND_BITS) - 1)) as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+/// All stacks with a positive value.
+#[derive(Debug)]
+pub struct FlatStacks<'a> {
+    /// Distinct names, sorted, fit for text.
+    pub names: Vec<Cow<'a, str>>,
+    /// Value of each stack.
+    pub weights: Vec<u64>,
+    /// Sum of the values.
+    pub total: u64,
+    /// The recording told who executes the frames.
+    pub has_kinds: bool,
+    frames: Vec<Frame>,
+    ends: Vec<u32>,
+}
+
+impl<'a> FlatStacks<'a> {
+    /// The stacks of one value of a profile.
+    ///
+    /// # Errors
+    /// The values add up to more than an `i64`.
+    pub fn new(profile: &'a Profile, value_index: usize) -> Result<Self, ModelError> {
+        let told = |kind| {
+            matches!(
+                kind,
+                FrameKind::Interpreted | FrameKind::Jit | FrameKind::Inlined | FrameKind::Kernel
+            )
+        };
+        let has_kinds = profile.functions().iter().any(|function| told(function.kind));
+        let FrameTable {
+            names,
+            frames,
+            of_location,
+        } = FrameTable::new(profile);
+        let mut flat = Self {
+            names,
+            weights: vec![],
+            total: 0,
+            has_kinds,
+            frames: vec![],
+            ends: vec![],
+        };
+        let unknown = FrameTable::frame(&flat.names, UNKNOWN, FrameKind::Other);
+        for sample in profile.samples() {
+            let value = sample.values.get(value_index).copied().unwrap_or_default();
+            let Ok(weight @ 1..) = u64::try_from(value) else {
+                continue;
+            };
+            for location in sample.stack.iter().rev() {
+                let span = of_location.get(location.index()).copied().unwrap_or_default();
+                flat.frames
+                    .extend_from_slice(frames.get(span.0 as usize..span.1 as usize).unwrap_or_default());
+            }
+            if sample.stack.is_empty() {
+                flat.frames.push(unknown);
+            }
+            flat.total = flat.total.checked_add(weight).ok_or(ModelError::Overflow)?;
+            flat.weights.push(weight);
+            flat.ends
+                .push(u32::try_from(flat.frames.len()).map_err(|_| ModelError::Overflow)?);
+        }
+        if i64::try_from(flat.total).is_err() {
+            return Err(ModelError::Overflow);
+        }
+        Ok(flat)
+    }
+
+    /// How many stacks there are.
+    pub fn count(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The frames of a stack, root first.
+    pub fn stack(&self, index: usize) -> &[Frame] {
+        let start = if index == 0 {
+            0
+        } else {
+            self.ends.get(index - 1).copied().unwrap_or(0)
+        };
+        let end = self.ends.get(index).copied().unwrap_or(start);
+        self.frames.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+/// The frames of every location, the outermost inlined one first.
+struct FrameTable<'a> {
+    names: Vec<Cow<'a, str>>,
+    frames: Vec<Frame>,
+    of_location: Vec<(u32, u32)>,
+}
+
+impl<'a> FrameTable<'a> {
+    fn new(profile: &'a Profile) -> Self {
+        let address = |location: &Location| Cow::Owned(format!("0x{:x}", location.address));
+        let functions = profile
+            .functions()
+            .iter()
+            .map(|function| plain(profile.text(function.name)));
+        let unnamed = profile
+            .locations()
+            .iter()
+            .filter(|location| profile.lines(location).is_empty());
+        let mut names: Vec<_> = functions
+            .chain(unnamed.map(address))
+            .chain([Cow::Borrowed(UNKNOWN)])
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let of_function: Vec<_> = profile
+            .functions()
+            .iter()
+            .map(|f| Self::frame(&names, &plain(profile.text(f.name)), f.kind))
+            .collect();
+        let mut frames = Vec::with_capacity(profile.locations().len());
+        let mut of_location = Vec::with_capacity(profile.locations().len());
+        for location in profile.locations() {
+            let start = frames.len();
+            let lines = profile.lines(location);
+            frames.extend(
+                lines
+                    .iter()
+                    .rev()
+                    .filter_map(|line| of_function.get(line.function.index()).copied()),
+            );
+            if lines.is_empty() {
+                frames.push(Self::frame(&names, &address(location), FrameKind::Other));
+            }
+            of_location.push((
+                u32::try_from(start).unwrap_or_default(),
+                u32::try_from(frames.len()).unwrap_or_default(),
+            ));
+        }
+        Self {
+            names,
+            frames,
+            of_location,
+        }
+    }
+
+    fn frame(names: &[Cow<'_, str>], name: &str, kind: FrameKind) -> Frame {
+        let rank = names
+            .binary_search_by(|probe| probe.as_ref().cmp(name))
+            .unwrap_or_default();
+        Frame::new(u32::try_from(rank).unwrap_or_default(), kind)
+    }
+}
+
+/// The name of the innermost function of a location; its address if it has none.
+pub fn leaf_name<'a>(profile: &'a Profile, location: LocationId) -> Cow<'a, str> {
+    let Some(location) = profile.locations().get(location.index()) else {
+        return Cow::Borrowed("");
+    };
+    let line = profile.lines(location).first();
+    match line.and_then(|line| profile.functions().get(line.function.index())) {
+        Some(function) => Cow::Borrowed(profile.text(function.name)),
+        None => Cow::Owned(format!("0x{:x}", location.address)),
+    }
+}

@@ -1,0 +1,329 @@
+//! Reads `profile.proto`, gzipped or plain.
+//!
+//! Fields come in any order (Go writes samples before the functions they refer to), so the bytes are walked once per
+//! table. Called by the renderer.
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+use prost::Message;
+
+use super::proto::{self, field};
+use super::wire::{Content, Fields, WireError, varint};
+use crate::profile::builder::{ModelError, ProfileBuilder};
+use crate::profile::model::{
+    FrameKind, Function, FunctionId, Label, LabelValue, Line, LocationId, Mapping, MappingId, Profile, ValueType,
+};
+use crate::profile::strings::StringId;
+
+/// Largest profile after decompression. A gzip bomb of 256 KiB would be this.
+const MAX_PLAIN: u64 = 256 << 20;
+/// Largest single message (a sample, a location): it is decoded as a whole, into up to 24 times its size.
+const MAX_MESSAGE: usize = 1 << 20;
+/// Longest name, as in collapsed recordings.
+const MAX_STRING: usize = 16 << 10;
+/// Strings, functions, locations, …: each of at most this many.
+const MAX_ROWS: usize = 8 << 20;
+
+/// The bytes are no whole pprof profile.
+#[derive(Debug, thiserror::Error)]
+pub enum PprofError {
+    /// The input could not be read, or its gzip is broken or cut.
+    #[error("the recording cannot be read")]
+    Read(#[source] io::Error),
+    /// It is a bomb.
+    #[error("the profile is larger than {MAX_PLAIN} bytes when decompressed")]
+    TooLarge,
+    /// It is no protobuf.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// It is protobuf, but not this message.
+    #[error("a message of the profile cannot be decoded")]
+    Decode(#[from] prost::DecodeError),
+    /// A message refers to what is not there.
+    #[error("the profile refers to {what} {index}, which it does not have")]
+    Dangling {
+        /// Kind of thing.
+        what: &'static str,
+        /// Index or id.
+        index: i128,
+    },
+    /// Two things have one id, or an id is 0.
+    #[error("the profile has two {what}s with the id {id}, or the id is 0")]
+    BadId {
+        /// Kind of thing.
+        what: &'static str,
+        /// The id.
+        id: u64,
+    },
+    /// There is nothing in it, not even a sample type.
+    #[error("the recording is not a pprof profile: it has no sample types")]
+    NoSampleTypes,
+    /// It does not fit the model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Reads a whole profile.
+///
+/// # Errors
+/// The bytes are cut, malformed, something else, or too large.
+pub fn read(input: &[u8]) -> Result<Profile, PprofError> {
+    if !input.starts_with(&[0x1f, 0x8b]) {
+        return read_plain(input);
+    }
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(input)
+        .take(MAX_PLAIN + 1)
+        .read_to_end(&mut plain)
+        .map_err(PprofError::Read)?;
+    if plain.len() as u64 > MAX_PLAIN {
+        return Err(PprofError::TooLarge);
+    }
+    read_plain(&plain)
+}
+
+fn read_plain(bytes: &[u8]) -> Result<Profile, PprofError> {
+    let strings = StringTable::read(bytes)?;
+    let mut sample_types = Vec::new();
+    for message in messages(bytes, field::SAMPLE_TYPE) {
+        sample_types.push(strings.value_type(proto::ValueType::decode(message?)?)?);
+    }
+    if sample_types.is_empty() {
+        return Err(PprofError::NoSampleTypes);
+    }
+    let mut builder = ProfileBuilder::new(sample_types)?;
+    read_head(bytes, &strings, &mut builder.profile)?;
+    let tables = Tables::read(bytes, &strings, &mut builder)?;
+    let (mut stack, mut labels) = (Vec::new(), Vec::new());
+    for message in messages(bytes, field::SAMPLE) {
+        let sample = proto::Sample::decode(message?)?;
+        stack.clear();
+        for id in sample.location_id {
+            stack.push(tables.locations.get(id)?);
+        }
+        labels.clear();
+        for label in sample.label {
+            let key = strings.intern(label.key, &mut builder)?;
+            // An absent text is index 0; so is the empty text, which no label needs.
+            let value = if label.str == 0 {
+                LabelValue::Number(label.num, strings.intern(label.num_unit, &mut builder)?)
+            } else {
+                LabelValue::Text(strings.intern(label.str, &mut builder)?)
+            };
+            labels.push(Label { key, value });
+        }
+        builder.sample(&stack, &sample.value, &labels)?;
+    }
+    Ok(builder.finish())
+}
+
+/// The messages of one field of the profile.
+fn messages(bytes: &[u8], wanted: u32) -> impl Iterator<Item = Result<&[u8], PprofError>> {
+    Fields::of(bytes).filter_map(move |entry| match entry {
+        Err(error) => Some(Err(error.into())),
+        Ok((number, Content::Bytes(message))) if number == wanted => Some(if message.len() <= MAX_MESSAGE {
+            Ok(message)
+        } else {
+            Err(ModelError::TooLarge {
+                what: "bytes in one message",
+                limit: MAX_MESSAGE,
+            }
+            .into())
+        }),
+        Ok(_) => None,
+    })
+}
+
+/// Everything that is neither a table nor the sample types.
+fn read_head(bytes: &[u8], strings: &StringTable<'_>, profile: &mut Profile) -> Result<(), PprofError> {
+    for entry in Fields::of(bytes) {
+        match entry? {
+            (field::PERIOD_TYPE, Content::Bytes(message)) => {
+                profile.period_type = Some(strings.value_type(proto::ValueType::decode(message)?)?);
+            }
+            (field::COMMENT, Content::Bytes(mut packed)) => {
+                while !packed.is_empty() {
+                    let index = varint(&mut packed).ok_or(WireError { offset: 0 })?;
+                    strings.comment(index, profile)?;
+                }
+            }
+            (field::COMMENT, Content::Varint(index)) => strings.comment(index, profile)?,
+            (field::DROP_FRAMES, Content::Varint(index)) => profile.drop_frames = strings.owned(index)?,
+            (field::KEEP_FRAMES, Content::Varint(index)) => profile.keep_frames = strings.owned(index)?,
+            (field::DOC_URL, Content::Varint(index)) => profile.doc_url = strings.owned(index)?,
+            (field::DEFAULT_SAMPLE_TYPE, Content::Varint(index)) => {
+                profile.default_sample_type = Some(strings.owned(index)?).filter(|name| !name.is_empty());
+            }
+            (field::TIME_NANOS, Content::Varint(value)) => profile.time_nanos = value.cast_signed(),
+            (field::DURATION_NANOS, Content::Varint(value)) => profile.duration_nanos = value.cast_signed(),
+            (field::PERIOD, Content::Varint(value)) => profile.period = value.cast_signed(),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Rows by the ids a file gave them.
+struct Ids<T> {
+    what: &'static str,
+    rows: std::collections::HashMap<u64, T, ahash::RandomState>,
+}
+
+impl<T: Copy> Ids<T> {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            rows: std::collections::HashMap::default(),
+        }
+    }
+
+    fn insert(&mut self, id: u64, row: T) -> Result<(), PprofError> {
+        let Self { what, rows } = self;
+        if rows.len() >= MAX_ROWS {
+            return Err(ModelError::TooLarge { what, limit: MAX_ROWS }.into());
+        }
+        if id == 0 || rows.insert(id, row).is_some() {
+            return Err(PprofError::BadId { what, id });
+        }
+        Ok(())
+    }
+
+    fn get(&self, id: u64) -> Result<T, PprofError> {
+        self.rows.get(&id).copied().ok_or(PprofError::Dangling {
+            what: self.what,
+            index: id.into(),
+        })
+    }
+}
+
+struct Tables {
+    locations: Ids<LocationId>,
+}
+
+impl Tables {
+    fn read(bytes: &[u8], strings: &StringTable<'_>, builder: &mut ProfileBuilder) -> Result<Self, PprofError> {
+        let mut mappings: Ids<MappingId> = Ids::new("mapping");
+        for message in messages(bytes, field::MAPPING) {
+            let row = proto::Mapping::decode(message?)?;
+            let mapping = Mapping {
+                start: row.memory_start,
+                limit: row.memory_limit,
+                offset: row.file_offset,
+                file: strings.intern(row.filename, builder)?,
+                build_id: strings.intern(row.build_id, builder)?,
+                has: [
+                    row.has_functions,
+                    row.has_filenames,
+                    row.has_line_numbers,
+                    row.has_inline_frames,
+                ],
+            };
+            mappings.insert(row.id, builder.mapping(mapping)?)?;
+        }
+        let mut functions: Ids<FunctionId> = Ids::new("function");
+        for message in messages(bytes, field::FUNCTION) {
+            let row = proto::Function::decode(message?)?;
+            let function = Function {
+                name: strings.intern(row.name, builder)?,
+                system_name: strings.intern(row.system_name, builder)?,
+                file: strings.intern(row.filename, builder)?,
+                start_line: row.start_line,
+                kind: FrameKind::Other,
+            };
+            functions.insert(row.id, builder.function(function)?)?;
+        }
+        let mut locations = Ids::new("location");
+        let mut lines = Vec::new();
+        for message in messages(bytes, field::LOCATION) {
+            let row = proto::Location::decode(message?)?;
+            lines.clear();
+            for line in row.line {
+                let function = functions.get(line.function_id)?;
+                lines.push(Line {
+                    function,
+                    line: line.line,
+                    column: line.column,
+                });
+            }
+            let mapping = if row.mapping_id == 0 {
+                None
+            } else {
+                Some(mappings.get(row.mapping_id)?)
+            };
+            locations.insert(row.id, builder.location(mapping, row.address, row.is_folded, &lines)?)?;
+        }
+        Ok(Self { locations })
+    }
+}
+
+struct StringTable<'a> {
+    rows: Vec<Cow<'a, str>>,
+}
+
+impl<'a> StringTable<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, PprofError> {
+        let mut rows = Vec::new();
+        for entry in Fields::of(bytes) {
+            let (field::STRING_TABLE, Content::Bytes(text)) = entry? else {
+                continue;
+            };
+            if rows.len() >= MAX_ROWS {
+                return Err(ModelError::TooLarge {
+                    what: "strings",
+                    limit: MAX_ROWS,
+                }
+                .into());
+            }
+            if text.len() > MAX_STRING {
+                return Err(ModelError::TooLarge {
+                    what: "bytes in one string",
+                    limit: MAX_STRING,
+                }
+                .into());
+            }
+            rows.push(String::from_utf8_lossy(text));
+        }
+        Ok(Self { rows })
+    }
+
+    fn get(&self, index: i64) -> Result<&str, PprofError> {
+        // Index 0 is the empty string even where a writer forgot the table.
+        let row = usize::try_from(index).ok().and_then(|index| self.rows.get(index));
+        match row {
+            Some(text) => Ok(text),
+            None if index == 0 => Ok(""),
+            None => Err(PprofError::Dangling {
+                what: "string",
+                index: index.into(),
+            }),
+        }
+    }
+
+    fn owned(&self, index: u64) -> Result<String, PprofError> {
+        self.get(index.cast_signed()).map(str::to_owned)
+    }
+
+    /// Every comment is a copy of its string, so they are capped.
+    fn comment(&self, index: u64, profile: &mut Profile) -> Result<(), PprofError> {
+        const MAX_COMMENTS: usize = 1000;
+        if profile.comments.len() >= MAX_COMMENTS {
+            return Err(ModelError::TooLarge {
+                what: "comments",
+                limit: MAX_COMMENTS,
+            }
+            .into());
+        }
+        profile.comments.push(self.owned(index)?);
+        Ok(())
+    }
+
+    fn intern(&self, index: i64, builder: &mut ProfileBuilder) -> Result<StringId, PprofError> {
+        Ok(builder.string(self.get(index)?)?)
+    }
+
+    fn value_type(&self, row: proto::ValueType) -> Result<ValueType, PprofError> {
+        Ok(ValueType::new(self.get(row.kind)?, self.get(row.unit)?))
+    }
+}

@@ -1,0 +1,251 @@
+//! Round trips, real profiles, and bytes that are none.
+
+use std::io::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::profile::builder::ProfileBuilder;
+use crate::profile::model::{FrameKind, Function, Label, LabelValue, Line, Mapping, Profile, ValueType};
+
+const GO_CPU: &[u8] = include_bytes!("../../../tests/data/profile/go-cpu.pb.gz");
+
+/// A profile in words: independent of ids, tables and their order, but for the order of samples and frames.
+fn words(profile: &Profile) -> Vec<String> {
+    let text = |id| profile.text(id);
+    let mut words = vec![format!(
+        "{:?} {:?} {:?} {} {} {} {:?} {:?} {:?} {:?}",
+        profile.sample_types,
+        profile.default_sample_type,
+        profile.period_type,
+        profile.period,
+        profile.time_nanos,
+        profile.duration_nanos,
+        profile.comments,
+        profile.drop_frames,
+        profile.keep_frames,
+        profile.doc_url,
+    )];
+    for sample in profile.samples() {
+        let mut line = vec![format!("{:?}", sample.values)];
+        for location in sample.stack.iter().map(|id| profile.locations()[id.index()]) {
+            let mapping = location.mapping.map(|id| profile.mappings()[id.index()]);
+            let mapping = mapping.map(|m| (m.start, m.limit, m.offset, text(m.file), text(m.build_id), m.has));
+            let lines: Vec<_> = profile
+                .lines(&location)
+                .iter()
+                .map(|row| (profile.functions()[row.function.index()], row.line, row.column))
+                .map(|(f, line, column)| {
+                    (
+                        text(f.name),
+                        text(f.system_name),
+                        text(f.file),
+                        f.start_line,
+                        f.kind,
+                        line,
+                        column,
+                    )
+                })
+                .collect();
+            line.push(format!(
+                "{:x} {} {mapping:?} {lines:?}",
+                location.address, location.folded
+            ));
+        }
+        for label in sample.labels {
+            line.push(match label.value {
+                LabelValue::Text(value) => format!("{}={:?}", text(label.key), text(value)),
+                LabelValue::Number(value, unit) => format!("{}={value} {:?}", text(label.key), text(unit)),
+            });
+        }
+        words.push(line.join(" "));
+    }
+    words
+}
+
+fn written(profile: &Profile) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(profile, &[], &mut out).unwrap();
+    out
+}
+
+fn plain(gzip: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    std::io::copy(&mut flate2::read::GzDecoder::new(gzip), &mut plain).unwrap();
+    plain
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_real_profile_survives_the_round_trip() {
+    let profile = read(GO_CPU).unwrap();
+    assert_eq!(words(&read(&written(&profile)).unwrap()), words(&profile));
+    assert_eq!(profile.sample_types[1], ValueType::new("cpu", "nanoseconds"));
+    assert!(words(&profile).iter().any(|line| line.contains("endpoint=\"/cart\"")));
+}
+
+#[test]
+fn plain_and_gzipped_are_read_alike() {
+    assert_eq!(words(&read(&plain(GO_CPU)).unwrap()), words(&read(GO_CPU).unwrap()));
+}
+
+#[test]
+fn every_truncation_of_a_plain_profile_is_an_error() {
+    let plain = plain(GO_CPU);
+    // The string table is the last field of Go's profiles; without its end something refers to what is missing.
+    for end in 0..plain.len() {
+        assert!(read(&plain[..end]).is_err(), "{end}");
+    }
+}
+
+#[test]
+fn trailing_garbage_is_an_error() {
+    assert!(read(&[GO_CPU, b"garbage"].concat()).is_err());
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    // sample_type { type: 0 unit: 0 }, sample { location_id: 7 value: 1 }
+    let dangling = [0x0a, 0, 0x12, 4, 0x08, 7, 0x10, 1];
+    assert_eq!(
+        read(&dangling).unwrap_err().to_string(),
+        "the profile refers to location 7, which it does not have"
+    );
+    // sample_type { type: 9 }
+    assert!(matches!(
+        read(&[0x0a, 2, 0x08, 9]),
+        Err(PprofError::Dangling {
+            what: "string",
+            index: 9
+        })
+    ));
+    // sample_type {}, two functions { id: 1 }
+    let twice = [0x0a, 0, 0x2a, 2, 0x08, 1, 0x2a, 2, 0x08, 1];
+    assert!(matches!(
+        read(&twice),
+        Err(PprofError::BadId {
+            what: "function",
+            id: 1
+        })
+    ));
+    assert!(matches!(read(&[]), Err(PprofError::NoSampleTypes)));
+}
+
+#[test]
+fn a_gzip_bomb_is_refused() {
+    let bomb = gzip(&vec![0x50; 257 << 20]);
+    assert!(matches!(read(&bomb), Err(PprofError::TooLarge)));
+}
+
+fn any_profile() -> impl Strategy<Value = Profile> {
+    let name = || prop_oneof!["[a-z]{0,4}", ".{0,6}"];
+    let head = (
+        prop::option::of(Just("cpu".to_owned())),
+        any::<[i64; 3]>(),
+        prop::collection::vec(name(), 0..3),
+    );
+    let functions = prop::collection::vec((name(), name(), name(), any::<i64>()), 1..5);
+    let line = (any::<prop::sample::Index>(), any::<i64>(), any::<i64>());
+    let location = (
+        any::<u64>(),
+        any::<bool>(),
+        any::<bool>(),
+        prop::collection::vec(line, 0..3),
+    );
+    let locations = prop::collection::vec(location, 1..5);
+    let label = (name(), prop::option::of("[a-z]{1,4}"), any::<i64>(), name());
+    let stack = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
+    let values = (any::<i32>(), any::<i32>());
+    let samples = prop::collection::vec((stack, values, prop::collection::vec(label, 0..3)), 0..6);
+    (head, functions, locations, samples).prop_map(|(head, functions, locations, samples)| {
+        let types = vec![ValueType::new("samples", "count"), ValueType::new("cpu", "nanoseconds")];
+        let mut builder = ProfileBuilder::new(types).unwrap();
+        (builder.profile.default_sample_type, builder.profile.comments) = (head.0, head.2);
+        [
+            builder.profile.period,
+            builder.profile.time_nanos,
+            builder.profile.duration_nanos,
+        ] = head.1;
+        builder.profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
+        builder.profile.doc_url = "https://example.org".into();
+        let file = builder.string("/bin/shop").unwrap();
+        let mapping = Mapping {
+            start: 1,
+            limit: 2,
+            offset: 3,
+            file,
+            build_id: file,
+            has: [true, false, true, false],
+        };
+        let mapping = builder.mapping(mapping).unwrap();
+        let mut function = |(name, system_name, file, start_line): (String, String, String, i64)| {
+            let [name, system_name, file] = [name, system_name, file].map(|text| builder.string(&text).unwrap());
+            builder
+                .function(Function {
+                    name,
+                    system_name,
+                    file,
+                    start_line,
+                    kind: FrameKind::Other,
+                })
+                .unwrap()
+        };
+        let functions: Vec<_> = functions.into_iter().map(&mut function).collect();
+        let mut location = |(address, folded, mapped, lines): (u64, bool, bool, Vec<_>)| {
+            let line = |(index, line, column): &(prop::sample::Index, i64, i64)| Line {
+                function: *index.get(&functions),
+                line: *line,
+                column: *column,
+            };
+            let lines: Vec<_> = lines.iter().map(line).collect();
+            builder
+                .location(mapped.then_some(mapping), address, folded, &lines)
+                .unwrap()
+        };
+        let locations: Vec<_> = locations.into_iter().map(&mut location).collect();
+        for (stack, values, labels) in samples {
+            let stack: Vec<_> = stack.iter().map(|index| *index.get(&locations)).collect();
+            let mut label = |(key, text, number, unit): (String, Option<String>, i64, String)| {
+                let value = match text {
+                    Some(text) => LabelValue::Text(builder.string(&text).unwrap()),
+                    None => LabelValue::Number(number, builder.string(&unit).unwrap()),
+                };
+                Label {
+                    key: builder.string(&key).unwrap(),
+                    value,
+                }
+            };
+            let labels: Vec<_> = labels.into_iter().map(&mut label).collect();
+            builder
+                .sample(&stack, &[values.0.into(), values.1.into()], &labels)
+                .unwrap();
+        }
+        builder.finish()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(profile in any_profile()) {
+        prop_assert_eq!(words(&read(&written(&profile)).unwrap()), words(&profile));
+    }
+
+    #[test]
+    fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read(&noise);
+        let _ = read(&gzip(&noise));
+    }
+
+    #[test]
+    fn a_flipped_byte_never_panics(at in any::<prop::sample::Index>(), value in any::<u8>()) {
+        let mut bytes = plain(GO_CPU);
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        let _ = read(&bytes);
+    }
+}

@@ -1,0 +1,243 @@
+//! Recording in, artifact out: picks the reader and the writer, counts what the stamp needs, caps the input.
+//!
+//! Called by the render child process and the CLI. Knows no runtime: what the numbers of a collapsed recording mean is in
+//! the [`Quality`] the recorder filled.
+
+use std::io::{self, BufReader, Read, Write};
+
+use super::flat_stacks::{FlatStacks, leaf_name};
+use super::model::Profile;
+use super::pprof::PprofError;
+use super::quality::Quality;
+use super::read_collapsed::{CollapsedError, CollapsedValues};
+use super::{ModelError, collapsed, frame_name, pprof, read_collapsed, speedscope, stamp, svg};
+use crate::format::{Format, RecordingKind};
+
+/// Largest recording that is parsed. Native files that are only copied have no limit here.
+const MAX_INPUT: u64 = 256 << 20;
+
+/// What to make of a recording.
+#[derive(Debug, Clone)]
+pub struct RenderOptions {
+    /// What the artifact is.
+    pub format: Format,
+    /// The recorder's stamp. Counts it lacks are completed before it is printed.
+    pub quality: Quality,
+    /// Which value to show, by pprof's `type`; else the recording's default, else its last (pprof's rule).
+    pub sample_type: Option<String>,
+    /// Title of the picture.
+    pub title: String,
+    /// What the numbers of a collapsed recording are; if `None`, [`CollapsedValues::of`] the stamp.
+    pub collapsed: Option<CollapsedValues>,
+}
+
+/// What rendering found out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// Samples in the recording; `None` where it does not count them (bytes, durations) or was only copied.
+    pub samples: Option<u64>,
+    /// Share of the shown value, 0 to 1, whose leaf frame has no name ([`frame_name::is_unresolved`]); `None` if the value
+    /// is 0 throughout or the recording was only copied.
+    pub unresolved: Option<f64>,
+    /// The stamp as printed, completed with the two above.
+    pub quality: Quality,
+}
+
+/// No artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// This recording has no such format.
+    #[error("a {} recording cannot be rendered as {format}; possible: {}", .kind.native_format(), names(.formats))]
+    Unsupported {
+        /// The recording.
+        kind: RecordingKind,
+        /// What was asked for.
+        format: Format,
+        /// What can be had.
+        formats: &'static [Format],
+    },
+    /// The recording has no such value.
+    #[error("the recording has no sample type {name:?}; it has {}", .available.join(", "))]
+    NoSuchSampleType {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// The recording is larger than we parse.
+    #[error("the recording is larger than {MAX_INPUT} bytes")]
+    TooLarge,
+    /// It could not be read.
+    #[error("the recording cannot be read")]
+    Read(#[source] io::Error),
+    /// The collapsed text is broken.
+    #[error("the collapsed recording is broken")]
+    Collapsed(#[from] CollapsedError),
+    /// The pprof profile is broken.
+    #[error("the pprof recording is broken")]
+    Pprof(#[from] PprofError),
+    /// Its values are absurd.
+    #[error("the recording does not fit a profile")]
+    Model(#[from] ModelError),
+    /// The artifact could not be written.
+    #[error("the artifact cannot be written")]
+    Write(#[source] io::Error),
+}
+
+fn names(formats: &[Format]) -> String {
+    formats
+        .iter()
+        .map(|format| format.name())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Renders a recording. Nothing is written before the whole recording was understood; a pprof recording asked for as pprof
+/// is then copied byte for byte, and formats that are not parsed here are only copied.
+///
+/// # Errors
+/// See [`RenderError`]. The output is then incomplete and must be thrown away.
+pub fn render(
+    mut input: impl Read,
+    kind: RecordingKind,
+    options: &RenderOptions,
+    out: &mut impl Write,
+) -> Result<Rendered, RenderError> {
+    let RenderOptions {
+        format, ref quality, ..
+    } = *options;
+    if !kind.formats().contains(&format) {
+        return Err(RenderError::Unsupported {
+            kind,
+            format,
+            formats: kind.formats(),
+        });
+    }
+    match kind {
+        RecordingKind::Jfr | RecordingKind::Nettrace | RecordingKind::Trace => {
+            io::copy(&mut input, out).map_err(RenderError::Write)?;
+            Ok(Rendered {
+                samples: None,
+                unresolved: None,
+                quality: quality.clone(),
+            })
+        }
+        RecordingKind::Collapsed => {
+            let mut input = input.take(MAX_INPUT + 1);
+            let values = options
+                .collapsed
+                .clone()
+                .unwrap_or_else(|| CollapsedValues::of(quality));
+            let profile = read_collapsed::read(BufReader::with_capacity(1 << 18, &mut input), &values);
+            if input.limit() == 0 {
+                return Err(RenderError::TooLarge);
+            }
+            let mut profile = profile?;
+            let nanos = |ms: u64| i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or_default();
+            profile.time_nanos = nanos(quality.started_at_ms);
+            profile.duration_nanos = nanos(quality.duration_ms);
+            write(&mut profile, options, None, out)
+        }
+        RecordingKind::Pprof => {
+            let mut bytes = Vec::new();
+            input
+                .take(MAX_INPUT + 1)
+                .read_to_end(&mut bytes)
+                .map_err(RenderError::Read)?;
+            if bytes.len() as u64 > MAX_INPUT {
+                return Err(RenderError::TooLarge);
+            }
+            write(&mut pprof::read(&bytes)?, options, Some(&bytes), out)
+        }
+    }
+}
+
+fn write(
+    profile: &mut Profile,
+    options: &RenderOptions,
+    native: Option<&[u8]>,
+    out: &mut impl Write,
+) -> Result<Rendered, RenderError> {
+    let RenderOptions {
+        format,
+        ref title,
+        ref sample_type,
+        ..
+    } = *options;
+    let Some(value_index) = profile.value_index(sample_type.as_deref()) else {
+        let available = profile.sample_types.iter().map(|kind| kind.name.clone()).collect();
+        return Err(RenderError::NoSuchSampleType {
+            name: sample_type.clone().unwrap_or_default(),
+            available,
+        });
+    };
+    let rendered = count(profile, value_index, &options.quality);
+    let stamp = stamp::line(&rendered.quality);
+    match (format, native) {
+        (Format::Pprof, Some(bytes)) => out.write_all(bytes),
+        (Format::Pprof, None) => {
+            profile.default_sample_type = sample_type.clone().or(profile.default_sample_type.take());
+            pprof::write(profile, &stamp::comments(&rendered.quality), out)
+        }
+        (Format::Speedscope, _) => speedscope::write(profile, value_index, title, &stamp, out),
+        (Format::Collapsed, _) => collapsed::write(&FlatStacks::new(profile, value_index)?, out),
+        (Format::Svg, _) => {
+            let stacks = FlatStacks::new(profile, value_index)?;
+            match profile.sample_types.get(value_index) {
+                Some(value) => svg::write(&stacks, value, title, &stamp, out),
+                None => Ok(()),
+            }
+        }
+        // `formats()` of the two kinds that come here has none of these.
+        (Format::Jfr | Format::Nettrace | Format::Trace, _) => Ok(()),
+    }
+    .and_then(|()| out.flush())
+    .map_err(RenderError::Write)?;
+    Ok(rendered)
+}
+
+fn count(profile: &Profile, value_index: usize, quality: &Quality) -> Rendered {
+    let counted = profile
+        .sample_types
+        .iter()
+        .position(|kind| kind.name == "samples" && kind.unit == "count");
+    let (mut samples, mut total, mut unresolved) = (0_u64, 0_u128, 0_u128);
+    for sample in profile.samples() {
+        let value = |index: usize| {
+            sample
+                .values
+                .get(index)
+                .and_then(|&value| u64::try_from(value).ok())
+                .unwrap_or(0)
+        };
+        samples = samples.saturating_add(counted.map_or(0, value));
+        let weight = u128::from(value(value_index));
+        total += weight;
+        let leaf = sample.stack.first();
+        if leaf.is_none_or(|&leaf| frame_name::is_unresolved(&leaf_name(profile, leaf))) {
+            unresolved += weight;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than f64 has")]
+    let unresolved = (total > 0).then(|| unresolved as f64 / total as f64);
+    let samples = counted.map(|_| samples);
+    let mut quality = Quality {
+        samples: samples.or(quality.samples),
+        unresolved,
+        ..quality.clone()
+    };
+    if profile.skipped_lines > 0 {
+        quality.degraded.push(format!(
+            "{} lines of the recording were not understood",
+            profile.skipped_lines
+        ));
+    }
+    Rendered {
+        samples,
+        unresolved,
+        quality,
+    }
+}
+
+#[cfg(test)]
+mod tests;

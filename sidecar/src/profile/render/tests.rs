@@ -1,0 +1,241 @@
+//! Recordings of real programs through every reader and writer.
+
+use super::*;
+use crate::profile::stamp::tests::quality;
+
+const JVM: &[u8] = include_bytes!("../../../tests/data/profile/jvm-cpu-threads.collapsed");
+const GO_CPU: &[u8] = include_bytes!("../../../tests/data/profile/go-cpu.pb.gz");
+const GO_HEAP: &[u8] = include_bytes!("../../../tests/data/profile/go-heap.pb.gz");
+const GO_GOROUTINE: &[u8] = include_bytes!("../../../tests/data/profile/go-goroutine.pb.gz");
+
+fn options(format: Format) -> RenderOptions {
+    RenderOptions {
+        format,
+        quality: quality(),
+        sample_type: None,
+        title: "cpu of shop".into(),
+        collapsed: None,
+    }
+}
+
+fn rendered(input: &[u8], kind: RecordingKind, options: &RenderOptions) -> (Rendered, Vec<u8>) {
+    let mut out = Vec::new();
+    let rendered = render(input, kind, options, &mut out).unwrap();
+    (rendered, out)
+}
+
+fn text(input: &[u8], kind: RecordingKind, options: &RenderOptions) -> String {
+    String::from_utf8(rendered(input, kind, options).1).unwrap()
+}
+
+#[test]
+fn a_jvm_recording_gives_every_format_with_its_stamp() {
+    let svg = text(JVM, RecordingKind::Collapsed, &options(Format::Svg));
+    assert!(
+        svg.contains("Shop.hash (") && svg.contains("<title>do_syscall_64 ("),
+        "annotations are stripped"
+    );
+    assert!(svg.contains("async-profiler 4.6 cpu (perf_events) · every 10 ms · "));
+    assert!(svg.contains(" ms, "), "nanoseconds are shown as milliseconds");
+    assert!(svg.contains("order: worker-1 &quot;x&quot; tid="));
+    let speedscope = text(JVM, RecordingKind::Collapsed, &options(Format::Speedscope));
+    assert!(speedscope.contains("every 10 ms"));
+    let pprof = rendered(JVM, RecordingKind::Collapsed, &options(Format::Pprof)).1;
+    let profile = pprof::read(&pprof).unwrap();
+    assert!(profile.comments[0].starts_with("sideflame: async-profiler 4.6"));
+    assert_eq!((profile.duration_nanos, profile.period), (30_000_000_000, 10_000_000));
+}
+
+#[test]
+fn collapsed_to_collapsed_keeps_the_counts_and_drops_the_annotations() {
+    let options = RenderOptions {
+        sample_type: Some("samples".into()),
+        ..options(Format::Collapsed)
+    };
+    let (rendered, out) = rendered(JVM, RecordingKind::Collapsed, &options);
+    let out = String::from_utf8(out).unwrap();
+    let count = |text: &str| -> u64 {
+        text.lines()
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    };
+    let recorded = count(std::str::from_utf8(JVM).unwrap());
+    assert_eq!((count(&out), rendered.samples), (recorded, Some(recorded)));
+    assert!(!out.contains("_[") && out.contains("[order: worker-1 \"x\" tid="));
+    assert!(
+        out.lines()
+            .is_sorted_by(|a, b| a.split(';').next() <= b.split(';').next())
+    );
+}
+
+#[test]
+fn cpu_values_are_samples_times_interval() {
+    let samples = RenderOptions {
+        sample_type: Some("samples".into()),
+        ..options(Format::Collapsed)
+    };
+    let first = |options| {
+        let out = text(b"a;b 3\n", RecordingKind::Collapsed, &options);
+        out.trim_end().rsplit(' ').next().map(str::to_owned)
+    };
+    assert_eq!(first(samples).as_deref(), Some("3"));
+    assert_eq!(first(options(Format::Collapsed)).as_deref(), Some("30000000"));
+}
+
+#[test]
+fn a_go_recording_gives_every_format() {
+    for input in [GO_CPU, GO_HEAP, GO_GOROUTINE] {
+        for format in [Format::Svg, Format::Collapsed, Format::Speedscope] {
+            assert!(!rendered(input, RecordingKind::Pprof, &options(format)).1.is_empty());
+        }
+    }
+    let cpu = text(GO_CPU, RecordingKind::Pprof, &options(Format::Collapsed));
+    assert!(cpu.contains("main.work;main.order;"));
+    let rendered = rendered(GO_CPU, RecordingKind::Pprof, &options(Format::Svg)).0;
+    assert!(rendered.samples.unwrap() > 400 && rendered.unresolved.unwrap() < 0.01);
+}
+
+#[test]
+fn native_pprof_is_copied_byte_for_byte() {
+    assert_eq!(
+        rendered(GO_CPU, RecordingKind::Pprof, &options(Format::Pprof)).1,
+        GO_CPU
+    );
+}
+
+#[test]
+fn the_last_sample_type_is_shown_unless_another_is_named() {
+    let total = |sample_type: Option<&str>| -> u64 {
+        let options = RenderOptions {
+            sample_type: sample_type.map(str::to_owned),
+            ..options(Format::Collapsed)
+        };
+        let out = text(GO_HEAP, RecordingKind::Pprof, &options);
+        out.lines()
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    };
+    assert_eq!(total(None), total(Some("inuse_space")));
+    assert!(total(Some("alloc_space")) > total(None));
+    let options = RenderOptions {
+        sample_type: Some("nope".into()),
+        ..options(Format::Svg)
+    };
+    let error = render(GO_HEAP, RecordingKind::Pprof, &options, &mut Vec::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the recording has no sample type \"nope\"; it has alloc_objects, alloc_space, inuse_objects, inuse_space"
+    );
+}
+
+#[test]
+fn every_truncation_of_a_recording_is_an_error() {
+    for input in [GO_HEAP, GO_GOROUTINE] {
+        for end in 0..input.len() {
+            let result = render(
+                &input[..end],
+                RecordingKind::Pprof,
+                &options(Format::Pprof),
+                &mut Vec::new(),
+            );
+            assert!(matches!(result, Err(RenderError::Pprof(_))), "{end}");
+        }
+    }
+    let last_line = JVM.len() - 200;
+    for end in last_line..JVM.len() {
+        let whole_line = JVM[end - 1] == b'\n';
+        let result = render(
+            &JVM[..end],
+            RecordingKind::Collapsed,
+            &options(Format::Pprof),
+            &mut Vec::new(),
+        );
+        assert_eq!(matches!(result, Err(RenderError::Collapsed(_))), !whole_line, "{end}");
+    }
+}
+
+#[test]
+fn an_impossible_format_names_the_possible_ones() {
+    let error = render(&b""[..], RecordingKind::Jfr, &options(Format::Svg), &mut Vec::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a jfr recording cannot be rendered as svg; possible: jfr"
+    );
+    assert_eq!(rendered(b"FLR", RecordingKind::Jfr, &options(Format::Jfr)).1, b"FLR");
+}
+
+#[test]
+fn an_empty_recording_says_no_samples() {
+    let svg = text(b"", RecordingKind::Collapsed, &options(Format::Svg));
+    assert!(svg.contains(">no samples<") && svg.contains("every 10 ms") && svg.ends_with("</svg>\n"));
+    assert_eq!(text(b"", RecordingKind::Collapsed, &options(Format::Collapsed)), "");
+    let (rendered, _) = rendered(b"", RecordingKind::Collapsed, &options(Format::Speedscope));
+    assert_eq!((rendered.samples, rendered.unresolved), (Some(0), None));
+}
+
+#[test]
+fn unresolved_is_the_share_of_nameless_leaves() {
+    let input = b"[unknown];main 6\nmain;[unknown] 3\nmain;[libc.so.6+0x1f] 1\n";
+    let (rendered, _) = rendered(input, RecordingKind::Collapsed, &options(Format::Svg));
+    assert_eq!(rendered.unresolved, Some(0.4));
+    assert_eq!(rendered.quality.unresolved, Some(0.4));
+}
+
+#[test]
+fn lines_that_are_none_are_left_out_and_confessed() {
+    let (rendered, out) = rendered(
+        b"a;b 1\nhostile\nclass 2\n",
+        RecordingKind::Collapsed,
+        &options(Format::Svg),
+    );
+    assert_eq!(
+        rendered.quality.degraded,
+        ["1 lines of the recording were not understood"]
+    );
+    assert!(String::from_utf8(out).unwrap().contains("DEGRADED: 1 lines"));
+    let nonsense = render(
+        &b"<html>\n"[..],
+        RecordingKind::Collapsed,
+        &options(Format::Svg),
+        &mut Vec::new(),
+    );
+    assert!(matches!(
+        nonsense,
+        Err(RenderError::Collapsed(CollapsedError::NotCollapsed))
+    ));
+}
+
+#[test]
+fn speedscope_has_a_profile_per_thread_or_per_type() {
+    let parse = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let threads = parse(text(JVM, RecordingKind::Collapsed, &options(Format::Speedscope)));
+    let frames = threads["shared"]["frames"].as_array().unwrap().len() as u64;
+    let profiles = threads["profiles"].as_array().unwrap();
+    assert!(profiles.len() >= 5 && profiles[0]["name"].as_str().unwrap().contains("(tid "));
+    for profile in profiles {
+        let (samples, weights) = (
+            profile["samples"].as_array().unwrap(),
+            profile["weights"].as_array().unwrap(),
+        );
+        assert_eq!(
+            (samples.len(), profile["type"].as_str()),
+            (weights.len(), Some("sampled"))
+        );
+        let sum: i64 = weights.iter().map(|weight| weight.as_i64().unwrap()).sum();
+        assert_eq!(
+            (profile["endValue"].as_i64(), profile["unit"].as_str()),
+            (Some(sum), Some("nanoseconds"))
+        );
+        let indexes = samples.iter().flat_map(|stack| stack.as_array().unwrap());
+        assert!(indexes.map(|index| index.as_u64().unwrap()).all(|index| index < frames));
+    }
+    let types = parse(text(GO_HEAP, RecordingKind::Pprof, &options(Format::Speedscope)));
+    let units: Vec<_> = types["profiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["unit"].as_str().unwrap())
+        .collect();
+    assert_eq!(units, ["none", "bytes", "none", "bytes"]);
+    assert_eq!(types["activeProfileIndex"], 3);
+}

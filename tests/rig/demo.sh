@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# `make demo`: starts a JVM, a .NET and a Go app, profiles each by one curl, and says where to look.
+#
+# On a terminal the server and the apps stay until Ctrl-C; elsewhere they end with the script.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
+out=target/demo
+seconds=5
+mkdir -p "$out"
+rm -f "$out"/*
+
+pids=()
+finish() {
+  # Only what we started, and by pid.
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# app LOG COMMAND...: starts a sample app and waits for its "ready" line.
+app() {
+  local log=$out/$1.log
+  shift
+  "$@" >"$log" 2>&1 </dev/null &
+  pids+=($!)
+  local try
+  for ((try = 0; try < 300; try++)); do
+    grep -q '^ready' "$log" && return
+    sleep 0.1
+  done
+  echo "the app did not start; $log says:" >&2
+  cat "$log" >&2
+  return 1
+}
+
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
+java=${JAVA_HOME_17_X64:-/usr/lib/jvm/java-17-openjdk-amd64}/bin/java
+echo "== starting a JVM, a .NET and a Go app"
+app java "$java" -jar "$cache/apps/java-17/shop.jar" cpu
+java_pid=${pids[-1]}
+app dotnet "$cache/dotnet-3.1/dotnet" "$cache/apps/dotnet/Split.dll" cpu
+dotnet_pid=${pids[-1]}
+app go "$cache/apps/go/split" -pprof 127.0.0.1:0 cpu
+go_pid=${pids[-1]}
+
+# The usual port if it is free: the URLs below are then those of the README.
+port=7117
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+  port=0
+fi
+target/release/sideflame serve --listen "127.0.0.1:$port" 2>"$out/sideflame.log" &
+pids+=($!)
+for ((try = 0; try < 100; try++)); do
+  address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$out/sideflame.log" | head -1) && break
+  sleep 0.05
+done
+url=http://$address
+
+echo "== what runs here (curl $url/processes)"
+curl -fsS "$url/processes?format=text" | grep -E '^PID|jvm|dotnet|go ' || true
+
+# capture PID FILE QUERY
+capture() {
+  echo "== curl -o $out/$2 '$url/profile?pid=$1&seconds=$seconds$3'"
+  curl -fsS -o "$out/$2" "$url/profile?pid=$1&seconds=$seconds$3"
+}
+capture "$java_pid" java.svg ""
+capture "$go_pid" go.svg ""
+capture "$dotnet_pid" dotnet.nettrace ""
+
+echo
+echo "Look at:"
+for file in java.svg go.svg dotnet.nettrace; do
+  printf '  %-28s %8d bytes\n' "$out/$file" "$(stat -c %s "$out/$file")"
+done
+echo "  $url/doctor"
+echo "  $url/captures"
+echo "  go tool pprof -top '$url/debug/pprof/profile?seconds=5&pid=$java_pid'   (a Java process)"
+if [[ -t 1 ]]; then
+  echo
+  echo "The server and the apps run until Ctrl-C."
+  wait
+fi

@@ -1,0 +1,180 @@
+//! A sample app as a child process, killed when dropped.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Home of a JDK under test: where CI systems say it is, else where Debian's and Adoptium's packages put it.
+///
+/// # Panics
+/// It is none of ours.
+pub fn jdk_home(jdk: &str) -> PathBuf {
+    let packaged = match jdk {
+        "17" => "/usr/lib/jvm/java-17-openjdk-amd64",
+        "25" => "/usr/lib/jvm/temurin-25-jdk-amd64",
+        other => panic!("JDK {other} is not under test"),
+    };
+    std::env::var_os(format!("JAVA_HOME_{jdk}_X64")).map_or_else(|| PathBuf::from(packaged), PathBuf::from)
+}
+
+/// A running sample app.
+#[derive(Debug)]
+pub struct App {
+    child: Child,
+    /// Pid of the app itself.
+    pub pid: i32,
+    lines: mpsc::Receiver<String>,
+}
+
+/// A JVM command that runs `Split scenario` with `options`.
+pub fn java(jdk: &str, options: &[&str], scenario: &str) -> Command {
+    let mut command = Command::new(jdk_home(jdk).join("bin/java"));
+    command
+        .args(options)
+        .arg("-cp")
+        .arg(super::cache::file(&format!("apps/java-{jdk}")))
+        .arg("demo.shop.Split");
+    command.arg(scenario);
+    command
+}
+
+/// A command that runs the .NET app on runtime `version` (`3.1` or `8`).
+pub fn dotnet(version: &str, scenario: &str) -> Command {
+    let mut command = match version {
+        "3.1" => {
+            let mut command = Command::new(super::cache::file("dotnet-3.1/dotnet"));
+            command.arg(super::cache::file("apps/dotnet/Split.dll")).arg(scenario);
+            command
+        }
+        "8" => {
+            let mut command = Command::new(super::cache::file("dotnet-8/Sarif.Multitool"));
+            command.env(
+                "DOTNET_STARTUP_HOOKS",
+                super::cache::file("apps/dotnet/StartupHook.dll"),
+            );
+            command.env("SPLIT_SCENARIO", scenario);
+            command
+        }
+        other => panic!("no .NET {other} under test runs our code"),
+    };
+    command
+        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1")
+        .env("DOTNET_CLI_TELEMETRY_OPTOUT", "1");
+    command
+}
+
+impl App {
+    /// Starts `command` and waits for its `ready` line.
+    ///
+    /// # Panics
+    /// It does not get ready within a minute.
+    pub fn start(command: Command) -> Self {
+        let mut app = Self::launch(command);
+        app.wait_for("ready");
+        app
+    }
+
+    /// Starts `command` without waiting.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn launch(mut command: Command) -> Self {
+        // A group of its own: Ctrl-C in the terminal of the tests is for the tests.
+        command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let pid = i32::try_from(child.id()).expect("a pid fits into i32");
+        let (sender, lines) = mpsc::channel();
+        let streams: [Box<dyn std::io::Read + Send>; 2] = [
+            Box::new(child.stdout.take().expect("piped")),
+            Box::new(child.stderr.take().expect("piped")),
+        ];
+        for stream in streams {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, pid, lines }
+    }
+
+    /// Waits for a line that begins with `prefix` and gives the rest of it.
+    ///
+    /// # Panics
+    /// It does not come within a minute.
+    pub fn wait_for(&mut self, prefix: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => match line.strip_prefix(prefix) {
+                    Some(rest) => return rest.trim().to_owned(),
+                    None => seen.push(line),
+                },
+                Err(error) => panic!(
+                    "no line {prefix:?} of process {} ({error}); it said {seen:#?}",
+                    self.pid
+                ),
+            }
+        }
+    }
+
+    /// Everything it said on stdout and stderr since the last look.
+    pub fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// The process is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).expect("the app lives");
+    }
+
+    /// True while it runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `command` as user and group 1000 without capabilities, in a mount namespace of its own: there the cache, which may lie
+/// in root's home, is where this user can read it.
+pub fn as_user(command: &Command) -> Command {
+    const SEEN_AT: &str = "/mnt";
+    let cache = super::cache::root();
+    let moved = |text: &OsStr| text.to_string_lossy().replace(&*cache.to_string_lossy(), SEEN_AT);
+    let mut inside = Command::new("unshare");
+    inside.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    let drop = "setpriv --reuid 1000 --regid 1000 --clear-groups --bounding-set -all --inh-caps -all";
+    inside
+        .arg(format!("mount --bind \"$0\" {SEEN_AT} && exec {drop} \"$@\""))
+        .arg(&cache);
+    inside
+        .arg(moved(command.get_program()))
+        .args(command.get_args().map(moved));
+    inside.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, moved(value?)))),
+    );
+    inside
+}

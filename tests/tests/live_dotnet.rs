@@ -1,0 +1,106 @@
+//! .NET captures over HTTP: whole nettrace files with the names of our methods.
+
+use std::process::Command;
+
+use e2e::app::{self, App};
+use e2e::{Server, cache};
+
+/// FastSerialization's NullReference tag ends a nettrace of version 4 and 5.
+const END: u8 = 1;
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn assert_whole(nettrace: &[u8]) {
+    assert!(
+        nettrace.starts_with(b"Nettrace"),
+        "{:?}",
+        &nettrace[..nettrace.len().min(32)]
+    );
+    assert_eq!(nettrace.last(), Some(&END));
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[test]
+fn a_nettrace_is_whole_and_names_our_methods() {
+    for version in ["3.1", "8"] {
+        let app = App::start(app::dotnet(version, "cpu"));
+        let server = Server::default();
+        let answer = server.get(&format!("/profile?pid={}&seconds=3", app.pid)).ok();
+        assert_whole(&answer.body);
+        for method in ["Sixty", "Thirty", "Ten"] {
+            assert!(contains(&answer.body, &utf16(method)), ".NET {version} lacks {method}");
+        }
+        assert!(contains(&answer.body, &utf16("Demo.Shop.Split")));
+    }
+}
+
+#[test]
+fn a_modern_runtime_gives_a_whole_nettrace() {
+    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
+    command
+        .args(["server", "start"])
+        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
+    let app = App::launch(command);
+    let server = Server::default();
+    // It says nothing when it is ready: the diagnostic socket is what we wait for.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let answer = loop {
+        let answer = server.get(&format!("/profile?pid={}&seconds=3&format=nettrace", app.pid));
+        if answer.status == 200 || std::time::Instant::now() > deadline {
+            break answer.ok();
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    };
+    assert_whole(&answer.body);
+}
+
+#[test]
+fn the_other_events_are_whole_too() {
+    let app = App::start(app::dotnet("8", "alloc"));
+    let server = Server::default();
+    for event in ["alloc", "lock", "exceptions", "wall"] {
+        assert_whole(
+            &server
+                .get(&format!("/profile?pid={}&seconds=1&event={event}", app.pid))
+                .ok()
+                .body,
+        );
+    }
+    let profile = server
+        .get(&format!("/profile?pid={}&seconds=1&profile=gc-verbose", app.pid))
+        .ok();
+    assert_whole(&profile.body);
+    let provider = "providers=Microsoft-Windows-DotNETRuntime:0x1:4";
+    assert_whole(
+        &server
+            .get(&format!("/profile?pid={}&seconds=1&{provider}", app.pid))
+            .ok()
+            .body,
+    );
+}
+
+#[test]
+fn formats_it_cannot_give_are_named_with_those_it_can() {
+    let app = App::start(app::dotnet("3.1", "cpu"));
+    let server = Server::default();
+    let refused = server.get(&format!("/profile?pid={}&seconds=1&format=svg", app.pid));
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("nettrace"), "{}", refused.text());
+}
+
+#[test]
+fn an_early_stop_keeps_a_whole_file() {
+    let app = App::start(app::as_user(&app::dotnet("3.1", "cpu")));
+    let server = Server::default();
+    let id = server.capture(&format!("pid={}&seconds=300", app.pid));
+    server.wait_for(&id, &["sampling"]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    server.send("POST", &format!("/captures/{id}/stop"), &[]);
+    assert_eq!(server.wait_for(&id, &["finished", "failed"])["status"], "finished");
+    assert_whole(&server.get(&format!("/captures/{id}/artifact")).ok().body);
+}

@@ -1,0 +1,162 @@
+//! Go captures over HTTP: shares of known functions, every profile type, stripped and not.
+
+use std::process::Command;
+
+use e2e::app::App;
+use e2e::{Server, cache, shares};
+
+const CPU: [(&str, f64); 3] = [("main.sixty", 0.6), ("main.thirty", 0.3), ("main.ten", 0.1)];
+
+/// Starts `apps/go/<binary>` with pprof on a free port.
+fn start(binary: &str, scenario: &str, flags: &[&str]) -> App {
+    let mut command = Command::new(cache::file(&format!("apps/go/{binary}")));
+    command.args(flags).arg(scenario);
+    App::start(command)
+}
+
+const PPROF: [&str; 2] = ["-pprof", "127.0.0.1:0"];
+
+#[test]
+fn cpu_shares_are_the_known_split() {
+    for binary in ["split", "split-stripped", "split-pie"] {
+        let app = start(binary, "cpu", &PPROF);
+        let server = Server::default();
+        let answer = server
+            .get(&format!("/profile?pid={}&seconds=10&format=collapsed", app.pid))
+            .ok();
+        shares::assert_split(&answer.text(), CPU);
+    }
+}
+
+#[test]
+fn every_profile_type_answers_on_the_paths_of_go() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    for path in [
+        "profile?seconds=1&",
+        "heap?",
+        "allocs?",
+        "allocs?seconds=1&",
+        "goroutine?",
+        "block?",
+        "mutex?",
+        "mutex?seconds=1&",
+        "threadcreate?",
+    ] {
+        let url = format!("{}/debug/pprof/{path}pid={}", server.url, app.pid);
+        let top = Command::new("go")
+            .args(["tool", "pprof", "-top", &url])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&top.stderr).into_owned();
+        assert!(top.status.success(), "{path}: {said}");
+    }
+}
+
+#[test]
+fn alloc_shares_are_the_known_split() {
+    let app = start("split", "alloc", &PPROF);
+    let server = Server::default();
+    let query = format!("/profile?pid={}&seconds=5&event=alloc&format=collapsed", app.pid);
+    let functions = [
+        ("main.allocSixty", 0.6),
+        ("main.allocThirty", 0.3),
+        ("main.allocTen", 0.1),
+    ];
+    shares::assert_split(&server.get(&query).ok().text(), functions);
+}
+
+#[test]
+fn an_execution_trace_is_handed_out_as_it_is() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    let answer = server
+        .get(&format!("/debug/pprof/trace?seconds=1&pid={}", app.pid))
+        .ok();
+    assert!(answer.body.starts_with(b"go 1."), "{:?}", &answer.body[..16]);
+    let file = std::env::temp_dir().join(format!("sideflame-{}.trace", std::process::id()));
+    std::fs::write(&file, &answer.body).unwrap();
+    let parsed = Command::new("go")
+        .args(["tool", "trace", "-d=footprint"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(parsed.status.success(), "{}", String::from_utf8_lossy(&parsed.stderr));
+}
+
+#[test]
+fn an_svg_needs_no_go_toolchain() {
+    let app = start("split-stripped", "cpu", &PPROF);
+    let server = Server::default();
+    let answer = server.get(&format!("/profile?pid={}&seconds=2", app.pid)).ok();
+    assert_eq!(answer.header("content-type"), "image/svg+xml");
+    assert!(answer.text().contains("main.sixty"));
+}
+
+#[test]
+fn https_pprof_needs_the_operators_word() {
+    let app = start("split", "cpu", &["-pprof", "127.0.0.1:0", "-tls"]);
+    let strict = Server::default();
+    let refused = strict.get(&format!("/profile?pid={}&seconds=1", app.pid));
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("--go-pprof-insecure-tls"), "{}", refused.text());
+    let lenient = Server::start(&["--go-pprof-insecure-tls"]);
+    lenient.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}
+
+#[test]
+fn a_path_prefix_is_the_operators_to_name() {
+    let app = start("split", "cpu", &["-pprof", "127.0.0.1:0", "-prefix", "/admin"]);
+    assert_eq!(
+        Server::default()
+            .get(&format!("/profile?pid={}&seconds=1", app.pid))
+            .status,
+        422
+    );
+    let told = Server::start(&["--go-pprof-path-prefix", "/admin"]);
+    told.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}
+
+#[test]
+fn a_go_program_without_pprof_says_what_is_missing() {
+    for flags in [&["-http", "127.0.0.1:0"][..], &["-tcp", "127.0.0.1:0"]] {
+        let mut app = start("split-nopprof", "cpu", flags);
+        let server = Server::default();
+        let refused = server.get(&format!("/profile?pid={}&seconds=1", app.pid));
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(
+            refused.json()["remedy"].as_str().unwrap().contains("net/http/pprof"),
+            "{}",
+            refused.text()
+        );
+        assert!(app.is_alive());
+    }
+}
+
+#[test]
+fn a_profile_somebody_else_takes_is_a_conflict() {
+    let app = start("split", "cpu", &PPROF);
+    let one = Server::default();
+    let other = Server::default();
+    let id = one.capture(&format!("pid={}&seconds=10", app.pid));
+    one.wait_for(&id, &["sampling"]);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let refused = other.get(&format!("/profile?pid={}&seconds=1", app.pid));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (409, "already_profiled"),
+        "{}",
+        refused.text()
+    );
+    // Our own capture of the same target is "busy", and says for how long.
+    let busy = one.get(&format!("/profile?pid={}&seconds=1", app.pid));
+    assert_eq!(busy.status, 429, "{}", busy.text());
+    assert!(
+        busy.header("retry-after")
+            .parse::<u64>()
+            .is_ok_and(|seconds| (1..=11).contains(&seconds))
+    );
+    one.send("DELETE", &format!("/captures/{id}"), &[]);
+    other.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}

@@ -1,0 +1,227 @@
+//! JVM captures over HTTP: shares of known functions, every format, on each JDK under test.
+
+use std::process::Command;
+
+use e2e::app::{self, App, jdk_home};
+use e2e::{Server, shares};
+
+const CPU: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
+
+/// Captures `event` while the app does nothing but that; `more` is added to the query.
+fn collapsed_split(jdk: &str, event: &str, more: &str, functions: [(&str, f64); 3]) {
+    let app = App::start(app::java(jdk, &[], event));
+    let server = Server::default();
+    let query = format!(
+        "/profile?pid={}&seconds=8&event={event}&format=collapsed{more}",
+        app.pid
+    );
+    let answer = server.get(&query).ok();
+    shares::assert_split(&answer.text(), functions);
+    assert!(
+        answer.header("sideflame-sampler").contains("async-profiler"),
+        "{:?}",
+        answer.headers
+    );
+}
+
+#[test]
+fn cpu_shares_are_the_known_split() {
+    for jdk in ["17", "25"] {
+        collapsed_split(jdk, "cpu", "", CPU);
+    }
+}
+
+#[test]
+fn wall_shares_are_the_known_split() {
+    for jdk in ["17", "25"] {
+        collapsed_split(
+            jdk,
+            "wall",
+            // 800 samples of the one thread that sleeps in our functions; dozens of others only wait.
+            "&interval=10ms&include=*Split.wall*",
+            [
+                ("Split.wallSixty", 0.6),
+                ("Split.wallThirty", 0.3),
+                ("Split.wallTen", 0.1),
+            ],
+        );
+    }
+}
+
+#[test]
+fn alloc_shares_are_the_known_split() {
+    for jdk in ["17", "25"] {
+        collapsed_split(
+            jdk,
+            "alloc",
+            "",
+            [
+                ("Split.allocSixty", 0.6),
+                ("Split.allocThirty", 0.3),
+                ("Split.allocTen", 0.1),
+            ],
+        );
+    }
+}
+
+#[test]
+fn lock_shares_are_the_known_split() {
+    for jdk in ["17", "25"] {
+        collapsed_split(
+            jdk,
+            "lock",
+            "",
+            [
+                ("Split.lockSixty", 0.6),
+                ("Split.lockThirty", 0.3),
+                ("Split.lockTen", 0.1),
+            ],
+        );
+    }
+}
+
+#[test]
+fn threads_are_told_apart_when_asked_for() {
+    let app = App::start(app::java("25", &[], "threads"));
+    let server = Server::default();
+    let answer = server
+        .get(&format!(
+            "/profile?pid={}&seconds=3&format=collapsed&threads=true",
+            app.pid
+        ))
+        .ok();
+    for worker in 1..=4 {
+        assert!(
+            answer.text().contains(&format!("shop-worker-{worker}")),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[test]
+fn the_default_is_an_svg_with_its_stamp() {
+    let app = App::start(app::java("17", &[], "cpu"));
+    let server = Server::default();
+    let answer = server.get(&format!("/profile?pid={}&seconds=2", app.pid)).ok();
+    assert_eq!(answer.header("content-type"), "image/svg+xml");
+    assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+    let svg = answer.text();
+    assert!(
+        svg.contains("demo.shop.Split.sixty") && svg.contains("async-profiler") && svg.trim_end().ends_with("</svg>")
+    );
+    assert!(!svg.contains("_[j]"), "annotations are for colours, not for people");
+}
+
+#[test]
+fn a_jfr_file_passes_the_jdks_own_reader() {
+    for jdk in ["17", "25"] {
+        let app = App::start(app::java(jdk, &[], "cpu"));
+        let server = Server::default();
+        let answer = server
+            .get(&format!("/profile?pid={}&seconds=3&format=jfr", app.pid))
+            .ok();
+        let file = std::env::temp_dir().join(format!("sideflame-{}-{jdk}.jfr", std::process::id()));
+        std::fs::write(&file, &answer.body).unwrap();
+        let summary = Command::new(jdk_home(jdk).join("bin/jfr"))
+            .arg("summary")
+            .arg(&file)
+            .output()
+            .unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let text = String::from_utf8_lossy(&summary.stdout);
+        assert!(
+            summary.status.success() && text.contains("jdk.ExecutionSample"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn go_tool_pprof_reads_a_java_process_over_http() {
+    let _app = App::start(app::java("25", &[], "cpu"));
+    let server = Server::default();
+    let url = format!("{}/debug/pprof/profile?seconds=5&pid={}", server.url, _app.pid);
+    let top = Command::new("go")
+        .args(["tool", "pprof", "-top", "-nodecount=5", &url])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&top.stdout);
+    assert!(top.status.success(), "{}", String::from_utf8_lossy(&top.stderr));
+    assert!(text.contains("Split.sixty") || text.contains("Split.spin"), "{text}");
+}
+
+#[test]
+fn speedscope_validates_against_its_schema() {
+    let app = App::start(app::java("17", &[], "cpu"));
+    let server = Server::default();
+    let schema = std::fs::read(e2e::cache::file("speedscope-schema/file-format-schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
+    for threads in [false, true] {
+        let query = format!("/profile?pid={}&seconds=2&format=speedscope&threads={threads}", app.pid);
+        let profile = server.get(&query).ok().json();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<String> = validator
+            .iter_errors(&profile)
+            .map(|error| error.to_string())
+            .take(5)
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
+}
+
+#[test]
+fn one_recording_gives_every_format_that_fits() {
+    let app = App::start(app::java("25", &[], "cpu"));
+    let server = Server::default();
+    let id = server.capture(&format!("pid={}&seconds=2", app.pid));
+    let capture = server.wait_for(&id, &["finished", "failed"]);
+    assert_eq!(capture["status"], "finished", "{capture}");
+    for (format, start) in [
+        ("svg", "<?xml"),
+        ("collapsed", ""),
+        ("speedscope", "{"),
+        ("pprof", "\u{1f}"),
+    ] {
+        let answer = server.get(&format!("/captures/{id}/artifact?format={format}")).ok();
+        assert!(
+            answer.text().starts_with(start),
+            "{format}: {:?}",
+            &answer.text().chars().take(20).collect::<String>()
+        );
+    }
+    let whole = server.get(&format!("/captures/{id}/artifact?format=collapsed")).ok();
+    let part = server.send(
+        "GET",
+        &format!("/captures/{id}/artifact?format=collapsed"),
+        &[("Range", "bytes=5-14")],
+    );
+    assert_eq!((part.status, part.body.as_slice()), (206, &whole.body[5..15]));
+    let etag = whole.header("etag").to_owned();
+    let same = server.send(
+        "GET",
+        &format!("/captures/{id}/artifact?format=collapsed"),
+        &[("If-None-Match", &etag)],
+    );
+    assert_eq!(same.status, 304);
+    assert_eq!(server.get(&format!("/captures/{id}/artifact?format=jfr")).status, 400);
+    assert_eq!(server.send("DELETE", &format!("/captures/{id}"), &[]).status, 204);
+    assert_eq!(server.get(&format!("/captures/{id}")).status, 404);
+}
+
+#[test]
+fn a_process_of_another_user_is_captured_with_its_rights() {
+    let app = App::start(app::as_user(&app::java("17", &[], "cpu")));
+    let server = Server::default();
+    let answer = server
+        .get(&format!("/profile?pid={}&seconds=3&format=collapsed", app.pid))
+        .ok();
+    shares::assert_split(&answer.text(), CPU);
+    // Without perf rights the kernel part is missing, and the artifact says so.
+    assert!(
+        answer.header("sideflame-sampler").contains("ctimer"),
+        "{}",
+        answer.header("sideflame-sampler")
+    );
+    assert!(!answer.header("sideflame-degraded").is_empty());
+}
