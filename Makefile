@@ -42,12 +42,12 @@ bench: build apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
 
 .PHONY: lint
-lint: ## Check format, lints, documentation, licences and advisories
+lint: ## Check format, lints, documentation, licences and sources
 	cargo fmt --all --check
 	$(call timed,cargo clippy --locked --workspace --all-targets -- -D warnings)
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 	@tests/rig/components.sh cargo-deny
-	$(CACHE)/cargo-deny/bin/cargo-deny --locked check
+	$(CACHE)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 
 .PHONY: fmt
 fmt: ## Format the code
