@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CACHE := $(or $(SIDEFLAME_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sideflame)
+# Runtimes and reference tools. What only some targets need, they name themselves.
+COMPONENTS := async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema
 ASYNC_PROFILER := $(CACHE)/async-profiler/linux-x64/libasyncProfiler.so
 
 # Prints how long a step took: the slow ones should be visible.
@@ -16,7 +18,7 @@ help: ## Show the targets
 
 .PHONY: components
 components: ## Install the pinned components that tests and demo use, into the cache
-	$(call timed,tests/rig/components.sh)
+	$(call timed,tests/rig/components.sh $(COMPONENTS))
 
 .PHONY: apps
 apps: components ## Build the sample apps

@@ -180,6 +180,7 @@ impl Captures {
             Err(error) => Err(RecordError::io("create the recording", &error)),
         };
         drop(slot);
+        let expires_at = SystemTime::now() + self.settings.expiry;
         match outcome {
             Ok(quality) => {
                 tracing::info!(
@@ -188,13 +189,13 @@ impl Captures {
                     "capture finished"
                 );
                 self.counters.finished();
-                capture.finish(quality);
+                capture.finish(quality, expires_at);
             }
             Err(error) => {
                 tracing::warn!(%error, "capture failed");
                 self.counters.failed();
                 capture.directory.remove_recording();
-                capture.fail(CaptureError::Record(error));
+                capture.fail(CaptureError::Record(error), expires_at);
             }
         }
         tokio::time::sleep(self.settings.expiry).await;

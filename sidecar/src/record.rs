@@ -45,9 +45,9 @@ pub struct RecordOrder {
     pub include: Vec<String>,
     /// No stacks with a frame that matches.
     pub exclude: Vec<String>,
-    /// dotnet-trace profiles; empty means the one that fits the event.
+    /// dotnet-trace profiles. Without any, and without providers, those that fit the event.
     pub dotnet_profiles: Vec<String>,
-    /// dotnet-trace providers, added to the profiles.
+    /// dotnet-trace providers, added to the profiles given, in place of the event's own.
     pub dotnet_providers: Vec<DotnetProvider>,
     /// libasyncProfiler.so on our side.
     pub async_profiler: PathBuf,

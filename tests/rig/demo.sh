@@ -79,8 +79,10 @@ done
 echo "  $url/doctor"
 echo "  $url/captures"
 echo "  go tool pprof -top '$url/debug/pprof/profile?seconds=5&pid=$java_pid'   (a Java process)"
+echo
 if [[ -t 1 ]]; then
-  echo
   echo "The server and the apps run until Ctrl-C."
   wait
+else
+  echo "No terminal: the server and the apps end now. On one, they stay until Ctrl-C."
 fi

@@ -160,3 +160,29 @@ fn a_profile_somebody_else_takes_is_a_conflict() {
     one.send("DELETE", &format!("/captures/{id}"), &[]);
     other.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
 }
+
+#[test]
+fn an_early_stop_keeps_what_go_can_give() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    let stopped = |query: &str| {
+        let id = server.capture(&format!("pid={}&seconds=300&{query}", app.pid));
+        server.wait_for(&id, &["sampling"]);
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        server.send("POST", &format!("/captures/{id}/stop"), &[]);
+        let end = server.wait_for(&id, &["finished", "failed"]);
+        (id, end)
+    };
+    for query in ["event=cpu", "event=trace&format=trace"] {
+        let (id, end) = stopped(query);
+        assert_eq!(end["status"], "finished", "{end}");
+        assert!(end["expiresAtMs"].as_u64() > end["createdAtMs"].as_u64(), "{end}");
+        let artifact = server.get(&format!("/captures/{id}/artifact")).ok();
+        let text = if query == "event=cpu" { "main.sixty" } else { "go 1." };
+        assert!(artifact.text().contains(text), "{query}: {} bytes", artifact.body.len());
+    }
+    // A difference exists only at its end, and says so.
+    let (_, end) = stopped("event=alloc");
+    assert_eq!(end["status"], "failed", "{end}");
+    assert!(end["error"].as_str().unwrap().contains("difference"), "{end}");
+}

@@ -133,6 +133,8 @@ impl Capture {
         let name = match (self.kind, &self.event) {
             (RecordingKind::Pprof, Event::Alloc) => "alloc_space",
             (RecordingKind::Pprof, Event::Heap) => "inuse_space",
+            // Nanoseconds waited, as `go tool pprof` shows by default, not how often.
+            (RecordingKind::Pprof, Event::Lock | Event::Block) => "delay",
             // Counts are what async-profiler's collapsed text holds and its users know.
             (RecordingKind::Collapsed, _) if CollapsedValues::of(quality).interval.is_some() => "samples",
             _ => return None,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -91,6 +92,8 @@ pub struct Capture {
     /// Its folder in the store.
     pub(super) directory: CaptureDirectory,
     state: watch::Sender<CaptureState>,
+    /// Set when it ends.
+    expires_at: OnceLock<SystemTime>,
     orders: mpsc::Sender<Order>,
     fetched: AtomicBool,
     pub(super) artifacts: tokio::sync::Mutex<HashMap<Format, ArtifactFile>>,
@@ -113,6 +116,7 @@ impl Capture {
             created_at: SystemTime::now(),
             directory,
             state: watch::Sender::new(CaptureState::Running(Phase::Attaching)),
+            expires_at: OnceLock::new(),
             orders,
             fetched: AtomicBool::new(false),
             artifacts: tokio::sync::Mutex::default(),
@@ -134,11 +138,13 @@ impl Capture {
         self.state.send_replace(CaptureState::Running(phase));
     }
 
-    pub(super) fn finish(&self, quality: Quality) {
+    pub(super) fn finish(&self, quality: Quality, expires_at: SystemTime) {
+        let _ = self.expires_at.set(expires_at);
         self.state.send_replace(CaptureState::Finished(quality));
     }
 
-    pub(super) fn fail(&self, error: CaptureError) {
+    pub(super) fn fail(&self, error: CaptureError, expires_at: SystemTime) {
+        let _ = self.expires_at.set(expires_at);
         self.state.send_replace(CaptureState::Failed(error));
     }
 
@@ -191,6 +197,7 @@ impl Capture {
             format: self.format,
             formats: self.kind.formats().to_vec(),
             created_at_ms: unix_millis(self.created_at),
+            expires_at_ms: self.expires_at.get().copied().map(unix_millis),
             quality,
             error,
         }
@@ -238,6 +245,10 @@ pub struct Snapshot {
     pub formats: Vec<Format>,
     /// When it was accepted, milliseconds after the Unix epoch.
     pub created_at_ms: u64,
+    /// When it will be forgotten, milliseconds after the Unix epoch, once it has ended. A full store forgets earlier
+    /// what was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<u64>,
     /// The quality stamp, when finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,

@@ -1,5 +1,6 @@
 //! `sideflame serve`: the HTTP server from its first line of log to its clean end.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ pub fn run(options: Options) -> ExitCode {
 fn start_log(format: LogFormat, level: LevelFilter) {
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
+        // Escape sequences would stand in the log files of a pod.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_target(false).init(),

@@ -140,6 +140,7 @@ pub(super) async fn artifact(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let pairs = pairs.without_view();
     pairs.only(&["format", "download"])?;
     let format = pairs.value("format").map(format).transpose()?;
     let disposition = match pairs.value("download") {

@@ -80,7 +80,7 @@ pub(super) async fn profile(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let request = request(&state, &pairs, &headers)?;
+    let request = request(&state, pairs, &headers)?;
     let (capture, artifact) = state.captures.profile(&request).await?;
     artifact::fresh(artifact, capture.id.as_str(), &Disposition::Inline)
 }
@@ -91,12 +91,12 @@ pub(super) async fn check(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = state.captures.check(&request(&state, &pairs, &headers)?).await?;
+    let format = state.captures.check(&request(&state, pairs, &headers)?).await?;
     Ok(artifact::announced(format))
 }
 
-fn request(state: &AppState, pairs: &Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {
-    let mut request = CaptureRequest::parse(&pairs.0, state.captures.settings().max_seconds)?;
+fn request(state: &AppState, pairs: Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {
+    let mut request = CaptureRequest::parse(&pairs.without_view().0, state.captures.settings().max_seconds)?;
     request.accept = Accept::of(headers).formats();
     Ok(request)
 }

@@ -29,6 +29,13 @@ impl Pairs {
         Ok(())
     }
 
+    /// Without the zoom and the search that a flame graph's script keeps in its URL: a reload sends them to us.
+    pub(super) fn without_view(mut self) -> Self {
+        const VIEW: [&str; 3] = ["x", "y", "s"];
+        self.0.retain(|(name, _)| !VIEW.contains(&name.as_str()));
+        self
+    }
+
     /// The first value of `name`.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
@@ -107,6 +114,12 @@ mod tests {
             assert_eq!(parse(bad).unwrap_err().code(), "malformed_query", "{bad}");
         }
         assert_eq!(parse(&"a".repeat(LONGEST + 1)).unwrap_err().code(), "query_too_long");
+    }
+
+    #[test]
+    fn a_reloaded_flame_graph_asks_for_itself() {
+        let reloaded = parse("format=svg&x=0.5&y=141&s=shop").unwrap().without_view();
+        assert_eq!(reloaded, parse("format=svg").unwrap());
     }
 
     #[test]
