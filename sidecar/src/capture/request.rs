@@ -5,7 +5,7 @@
 use crate::event::Event;
 use crate::format::Format;
 use crate::record::DotnetProvider;
-use crate::record::dotnet::providers;
+use crate::record::dotnet::{provider_syntax, providers};
 
 /// Which process is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,8 +228,9 @@ impl CaptureRequest {
                 }
             }
             "providers" => {
-                for provider in providers::split_list(value) {
-                    let provider = providers::parse_provider(provider).map_err(|error| invalid(&error.to_string()))?;
+                for provider in provider_syntax::split_list(value) {
+                    let provider =
+                        provider_syntax::parse_provider(provider).map_err(|error| invalid(&error.to_string()))?;
                     self.dotnet_providers.push(provider);
                 }
                 if self.dotnet_providers.len() > 32 {

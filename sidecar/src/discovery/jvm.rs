@@ -2,6 +2,7 @@
 //!
 //! Reads files only; never attaches. Called by [`super::detect`].
 
+pub mod agent_library;
 pub mod command_line;
 pub mod hsperfdata;
 
@@ -31,6 +32,11 @@ pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Op
         facts: RuntimeFacts::Jvm { vm, version },
         name,
     })
+}
+
+/// Where the attach listener of a JVM listens, as the JVM names it.
+pub fn socket_path(process: &Process) -> String {
+    format!("/tmp/.java_pid{}", process.namespace_pid)
 }
 
 fn virtual_machine(mapped: &Path) -> Option<JavaVm> {

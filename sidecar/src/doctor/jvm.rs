@@ -6,9 +6,9 @@
 use super::{Availability, Examination, Reason, Verdict, no_access, stopped};
 use crate::discovery::jvm::command_line::{self, JavaCommand};
 use crate::discovery::jvm::hsperfdata::PerfData;
+use crate::discovery::jvm::{agent_library, socket_path};
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
-use crate::record::jvm::{attach, delivery};
 use crate::target::{JavaVm, RuntimeFacts, Target};
 
 /// Events async-profiler samples, in the order of the table.
@@ -77,7 +77,7 @@ pub fn obstacle(table: &ProcessTable, target: &Target, process: &Process, root: 
         return Some(agent_loading_disabled());
     }
     tmp(table, process, root).or_else(|| {
-        let listens = root.exists(attach::socket_path(process));
+        let listens = root.exists(socket_path(process));
         (!listens && !process.handles_sigquit()).then(sigquit_unhandled)
     })
 }
@@ -92,9 +92,9 @@ fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Rea
         // Somewhere in it, a recording of a few megabytes must have room.
         Ok(facts) if facts.free_bytes < 8 << 20 => return Some(tmp_full(facts.free_bytes)),
         Ok(facts) if facts.no_exec => {
-            let elsewhere = !delivery::loaded(table, process).is_empty()
-                || delivery::shares_files(table, root, process)
-                || delivery::server_root(table, process).is_some();
+            let elsewhere = !agent_library::loaded(table, process).is_empty()
+                || agent_library::shares_files(table, root, process)
+                || agent_library::server_root(table, process).is_some();
             if !elsewhere {
                 return Some(tmp_noexec());
             }

@@ -9,6 +9,7 @@ pub mod completeness;
 pub mod event_pipe;
 pub mod ipc;
 pub mod process_info;
+pub mod provider_syntax;
 pub mod providers;
 
 use std::io::Write;

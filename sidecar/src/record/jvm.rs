@@ -26,6 +26,7 @@ use self::patience::Patience;
 use self::run::Run;
 use self::session::{Marker, Session};
 use super::{Control, Phase, RecordError, RecordOrder, Reporter};
+use crate::discovery::jvm::agent_library;
 use crate::doctor;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
@@ -120,7 +121,7 @@ fn stop_orphan(
 ) -> bool {
     let patience = Patience::deaf(table, process.id);
     let mut ended = true;
-    for library in delivery::loaded(table, process) {
+    for library in agent_library::loaded(table, process) {
         let mut agent = Agent::new(Attach::new(root, process), session, library);
         ended &= agent.stop_announced(&patience, marker);
         agent.silence(&patience);

@@ -13,6 +13,7 @@ use nix::unistd::{Pid, geteuid};
 
 use super::attach_protocol::{self, EncodeError, Reply, Version};
 use super::patience::Patience;
+use crate::discovery::jvm::socket_path;
 use crate::doctor;
 use crate::process::{Process, TargetRoot};
 use crate::record::RecordError;
@@ -31,11 +32,6 @@ const SLOWEST_POLL: Duration = Duration::from_millis(100);
 
 /// Nothing we ask for answers with more; the target may try.
 const REPLY_LIMIT: u64 = 1 << 20;
-
-/// Where the listener of a process listens.
-pub fn socket_path(process: &Process) -> String {
-    format!("/tmp/.java_pid{}", process.namespace_pid)
-}
 
 /// A JVM that can be given commands, one at a time.
 #[derive(Debug)]

@@ -6,37 +6,19 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::getppid;
 use sha2::{Digest, Sha256};
 
 use super::session::Session;
+use crate::discovery::jvm::agent_library::{server_root, shares_files, uses_musl};
 use crate::doctor;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::record::RecordError;
 
 /// The library is 600 KB; more is not the library.
 const LARGEST: u64 = 16 << 20;
-
-/// Paths at which copies of async-profiler are loaded in the process: ours first, then in the order of `maps`.
-pub fn loaded(table: &ProcessTable, process: &Process) -> Vec<String> {
-    let mapped = table.mapped_files(process.id.pid).unwrap_or_default();
-    let mut paths: Vec<String> = mapped.iter().filter_map(|path| as_profiler(path)).collect();
-    paths.sort_by_key(|path| !path.starts_with("/tmp/.sideflame-"));
-    paths.dedup();
-    paths
-}
-
-fn as_profiler(mapped: &Path) -> Option<String> {
-    let path = mapped.to_str()?;
-    // A library that was removed after it was loaded, as ours is.
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    let name = path.rsplit('/').next()?;
-    (name.starts_with("libasyncProfiler") && name.ends_with(".so")).then(|| path.to_owned())
-}
 
 /// Makes the library loadable and returns its path in the target. A copy lies in the session's directory and goes
 /// with it.
@@ -78,18 +60,6 @@ fn in_place(ours: &Path, agent: &File, table: &ProcessTable, root: &TargetRoot, 
         .map(str::to_owned)
 }
 
-/// True if the target lives in our mount namespace with our root directory.
-pub fn shares_files(table: &ProcessTable, root: &TargetRoot, process: &Process) -> bool {
-    let same_namespace = same_link(table, process, "ns/mnt");
-    let (Ok(theirs), Ok(ours)) = (root.as_fd().try_clone_to_owned(), std::fs::metadata("/")) else {
-        return false;
-    };
-    let same_root = File::from(theirs)
-        .metadata()
-        .is_ok_and(|theirs| (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()));
-    same_namespace && same_root
-}
-
 /// The library behind the root of the server, our parent, when the target sees the same pids and may look there. It
 /// may exactly if we may: we have its identity.
 fn through_server(ours: &Path, agent: &File, table: &ProcessTable, process: &Process) -> Option<String> {
@@ -98,32 +68,12 @@ fn through_server(ours: &Path, agent: &File, table: &ProcessTable, process: &Pro
     is_same_file(&path, agent).then_some(path)?.to_str().map(str::to_owned)
 }
 
-/// Root of the server's files as the target can name it, when the target may look there.
-pub fn server_root(table: &ProcessTable, process: &Process) -> Option<String> {
-    let root = format!("/proc/{}/root", getppid());
-    (same_link(table, process, "ns/pid") && std::fs::metadata(format!("{root}/")).is_ok()).then_some(root)
-}
-
-fn same_link(table: &ProcessTable, process: &Process, name: &str) -> bool {
-    let theirs = std::fs::read_link(table.directory(process.id.pid).join(name));
-    let ours = std::fs::read_link(Path::new("/proc/self").join(name));
-    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs == ours)
-}
-
 fn is_same_file(path: &Path, agent: &File) -> bool {
     let identity = |file: &File| file.metadata().map(|facts| (facts.dev(), facts.ino()));
     matches!(
         (File::open(path).and_then(|file| identity(&file)), identity(agent)),
         (Ok(there), Ok(here)) if there == here
     )
-}
-
-fn uses_musl(table: &ProcessTable, process: &Process) -> bool {
-    let mapped = table.mapped_files(process.id.pid).unwrap_or_default();
-    mapped.iter().any(|path| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("ld-musl-"))
-    })
 }
 
 fn copy(agent: &File, session: &Session) -> Result<String, RecordError> {
@@ -142,24 +92,4 @@ fn copy(agent: &File, session: &Session) -> Result<String, RecordError> {
         detail: error.to_string(),
     })?;
     Ok(session.path_of(&name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_profiler_is_known_by_its_file_name_also_when_it_was_removed() {
-        let ours = "/tmp/.sideflame-7-42/libasyncProfiler-0011aabbccdd.so";
-        assert_eq!(
-            as_profiler(Path::new(&format!("{ours} (deleted)"))).as_deref(),
-            Some(ours)
-        );
-        assert_eq!(
-            as_profiler(Path::new("/opt/ap/lib/libasyncProfiler.so")).as_deref(),
-            Some("/opt/ap/lib/libasyncProfiler.so")
-        );
-        assert_eq!(as_profiler(Path::new("/usr/lib/libjvm.so")), None);
-        assert_eq!(as_profiler(Path::new("/tmp/libasyncProfiler.so.txt")), None);
-    }
 }

@@ -16,6 +16,7 @@ use super::outcome::Sampled;
 use super::patience::Patience;
 use super::session::{Marker, Session, now_ms};
 use super::transfer;
+use crate::discovery::jvm::agent_library;
 use crate::doctor;
 use crate::event::Event;
 use crate::format::RecordingKind;
@@ -68,7 +69,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, RecordError> {
         let table = patience.table();
         let deliver = || delivery::deliver(&order.async_profiler, library, (table, root, process), session);
-        let mut loaded = delivery::loaded(table, process).into_iter();
+        let mut loaded = agent_library::loaded(table, process).into_iter();
         let known = loaded.next();
         let path = known.clone().map_or_else(&deliver, Ok)?;
         let agent = Agent::new(Attach::new(root, process), session, path);
