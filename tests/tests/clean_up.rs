@@ -8,7 +8,8 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use e2e::app::{self, App};
@@ -200,20 +201,8 @@ fn after_ctrl_c_of_the_command_line() {
     for app in apps() {
         let folder = std::env::temp_dir().join(format!("sideflame-cli-{}", app.pid));
         std::fs::create_dir_all(&folder).unwrap();
-        let start = |seconds: &str| {
-            Command::new(cache::sideflame())
-                .args(["record", "--pid", &app.pid.to_string(), "-d", seconds, "--store-dir"])
-                .arg(folder.join("store"))
-                .arg("--async-profiler")
-                .arg(cache::file("async-profiler/linux-x64/libasyncProfiler.so"))
-                .current_dir(&folder)
-                .stdout(std::process::Stdio::piped())
-                .stderr(std::process::Stdio::piped())
-                .spawn()
-                .unwrap()
-        };
         let signalled = |signal| {
-            let child = start("120");
+            let child = record(&app, &folder, "120");
             std::thread::sleep(Duration::from_secs(3));
             kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
             child.wait_with_output().unwrap()
@@ -235,6 +224,54 @@ fn after_ctrl_c_of_the_command_line() {
         target_files::wait_until_clean(app.pid, Duration::from_secs(1));
         std::fs::remove_dir_all(&folder).unwrap();
     }
+}
+
+#[test]
+fn a_second_ctrl_c_discards_what_the_first_could_not_keep() {
+    let app = App::start(app::java("25", &[], "cpu"));
+    let folder = std::env::temp_dir().join(format!("sideflame-twice-{}", app.pid));
+    std::fs::create_dir_all(&folder).unwrap();
+    let child = record(&app, &folder, "120");
+    std::thread::sleep(Duration::from_secs(3));
+    let press = || kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    // A stopped JVM cannot hand out the recording, so the first press has no end.
+    kill(Pid::from_raw(app.pid), Signal::SIGSTOP).unwrap();
+    press();
+    std::thread::sleep(Duration::from_secs(1));
+    press();
+    std::thread::sleep(Duration::from_secs(1));
+    kill(Pid::from_raw(app.pid), Signal::SIGCONT).unwrap();
+    let discarded = child.wait_with_output().unwrap();
+    assert_eq!(
+        discarded.status.code(),
+        Some(130),
+        "{}",
+        String::from_utf8_lossy(&discarded.stderr)
+    );
+    target_files::wait_until_clean(app.pid, Duration::from_secs(1));
+    assert_no_profiler(&app);
+    assert_eq!(
+        std::fs::read_dir(&folder)
+            .unwrap()
+            .filter(|entry| !entry.as_ref().unwrap().path().ends_with("store"))
+            .count(),
+        0
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// `sideflame record` for `seconds` of `app`, in `folder`.
+fn record(app: &App, folder: &Path, seconds: &str) -> Child {
+    Command::new(cache::sideflame())
+        .args(["record", "--pid", &app.pid.to_string(), "-d", seconds, "--store-dir"])
+        .arg(folder.join("store"))
+        .arg("--async-profiler")
+        .arg(cache::file("async-profiler/linux-x64/libasyncProfiler.so"))
+        .current_dir(folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 #[test]
