@@ -1,7 +1,7 @@
 //! `sideflame serve`: the HTTP server from its first line of log to its clean end.
 
-use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, IsTerminal};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub struct Options {
 /// Runs the command until SIGTERM or SIGINT.
 pub fn run(options: Options) -> ExitCode {
     start_log(options.log_format, options.log_level);
+    abort_on_panic();
     match block_on(serve(options)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) | Err(error) => {
@@ -40,6 +41,15 @@ pub fn run(options: Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A task that panicked would leave its capture running for ever; a server that is started anew sweeps.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn start_log(format: LogFormat, level: LevelFilter) {
@@ -62,7 +72,7 @@ async fn serve(options: Options) -> std::io::Result<()> {
         log_format: _,
         log_level: _,
     } = options;
-    let invalid = |text: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, text);
+    let invalid = |text: String| std::io::Error::new(ErrorKind::InvalidInput, text);
     let token = match token_file {
         None => None,
         Some(path) => {
@@ -123,19 +133,24 @@ async fn serve(options: Options) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Opens the sockets. Of the two default ones, the IPv6 loopback may be missing: many containers have none.
+/// Opens the sockets. Beside another one, the IPv6 loopback may be missing: many containers have none, and who names
+/// both loopbacks means "loopback".
 async fn bind(listen: &[SocketAddr]) -> std::io::Result<Vec<TcpListener>> {
+    let default = default_listen();
+    let addresses = if listen.is_empty() { &default } else { listen };
     let mut listeners = Vec::new();
-    if listen.is_empty() {
-        let [v4, v6] = default_listen();
-        listeners.push(open(v4).await?);
-        match open(v6).await {
+    for address in addresses {
+        match open(*address).await {
             Ok(listener) => listeners.push(listener),
-            Err(error) => tracing::debug!(%error, "no IPv6 loopback"),
+            Err(error)
+                if address.ip() == Ipv6Addr::LOCALHOST
+                    && !listeners.is_empty()
+                    && error.kind() != ErrorKind::AddrInUse =>
+            {
+                tracing::debug!(%error, "no IPv6 loopback");
+            }
+            Err(error) => return Err(error),
         }
-    }
-    for address in listen {
-        listeners.push(open(*address).await?);
     }
     Ok(listeners)
 }

@@ -1,0 +1,7 @@
+//! One file per command.
+
+pub mod annotations;
+mod documents;
+pub mod inject;
+mod object;
+pub mod serve;

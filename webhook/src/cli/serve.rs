@@ -1,0 +1,164 @@
+//! `sideflame-webhook serve`: from its first line of log to its clean end.
+//!
+//! Two threads. The first one serves: reviews one after the other, which is what keeps the slowest answers near the
+//! typical ones, and `/healthz`. The second one talks to the API server, and may wait as long as it likes.
+
+mod background;
+mod command;
+mod shutdown;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use tokio::net::TcpListener;
+use tracing::level_filters::LevelFilter;
+
+use crate::admission::{self, Admission, Rules};
+use crate::args::LogFormat;
+use crate::cluster::ClusterFacts;
+use crate::events::EventQueue;
+use crate::health;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::tls::supplied::{FilesError, Supplied};
+use crate::tls::{self, CurrentCertificate, Limits, Listener, Protocol};
+use background::{Background, BackgroundError};
+pub use command::ServeCommand;
+use shutdown::Shutdown;
+
+/// Why the server could not run.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("failed to listen on {address}: {source}; see --listen and --metrics-listen")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("{0}; see --tls-cert-file and --tls-key-file")]
+    Files(#[from] FilesError),
+    #[error("TLS could not be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Background(#[from] BackgroundError),
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the command until SIGTERM or SIGINT.
+pub fn run(command: ServeCommand) -> ExitCode {
+    start_log(command.log_format, command.log_level);
+    // One provider for us and for the client of the API server. It fails only if there is one already.
+    let _ = ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(serve(command)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "could not serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(format: LogFormat, level: LevelFilter) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        // Escape sequences would stand in the log files of a pod.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+async fn serve(command: ServeCommand) -> Result<(), ServeError> {
+    let mut shutdown = Shutdown::prepare()?;
+    let metrics = Arc::new(Metrics::default());
+    let readiness = Arc::new(Readiness::new("there is no serving certificate yet"));
+    let certificate = Arc::new(CurrentCertificate::default());
+    let facts = Arc::new(ClusterFacts::default());
+    let (events, notices) = EventQueue::new(Arc::clone(&metrics));
+    let reviews = bind(command.listen).await?;
+    let health = bind(command.metrics_listen).await?;
+    let supplied = match command.supplied_files() {
+        None => None,
+        Some(files) => {
+            let supplied = Supplied::load(files, Arc::clone(&certificate), Arc::clone(&metrics))?;
+            readiness.set(Ok(()));
+            Some(supplied)
+        }
+    };
+    let admission = Arc::new(Admission::new(
+        Rules::default(),
+        command.inject.clone(),
+        Arc::clone(&facts),
+        Arc::clone(&metrics),
+        events,
+        admission::Limits {
+            in_flight: usize::from(command.max_in_flight),
+            timeout: command.timeout,
+        },
+    ));
+    let settings = admission.settings_hash();
+    tracing::info!(address = %reviews.local_addr()?, health = %health.local_addr()?, settings,
+        version = env!("CARGO_PKG_VERSION"), "listening");
+    let limits = Limits {
+        connections: usize::from(command.max_connections),
+        ..Limits::default()
+    };
+    let reviews = Listener {
+        socket: reviews,
+        protocol: Protocol::Tls(tls::server_config(Arc::clone(&certificate))?),
+        router: admission::router(admission),
+    };
+    let health = Listener {
+        socket: health,
+        protocol: Protocol::Plain,
+        router: health::router(Arc::clone(&metrics), Arc::clone(&readiness)),
+    };
+    let drain = command.drain;
+    Background {
+        command,
+        facts,
+        metrics: Arc::clone(&metrics),
+        readiness: Arc::clone(&readiness),
+        certificate,
+        supplied,
+        notices,
+    }
+    .start()
+    .await?;
+    // The health listener ends last: until then, /readyz says that we are going.
+    let serving = tls::serve(
+        reviews,
+        limits,
+        Arc::clone(&metrics),
+        shutdown.drained(&readiness, drain),
+    );
+    tokio::select! {
+        () = serving => {}
+        () = tls::serve(health, HEALTH_LIMITS, Arc::default(), std::future::pending()) => {}
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// A scraper and two probes of a kubelet need a few connections.
+const HEALTH_LIMITS: Limits = Limits {
+    connections: 32,
+    handshake: std::time::Duration::from_secs(5),
+    idle: std::time::Duration::from_secs(120),
+    write: std::time::Duration::from_secs(10),
+    grace: std::time::Duration::ZERO,
+};
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServeError::Listen { address, source })
+}

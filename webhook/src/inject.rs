@@ -1,0 +1,408 @@
+//! From a pod as it came to what should be done with it: a pure function.
+//!
+//! Must not know HTTP, certificates or a Kubernetes client. Called by `admission` and by the `inject` command. The work is
+//! proportional to the number of containers, volumes and annotations; environments are never looked at.
+
+mod checks;
+pub(crate) mod misplaced;
+mod patch;
+mod resources;
+mod skip;
+mod status;
+
+use json_patch::Patch;
+use serde_json::{Map, Value, json};
+
+pub use misplaced::misplaced;
+pub use skip::{Skip, SkipReason};
+
+use crate::annotations::{self, Annotations, Event, INJECT, Reading, STATUS, SidecarForm};
+use crate::container::{Sidecar, store_limit};
+use crate::pod::{NotAPod, PodView, items, name};
+use crate::rights::{self, Plan, PodSecurityLevel};
+use crate::settings::{Facts, InjectSettings};
+use patch::PatchBuilder;
+
+/// Marks injected pods.
+pub const INJECTED_LABEL: &str = "sideflame.io/injected";
+/// Version of the injector, on injected pods.
+pub const VERSION_LABEL: &str = "sideflame.io/version";
+/// Pod Security level of a namespace.
+const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// With the container's index: two containers must not share one `/tmp`.
+const TMP_VOLUME_PREFIX: &str = "sideflame-tmp-";
+/// The first release with native sidecars switched on.
+const NATIVE_SIDECARS: (u32, u32) = (1, 29);
+
+/// What should be done with a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Add the sidecar.
+    Inject(Injection),
+    /// Leave the pod as it is.
+    Skip(Skip),
+    /// Refuse the pod: it asked for that with `on-error: block`.
+    Block(Skip),
+}
+
+/// Minimal operations on the raw object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Injection {
+    /// RFC 6902 operations, in order; never empty.
+    pub patch: Patch,
+    /// What the user should know at `kubectl apply`, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Decides about `pod`, the raw object of an admission request or a file.
+pub fn inject(pod: &Value, settings: &InjectSettings, facts: &Facts) -> Decision {
+    let view = match PodView::new(pod) {
+        Ok(view) => view,
+        Err(problem) => return Decision::Skip(warned(not_a_pod(problem), Vec::new())),
+    };
+    let Reading {
+        annotations,
+        errors,
+        warnings,
+    } = annotations::read(view.annotations());
+    let decided = match unwanted(&view, &annotations, errors, settings, facts) {
+        Some(skip) => Err(skip),
+        None => Request {
+            pod: &view,
+            annotations: &annotations,
+            settings,
+            facts,
+        }
+        .decide(),
+    };
+    match decided {
+        Ok(mut injection) => {
+            injection.warnings.splice(0..0, warnings);
+            injection.warnings.iter_mut().for_each(fit);
+            Decision::Inject(injection)
+        }
+        Err(skip) => {
+            let blocks = annotations.block_on_error && skip.reason.is_failure();
+            // They were said when the sidecar came.
+            let warnings = if skip.reason == SkipReason::AlreadyInjected {
+                Vec::new()
+            } else {
+                warnings
+            };
+            let skip = warned(skip, warnings);
+            if blocks {
+                Decision::Block(skip)
+            } else {
+                Decision::Skip(skip)
+            }
+        }
+    }
+}
+
+fn not_a_pod(problem: NotAPod) -> Skip {
+    match problem {
+        NotAPod::Shape(problem) => Skip::new(SkipReason::NotAPod, format!("this is not a pod: {problem}")),
+        NotAPod::NoContainers => Skip::new(SkipReason::NoContainers, "the pod has no container to profile; add one"),
+    }
+}
+
+/// Nobody wants the sidecar here, or what is wanted cannot be understood.
+fn unwanted(
+    pod: &PodView<'_>,
+    annotations: &Annotations<'_>,
+    errors: Vec<String>,
+    settings: &InjectSettings,
+    facts: &Facts,
+) -> Option<Skip> {
+    let stated = pod.annotation(INJECT).is_some();
+    let opted_in = facts.namespace_labels.as_ref().and_then(|labels| labels.get(INJECT));
+    if annotations.inject == Some(false) {
+        return Some(Skip::new(
+            SkipReason::OptedOut,
+            format!("the pod says {INJECT}: \"false\"; set it to \"true\""),
+        ));
+    }
+    if !stated && opted_in.map(String::as_str) != Some("enabled") {
+        let detail =
+            format!("the pod has no annotation {INJECT}: \"true\" and its namespace no label {INJECT}: enabled");
+        return Some(Skip::new(SkipReason::NotAnnotated, detail));
+    }
+    let namespace = if facts.namespace.is_empty() {
+        pod.namespace()
+    } else {
+        Some(facts.namespace.as_str())
+    };
+    if let Some(namespace) =
+        namespace.filter(|namespace| settings.exclude_namespaces.iter().any(|name| name == namespace))
+    {
+        let detail = format!("namespace {namespace} is left alone; run the app in another one");
+        return Some(Skip::new(SkipReason::ExcludedNamespace, detail));
+    }
+    if pod.annotation(MIRROR).is_some() {
+        let detail =
+            "this is the API server's copy of a static pod; pipe its file through sideflame-webhook inject instead";
+        return Some(Skip::new(SkipReason::MirrorPod, detail));
+    }
+    if checks::is_injected(pod) {
+        return Some(Skip::new(
+            SkipReason::AlreadyInjected,
+            "the sidecar is there already; nothing to do",
+        ));
+    }
+    if errors.is_empty() {
+        return None;
+    }
+    let mut skip = Skip::new(SkipReason::InvalidAnnotation, errors.join("; "));
+    // One sentence each, as a warning has room for one.
+    skip.warnings = errors;
+    Some(skip)
+}
+
+/// A pod that wants the sidecar.
+struct Request<'a> {
+    pod: &'a PodView<'a>,
+    annotations: &'a Annotations<'a>,
+    settings: &'a InjectSettings,
+    facts: &'a Facts,
+}
+
+impl Request<'_> {
+    fn decide(&self) -> Result<Injection, Skip> {
+        let Self {
+            pod,
+            annotations,
+            settings,
+            ..
+        } = *self;
+        let port = annotations.port.unwrap_or(settings.sidecar_port);
+        let image = self.image()?;
+        if let Some(skip) = checks::obstacle(pod, port) {
+            return Err(skip);
+        }
+        let chosen = self.chosen()?;
+        let native = self.is_native()?;
+        let plan = self.plan(&chosen)?;
+        let capture_size = annotations
+            .capture_size
+            .as_ref()
+            .unwrap_or(&settings.sidecar_capture_size);
+        let sidecar = Sidecar {
+            image,
+            pull_policy: settings.sidecar_image_pull_policy.name(),
+            native,
+            port,
+            capture_size,
+            resources: resources::resources(pod, annotations, settings, capture_size),
+            rights: &plan.rights,
+            token_secret: annotations.token_secret,
+            no_api_token: pod.flag("automountServiceAccountToken") == Some(false),
+        };
+        let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
+        let patch = self.patch(&sidecar, main, &plan);
+        let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
+        if pod.flag("hostNetwork") == Some(true) && annotations.token_secret.is_none() {
+            warnings.push(format!(
+                "hostNetwork: port {port} opens on the node's loopback, where every process of the node can ask for profiles; set \
+                 sideflame.io/token-secret"
+            ));
+        }
+        Ok(Injection { patch, warnings })
+    }
+
+    fn image(&self) -> Result<&str, Skip> {
+        match self.annotations.image {
+            None => Ok(&self.settings.sidecar_image),
+            Some(image) if self.settings.allow_image_annotation => Ok(image),
+            Some(_) => Err(Skip::new(
+                SkipReason::InvalidAnnotation,
+                "sideflame.io/image: the operator of sideflame does not allow it (--allow-image-annotation); remove the annotation",
+            )),
+        }
+    }
+
+    /// Indices of the containers to profile.
+    fn chosen(&self) -> Result<Vec<usize>, Skip> {
+        let containers = self.pod.containers;
+        if self.annotations.containers.is_empty() {
+            return Ok(vec![0]);
+        }
+        let find = |wanted: &&str| {
+            let index = containers.iter().position(|container| name(container) == *wanted);
+            index.ok_or_else(|| {
+                let names: Vec<&str> = containers.iter().map(name).take(8).collect();
+                Skip::new(
+                    SkipReason::NoSuchContainer,
+                    format!(
+                        "sideflame.io/container: there is no container {wanted}; there are {}",
+                        names.join(", ")
+                    ),
+                )
+            })
+        };
+        self.annotations.containers.iter().map(find).collect()
+    }
+
+    /// Native sidecar or plain container.
+    fn is_native(&self) -> Result<bool, Skip> {
+        let supported = self.facts.server_version.map(|version| version >= NATIVE_SIDECARS);
+        let completes = matches!(
+            self.pod.spec.get("restartPolicy").and_then(Value::as_str),
+            Some("Never" | "OnFailure")
+        );
+        let native = match self.annotations.sidecar.unwrap_or(self.settings.sidecar_form) {
+            SidecarForm::Native if supported == Some(false) => {
+                return Err(Skip::new(
+                    SkipReason::NativeSidecarUnsupported,
+                    "sideflame.io/sidecar: native needs Kubernetes 1.29; remove the annotation, or set it to \"container\"",
+                ));
+            }
+            SidecarForm::Native => true,
+            SidecarForm::Container => false,
+            // Without the server's word, an init container that never ends could hold the app for ever. With hostNetwork the
+            // port may be taken on the node: then a native sidecar that fails would hold the app, a plain one does not.
+            SidecarForm::Auto => supported == Some(true) && (completes || self.pod.flag("hostNetwork") != Some(true)),
+        };
+        if completes && !native {
+            return Err(Skip::new(
+                SkipReason::WouldNotComplete,
+                "a plain sidecar would keep this pod from completing; it needs a native one: Kubernetes 1.29 and \
+                 sideflame.io/sidecar: auto",
+            ));
+        }
+        Ok(native)
+    }
+
+    fn plan<'s>(&'s self, chosen: &'s [usize]) -> Result<Plan<'s>, Skip> {
+        let events = if self.annotations.events.is_empty() {
+            &[Event::DEFAULT][..]
+        } else {
+            &self.annotations.events
+        };
+        let level = level(self.facts, self.settings);
+        let request = rights::Request {
+            pod: self.pod,
+            chosen,
+            rights: self.annotations.rights.unwrap_or(self.settings.sidecar_rights),
+            run_as: (self.annotations.run_as_user, self.annotations.run_as_group),
+            events,
+            adds_tmp: !self.annotations.no_tmp,
+            level,
+        };
+        rights::plan(&request).map_err(|refused| {
+            Skip::new(
+                SkipReason::RightsImpossible,
+                format!(
+                    "sideflame.io/rights: {} needs Pod Security level {}, the namespace enforces {}; set it to auto, or ask for \
+                     another level",
+                    refused.rights.name(),
+                    refused.needs.name(),
+                    level.name()
+                ),
+            )
+        })
+    }
+
+    fn patch(&self, sidecar: &Sidecar<'_>, main: &str, plan: &Plan<'_>) -> Patch {
+        let Self { pod, settings, .. } = *self;
+        let mut patch = PatchBuilder::default();
+        let mut labels = Map::new();
+        labels.insert(INJECTED_LABEL.to_owned(), json!("true"));
+        labels.insert(VERSION_LABEL.to_owned(), json!(env!("CARGO_PKG_VERSION")));
+        let mut annotations = Map::new();
+        annotations.insert(STATUS.to_owned(), json!(status::status(sidecar.image, main, plan)));
+        if !sidecar.native && pod.annotation(DEFAULT_CONTAINER).is_none() {
+            annotations.insert(DEFAULT_CONTAINER.to_owned(), json!(main));
+        }
+        if pod.metadata.is_none() {
+            patch.add(&["metadata"], json!({ "labels": labels, "annotations": annotations }));
+        } else {
+            patch.add_entries(&["metadata", "labels"], pod.labels(), labels);
+            patch.add_entries(&["metadata", "annotations"], pod.annotations(), annotations);
+        }
+        if pod.flag("shareProcessNamespace") != Some(true) {
+            patch.add(&["spec", "shareProcessNamespace"], json!(true));
+        }
+        let has_secret = |secret: &&String| {
+            pod.image_pull_secrets
+                .iter()
+                .any(|present| name(present) == secret.as_str())
+        };
+        let secrets = settings
+            .sidecar_image_pull_secrets
+            .iter()
+            .filter(|secret| !has_secret(secret));
+        let secrets = secrets.map(|secret| json!({ "name": secret })).collect();
+        patch.append(&["spec", "imagePullSecrets"], pod.image_pull_secrets, secrets);
+        let mut volumes = sidecar.volumes();
+        volumes.extend(self.tmp(&mut patch, sidecar, &plan.tmp));
+        patch.append(&["spec", "volumes"], pod.volumes, volumes);
+        if sidecar.native {
+            // First: so it sees the init containers' processes, too, and goes last when the pod ends. It has no startup
+            // probe, so the next init container starts as soon as it runs.
+            patch.prepend(&["spec", "initContainers"], pod.init_containers, sidecar.container());
+        } else {
+            patch.append(&["spec", "containers"], pod.containers, vec![sidecar.container()]);
+        }
+        patch.finish()
+    }
+
+    /// Mounts an emptyDir at `/tmp` of the containers with these indices; the answer are the volumes.
+    fn tmp(&self, patch: &mut PatchBuilder, sidecar: &Sidecar<'_>, indices: &[usize]) -> Vec<Value> {
+        let mut volumes = Vec::new();
+        for index in indices {
+            let volume = format!("{TMP_VOLUME_PREFIX}{index}");
+            let mounts = items(&self.pod.containers[*index], "volumeMounts");
+            let mount = json!({ "name": volume, "mountPath": "/tmp" });
+            patch.append(
+                &["spec", "containers", &index.to_string(), "volumeMounts"],
+                mounts,
+                vec![mount],
+            );
+            volumes.push(json!({ "name": volume, "emptyDir": { "sizeLimit": store_limit(sidecar.capture_size) } }));
+        }
+        volumes
+    }
+}
+
+/// The namespace's Pod Security level, as its admission will see it.
+fn level(facts: &Facts, settings: &InjectSettings) -> PodSecurityLevel {
+    // Unknown: a pod that the level does not admit would be refused because of us.
+    let Some(labels) = &facts.namespace_labels else {
+        return PodSecurityLevel::Restricted;
+    };
+    match labels.get(ENFORCE_LABEL).map(String::as_str) {
+        None => settings.default_pod_security_level,
+        Some("privileged") => PodSecurityLevel::Privileged,
+        Some("baseline") => PodSecurityLevel::Baseline,
+        // The admission takes a value that it does not know for restricted.
+        Some(_) => PodSecurityLevel::Restricted,
+    }
+}
+
+/// Completes the warnings of a skip.
+fn warned(mut skip: Skip, mut others: Vec<String>) -> Skip {
+    if skip.reason.is_failure() && skip.warnings.is_empty() {
+        skip.warnings.push(skip.detail.clone());
+    }
+    skip.warnings.append(&mut others);
+    skip.warnings.iter_mut().for_each(fit);
+    skip
+}
+
+/// The API server cuts a warning after 256 characters; where a user's own long words make one longer, so do we.
+fn fit(warning: &mut String) {
+    const LONGEST: usize = 250;
+    if warning.chars().count() > LONGEST {
+        let end = warning
+            .char_indices()
+            .nth(LONGEST - 1)
+            .map_or(warning.len(), |(end, _)| end);
+        warning.truncate(end);
+        warning.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! What in a pod speaks against the sidecar. Each check is one reason.
+
+use serde_json::Value;
+
+use super::skip::{Skip, SkipReason};
+use crate::annotations::shown;
+use crate::container;
+use crate::pod::{PodView, items, name};
+
+/// The pod was injected before: its label says so and the container is there.
+pub(super) fn is_injected(pod: &PodView<'_>) -> bool {
+    let labelled = pod.labels().and_then(|labels| labels.get(super::INJECTED_LABEL));
+    labelled.and_then(Value::as_str) == Some("true") && has_container(pod)
+}
+
+fn has_container(pod: &PodView<'_>) -> bool {
+    pod.all_containers().any(|container| name(container) == container::NAME)
+}
+
+/// The first obstacle.
+pub(super) fn obstacle(pod: &PodView<'_>, port: u16) -> Option<Skip> {
+    windows(pod)
+        .or_else(|| host_pid(pod))
+        .or_else(|| share_process_namespace(pod))
+        .or_else(|| port_taken(pod, port))
+        .or_else(|| name_taken(pod))
+}
+
+fn windows(pod: &PodView<'_>) -> Option<Skip> {
+    let os = pod.spec.get("os").and_then(|os| os.get("name"));
+    let selector = pod.spec.get("nodeSelector");
+    let selected = |label: &str| selector.and_then(|selector| selector.get(label));
+    let names = [os, selected("kubernetes.io/os"), selected("beta.kubernetes.io/os")];
+    let windows = names.into_iter().flatten().any(|name| name.as_str() == Some("windows"));
+    windows.then(|| {
+        Skip::new(
+            SkipReason::Windows,
+            "the pod is for Windows nodes and the sidecar for Linux; remove sideflame.io/inject, or set it to \"false\" in an \
+             opted-in namespace",
+        )
+    })
+}
+
+fn host_pid(pod: &PodView<'_>) -> Option<Skip> {
+    // Not even when asked: the API refuses it together with shareProcessNamespace, and an annotation for one pod must not
+    // open the processes of a whole node.
+    (pod.flag("hostPID") == Some(true)).then(|| {
+        Skip::new(
+            SkipReason::HostPid,
+            "hostPID: the sidecar would see every process of the node; remove hostPID, or run sideflame serve in a debug pod of \
+             the node",
+        )
+    })
+}
+
+fn share_process_namespace(pod: &PodView<'_>) -> Option<Skip> {
+    (pod.flag("shareProcessNamespace") == Some(false)).then(|| {
+        Skip::new(
+            SkipReason::ShareProcessNamespaceFalse,
+            "shareProcessNamespace: false is stated, but the sidecar must see the app's processes; remove it or set it to true",
+        )
+    })
+}
+
+fn port_taken(pod: &PodView<'_>, port: u16) -> Option<Skip> {
+    let wanted = u64::from(port);
+    let is_ours = |value: Option<&Value>| value.and_then(Value::as_u64) == Some(wanted);
+    let declares = |container: &&Value| {
+        let tcp = |entry: &&Value| {
+            entry
+                .get("protocol")
+                .and_then(Value::as_str)
+                .is_none_or(|name| name == "TCP")
+        };
+        items(container, "ports")
+            .iter()
+            .filter(tcp)
+            .any(|entry| is_ours(entry.get("containerPort")))
+    };
+    // Who is probed there listens there, declared or not.
+    let probed = |container: &&Value| {
+        let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| container.get(probe));
+        let ways = |probe: &Value| {
+            ["httpGet", "tcpSocket", "grpc"]
+                .iter()
+                .any(|way| is_ours(probe.get(way).and_then(|way| way.get("port"))))
+        };
+        probes.into_iter().flatten().any(ways)
+    };
+    let taker = pod
+        .all_containers()
+        .find(|container| declares(container) || probed(container))?;
+    Some(Skip::new(
+        SkipReason::PortTaken,
+        format!(
+            "container {} uses port {port}; give the sidecar another one: sideflame.io/port: \"{}\"",
+            shown(name(taker)),
+            if port < u16::MAX { port + 1 } else { port - 1 }
+        ),
+    ))
+}
+
+fn name_taken(pod: &PodView<'_>) -> Option<Skip> {
+    let ours = [
+        container::STORE_VOLUME,
+        container::NO_API_TOKEN_VOLUME,
+        container::TOKEN_VOLUME,
+    ];
+    let volume = |volume: &&Value| {
+        let name = name(volume);
+        ours.contains(&name) || name.starts_with(super::TMP_VOLUME_PREFIX)
+    };
+    let taken = if has_container(pod) {
+        format!("a container is called {}", container::NAME)
+    } else {
+        let volume = pod.volumes.iter().find(volume)?;
+        format!("a volume is called {}", shown(name(volume)))
+    };
+    Some(Skip::new(
+        SkipReason::NameTaken,
+        format!(
+            "{taken}, which is the name of the sidecar's own; rename it, or remove what is left of an earlier injection"
+        ),
+    ))
+}

@@ -1,0 +1,116 @@
+//! Why a pod is left alone: the closed list of reasons.
+
+/// The closed list of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// Nobody asked.
+    NotAnnotated,
+    /// The annotation says "false".
+    OptedOut,
+    /// The sidecar is there.
+    AlreadyInjected,
+    /// A namespace that is never touched.
+    ExcludedNamespace,
+    /// The API server's copy of a static pod; changing it changes nothing.
+    MirrorPod,
+    /// Not a pod, or misshapen.
+    NotAPod,
+    /// A pod without containers.
+    NoContainers,
+    /// An annotation has a value that is not allowed.
+    InvalidAnnotation,
+    /// The annotation `container` names one that is not there.
+    NoSuchContainer,
+    /// Our sidecar is for Linux.
+    Windows,
+    /// The pod sees the node's processes.
+    HostPid,
+    /// The pod forbids what the sidecar needs.
+    ShareProcessNamespaceFalse,
+    /// The app listens on our port.
+    PortTaken,
+    /// A container or volume has a name of ours.
+    NameTaken,
+    /// A plain sidecar would keep the pod from completing.
+    WouldNotComplete,
+    /// The API server does not know native sidecars.
+    NativeSidecarUnsupported,
+    /// The namespace's Pod Security level does not admit the rights asked for.
+    RightsImpossible,
+}
+
+impl SkipReason {
+    /// Every reason, for metrics and documentation.
+    pub const ALL: [Self; 17] = [
+        Self::NotAnnotated,
+        Self::OptedOut,
+        Self::AlreadyInjected,
+        Self::ExcludedNamespace,
+        Self::MirrorPod,
+        Self::NotAPod,
+        Self::NoContainers,
+        Self::InvalidAnnotation,
+        Self::NoSuchContainer,
+        Self::Windows,
+        Self::HostPid,
+        Self::ShareProcessNamespaceFalse,
+        Self::PortTaken,
+        Self::NameTaken,
+        Self::WouldNotComplete,
+        Self::NativeSidecarUnsupported,
+        Self::RightsImpossible,
+    ];
+
+    /// The stable snake_case key.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::NotAnnotated => "not_annotated",
+            Self::OptedOut => "opted_out",
+            Self::AlreadyInjected => "already_injected",
+            Self::ExcludedNamespace => "excluded_namespace",
+            Self::MirrorPod => "mirror_pod",
+            Self::NotAPod => "not_a_pod",
+            Self::NoContainers => "no_containers",
+            Self::InvalidAnnotation => "invalid_annotation",
+            Self::NoSuchContainer => "no_such_container",
+            Self::Windows => "windows",
+            Self::HostPid => "host_pid",
+            Self::ShareProcessNamespaceFalse => "share_process_namespace_false",
+            Self::PortTaken => "port_taken",
+            Self::NameTaken => "name_taken",
+            Self::WouldNotComplete => "would_not_complete",
+            Self::NativeSidecarUnsupported => "native_sidecar_unsupported",
+            Self::RightsImpossible => "rights_impossible",
+        }
+    }
+
+    /// Whether somebody wanted the sidecar and does not get it: worth a warning and, with `on-error: block`, a refusal.
+    pub const fn is_failure(self) -> bool {
+        !matches!(
+            self,
+            Self::NotAnnotated | Self::OptedOut | Self::AlreadyInjected | Self::ExcludedNamespace | Self::MirrorPod
+        )
+    }
+}
+
+/// Why a pod is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// Stable key.
+    pub reason: SkipReason,
+    /// One sentence for the user: what is the matter and what to change.
+    pub detail: String,
+    /// Sentences for `kubectl apply`, the detail included. Empty for reasons that need nobody's attention.
+    pub warnings: Vec<String>,
+}
+
+impl Skip {
+    pub(super) fn new(reason: SkipReason, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self {
+            reason,
+            detail,
+            warnings: Vec::new(),
+        }
+    }
+}

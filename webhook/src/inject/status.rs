@@ -1,0 +1,43 @@
+//! The annotation `sideflame.io/status`: what was decided, for people and for tools.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::rights::Plan;
+
+/// The JSON in the annotation; fields in this order.
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    version: &'static str,
+    image: &'a str,
+    /// The main container.
+    container: &'a str,
+    rights: &'static str,
+    /// For each container, for each event: `works`, or e.g. `impossible: other_user`. About JVM, .NET and native
+    /// processes; a Go program with a pprof port can always be profiled.
+    events: Map<String, Value>,
+    /// Keys of the warnings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
+}
+
+/// The annotation's value.
+pub(super) fn status(image: &str, container: &str, plan: &Plan<'_>) -> String {
+    let events = plan.verdicts.iter().map(|of| {
+        let verdicts = of.events.iter();
+        let verdicts = verdicts.map(|(event, verdict)| (event.name.to_owned(), Value::String(verdict.text())));
+        (of.name.to_owned(), Value::Object(verdicts.collect()))
+    });
+    let mut warnings: Vec<&'static str> = plan.advice.iter().map(|advice| advice.key).collect();
+    warnings.dedup();
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        image,
+        container,
+        rights: plan.rights.mode.name(),
+        events: events.collect(),
+        warnings,
+    };
+    // Only maps with string keys: serialising them cannot fail.
+    serde_json::to_string(&status).unwrap_or_default()
+}

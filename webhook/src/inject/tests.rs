@@ -1,0 +1,109 @@
+//! What golden pods do not show: keys, order of reasons, lengths.
+
+use serde_json::json;
+
+use super::*;
+
+/// The settings of flags without any argument.
+fn settings() -> InjectSettings {
+    InjectSettings::unchanged()
+}
+
+fn facts() -> Facts {
+    Facts {
+        namespace: "shop".to_owned(),
+        namespace_labels: Some([].into()),
+        server_version: Some((1, 33)),
+    }
+}
+
+fn skipped(pod: &Value) -> Skip {
+    match inject(pod, &settings(), &facts()) {
+        Decision::Skip(skip) => skip,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn keys_are_snake_case_and_unique() {
+    let keys: std::collections::BTreeSet<&str> = SkipReason::ALL.iter().map(|reason| reason.key()).collect();
+    assert_eq!(keys.len(), SkipReason::ALL.len());
+    assert!(
+        keys.iter()
+            .all(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    );
+}
+
+#[test]
+fn a_failure_warns_and_an_expected_skip_is_silent() {
+    let pod = |annotations: Value, spec: Value| json!({ "metadata": { "annotations": annotations }, "spec": spec });
+    let app = json!({ "hostPID": true, "containers": [{ "name": "app" }] });
+    let failure = skipped(&pod(json!({ "sideflame.io/inject": "true" }), app.clone()));
+    assert_eq!(
+        (failure.reason, failure.warnings),
+        (SkipReason::HostPid, vec![failure.detail])
+    );
+    let expected = skipped(&pod(json!({ "sideflame.io/inject": "false" }), app));
+    assert_eq!((expected.reason, expected.warnings), (SkipReason::OptedOut, vec![]));
+}
+
+#[test]
+fn only_wanted_pods_are_refused() {
+    let pod = |inject: &str| {
+        json!({
+            "metadata": { "annotations": { "sideflame.io/inject": inject, "sideflame.io/on-error": "block" } },
+            "spec": { "hostPID": true, "containers": [{ "name": "app" }] },
+        })
+    };
+    assert!(matches!(
+        inject(&pod("true"), &settings(), &facts()),
+        Decision::Block(_)
+    ));
+    assert!(matches!(
+        inject(&pod("maybe"), &settings(), &facts()),
+        Decision::Block(_)
+    ));
+    assert!(matches!(
+        inject(&pod("false"), &settings(), &facts()),
+        Decision::Skip(_)
+    ));
+    let mut facts = facts();
+    facts.namespace = "kube-system".to_owned();
+    assert!(matches!(inject(&pod("true"), &settings(), &facts), Decision::Skip(_)));
+}
+
+#[test]
+fn an_unknown_server_gets_no_native_sidecar_unless_told() {
+    let pod = |form: &str| {
+        json!({
+            "metadata": { "annotations": { "sideflame.io/inject": "true", "sideflame.io/sidecar": form } },
+            "spec": { "containers": [{ "name": "app" }] },
+        })
+    };
+    let unknown = Facts {
+        server_version: None,
+        ..facts()
+    };
+    for (form, place) in [("auto", "/spec/containers/-"), ("native", "/spec/initContainers")] {
+        let Decision::Inject(injection) = inject(&pod(form), &settings(), &unknown) else {
+            panic!("{form}")
+        };
+        assert_eq!(injection.patch.0.last().unwrap().path().as_str(), place);
+    }
+}
+
+#[test]
+fn long_names_do_not_make_long_warnings() {
+    let name = "é".repeat(500);
+    let pod = json!({
+        "metadata": { "annotations": { "sideflame.io/inject": "true", (format!("sideflame.io/{name}")): "x" } },
+        "spec": { "containers": [{ "name": name, "ports": [{ "containerPort": 7117 }] }] },
+    });
+    let skip = skipped(&pod);
+    assert_eq!(skip.reason, SkipReason::PortTaken);
+    assert!(
+        skip.warnings.iter().all(|warning| warning.chars().count() <= 250),
+        "{:?}",
+        skip.warnings
+    );
+}

@@ -1,0 +1,20 @@
+//! Adds the Sideflame sidecar to annotated pods. ARCHITECTURE.md has the map.
+
+pub mod admission;
+pub mod annotations;
+pub mod args;
+pub mod authority;
+pub mod cli;
+pub mod cluster;
+pub mod container;
+pub mod events;
+pub mod health;
+pub mod inject;
+pub mod metrics;
+pub mod namespaces;
+mod pod;
+pub mod probe;
+pub mod readiness;
+pub mod rights;
+pub mod settings;
+pub mod tls;

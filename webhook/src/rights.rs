@@ -1,0 +1,205 @@
+//! The rights planner: from a pod spec and a Pod Security level to the least rights with which the sidecar can profile.
+//!
+//! Pure. Must not know annotations' syntax, patches or the sidecar's other fields. `access` has the kernel's rule, `target`
+//! what the spec tells, `candidate` the sets of rights to choose from, `verdict` what each of them is good for, `advice`
+//! the sentences. Called by `inject`.
+
+mod access;
+mod advice;
+mod candidate;
+mod capabilities;
+mod target;
+mod verdict;
+
+use clap::ValueEnum;
+
+pub(crate) use candidate::Candidate;
+pub(crate) use target::Tmp;
+pub(crate) use verdict::{Availability, Verdict};
+
+use crate::annotations::Event;
+use crate::pod::PodView;
+use target::Target;
+
+/// What a user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rights {
+    /// The least that works and that the namespace admits
+    Auto,
+    /// User and group of the app, no capability (Pod Security restricted)
+    SameUser,
+    /// Root that becomes the app's user for each capture (Pod Security baseline)
+    SwitchUser,
+    /// The same with PERFMON and SYS_PTRACE (Pod Security privileged)
+    Perf,
+}
+
+/// What was planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    SameUser,
+    SwitchUser,
+    Perf,
+}
+
+impl Mode {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SameUser => "same-user",
+            Self::SwitchUser => "switch-user",
+            Self::Perf => "perf",
+        }
+    }
+}
+
+/// Pod Security Standards, the value of `pod-security.kubernetes.io/enforce`. The later, the stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum PodSecurityLevel {
+    /// Everything
+    Privileged,
+    /// No known privilege escalation
+    Baseline,
+    /// Hardened
+    Restricted,
+}
+
+impl PodSecurityLevel {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
+}
+
+/// The question.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub pod: &'a PodView<'a>,
+    /// Indices of the containers to profile, the main one first; never empty.
+    pub chosen: &'a [usize],
+    pub rights: Rights,
+    /// What the user knows about the credentials and the spec does not say.
+    pub run_as: (Option<u32>, Option<u32>),
+    /// Events that must work.
+    pub events: &'a [Event],
+    /// A writable `/tmp` will be added to chosen containers that have none.
+    pub adds_tmp: bool,
+    pub level: PodSecurityLevel,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub rights: Candidate,
+    /// A verdict for each container and event.
+    pub verdicts: Vec<ContainerVerdicts<'a>>,
+    /// Indices of the chosen containers that get a `/tmp`.
+    pub tmp: Vec<usize>,
+    pub advice: Vec<Advice>,
+}
+
+/// Verdicts for one container.
+#[derive(Debug)]
+pub(crate) struct ContainerVerdicts<'a> {
+    pub name: &'a str,
+    pub events: Vec<(Event, Verdict)>,
+}
+
+/// Something that will not work, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Advice {
+    /// Stable key.
+    pub key: &'static str,
+    /// One sentence, fit for an admission warning.
+    pub text: String,
+}
+
+/// The rights asked for need a laxer level than the namespace has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotAdmitted {
+    pub rights: Mode,
+    pub needs: PodSecurityLevel,
+}
+
+/// Plans the sidecar's rights.
+pub(crate) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, NotAdmitted> {
+    let pod = request.pod;
+    let mut targets: Vec<Target<'a>> = pod
+        .containers
+        .iter()
+        .map(|container| Target::new(pod, container))
+        .collect();
+    for index in request.chosen {
+        let target = &mut targets[*index];
+        target.uid = request.run_as.0.or(target.uid);
+        target.gid = request.run_as.1.or(target.gid);
+    }
+    let mut tmp = request.chosen.to_vec();
+    tmp.retain(|index| request.adds_tmp && targets[*index].tmp == Tmp::ReadOnly);
+    tmp.iter().for_each(|index| targets[*index].tmp = Tmp::Writable);
+
+    let chosen: Vec<&Target<'a>> = request.chosen.iter().map(|index| &targets[*index]).collect();
+    // Capabilities of a user namespace open no kernel samples.
+    let user_namespace = pod.flag("hostUsers") == Some(false);
+    let rights = choose(request, &chosen, user_namespace)?;
+    let judge = |target: &Target<'a>| ContainerVerdicts {
+        name: target.name,
+        events: verdicts(&rights, target, request.events, user_namespace),
+    };
+    let verdicts: Vec<_> = targets.iter().map(judge).collect();
+    let advice = advice::advice(request, &rights, &targets, &verdicts);
+    Ok(Plan {
+        rights,
+        verdicts,
+        tmp,
+        advice,
+    })
+}
+
+fn verdicts(rights: &Candidate, target: &Target<'_>, events: &[Event], user_namespace: bool) -> Vec<(Event, Verdict)> {
+    let judge = |event: &Event| (*event, verdict::verdict(rights, target, *event, user_namespace));
+    events.iter().map(judge).collect()
+}
+
+/// The first candidate, from the least rights on, that serves the chosen containers best.
+fn choose(request: &Request<'_>, chosen: &[&Target<'_>], user_namespace: bool) -> Result<Candidate, NotAdmitted> {
+    let candidates = candidate::candidates(chosen);
+    let wanted = |candidate: &&Candidate| match request.rights {
+        Rights::Auto => true,
+        Rights::SameUser => candidate.mode == Mode::SameUser,
+        Rights::SwitchUser => candidate.mode == Mode::SwitchUser,
+        Rights::Perf => candidate.mode == Mode::Perf,
+    };
+    let refusals = |candidate: &Candidate| {
+        let all = chosen
+            .iter()
+            .flat_map(|target| verdicts(candidate, target, request.events, user_namespace));
+        let (mut impossible, mut doubtful) = (0, 0);
+        for (_, verdict) in all {
+            impossible += usize::from(verdict.availability == Availability::Impossible);
+            doubtful += usize::from(verdict.availability != Availability::Works);
+        }
+        (impossible, doubtful)
+    };
+    let admitted = |candidate: &&Candidate| candidate.needs() >= request.level;
+    let best = candidates
+        .iter()
+        .filter(wanted)
+        .filter(admitted)
+        .min_by_key(|candidate| refusals(candidate));
+    match (best, candidates.iter().find(wanted)) {
+        (Some(best), _) => Ok(best.clone()),
+        // A root app where root is not admitted: the API server will refuse the pod, and say so better than we could.
+        (None, _) if request.rights == Rights::Auto => Ok(Candidate::bystander()),
+        (None, Some(refused)) => Err(NotAdmitted {
+            rights: refused.mode,
+            needs: refused.needs(),
+        }),
+        (None, None) => Ok(Candidate::bystander()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! The planner against the table of least privilege, and the verdicts for what a spec leaves open.
+
+use serde_json::{Value, json};
+
+use super::*;
+use PodSecurityLevel::{Baseline, Privileged, Restricted};
+
+/// A plan for the first container, as a line.
+fn planned(spec: Value, level: PodSecurityLevel, rights: Rights, events: &[&str]) -> String {
+    let pod = json!({ "spec": spec });
+    let view = PodView::new(&pod).unwrap();
+    let events: Vec<Event> = events.iter().map(|name| Event::named(name).unwrap()).collect();
+    let request = Request {
+        pod: &view,
+        chosen: &[0],
+        rights,
+        run_as: (None, None),
+        events: &events,
+        adds_tmp: true,
+        level,
+    };
+    let plan = match plan(&request) {
+        Ok(plan) => plan,
+        Err(refused) => return format!("{} needs {}", refused.rights.name(), refused.needs.name()),
+    };
+    let id = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
+    let kept = if plan.rights.drop_all { "none" } else { "default" };
+    let added: String = plan.rights.added().map(|name| format!("+{name}")).collect();
+    let verdicts: Vec<String> = plan.verdicts[0]
+        .events
+        .iter()
+        .map(|(_, verdict)| verdict.text())
+        .collect();
+    let (mode, uid, gid) = (plan.rights.mode.name(), id(plan.rights.uid), id(plan.rights.gid));
+    format!("{mode} {uid}:{gid} {kept}{added} | {}", verdicts.join(", "))
+}
+
+fn container(context: Value) -> Value {
+    json!({ "containers": [{ "name": "app", "securityContext": context }] })
+}
+
+#[test]
+fn auto_takes_the_least_rights_that_work() {
+    let drop_all = json!({ "drop": ["ALL"] });
+    for (what, context, level, expected) in [
+        (
+            "user and group stated",
+            json!({ "runAsUser": 1000, "runAsGroup": 1000 }),
+            Restricted,
+            "same-user 1000:1000 none | works",
+        ),
+        (
+            "the same where more is admitted",
+            json!({ "runAsUser": 1000, "runAsGroup": 1000 }),
+            Privileged,
+            "same-user 1000:1000 none | works",
+        ),
+        (
+            "group 0 stated",
+            json!({ "runAsUser": 1000, "runAsGroup": 0 }),
+            Restricted,
+            "same-user 1000:0 none | works",
+        ),
+        (
+            "user without group",
+            json!({ "runAsUser": 1000 }),
+            Restricted,
+            "same-user 1000:- none | unknown: group_unknown",
+        ),
+        (
+            "user without group, root admitted",
+            json!({ "runAsUser": 1000 }),
+            Baseline,
+            "switch-user 0:0 none+SETGID+SETUID | works",
+        ),
+        (
+            "nothing stated",
+            json!({}),
+            Restricted,
+            "same-user -:- none | unknown: user_unknown",
+        ),
+        (
+            "nothing stated, root admitted",
+            json!({}),
+            Baseline,
+            "switch-user 0:0 default | works",
+        ),
+        (
+            "not root, else unknown",
+            json!({ "runAsNonRoot": true }),
+            Baseline,
+            "switch-user 0:0 none+SETGID+SETUID | works",
+        ),
+        (
+            "unknown without capabilities",
+            json!({ "capabilities": drop_all.clone() }),
+            Baseline,
+            "switch-user 0:0 none+SETGID+SETUID | works",
+        ),
+        (
+            "root",
+            json!({ "runAsUser": 0 }),
+            Baseline,
+            "switch-user 0:0 default | works",
+        ),
+        (
+            "root without NET_RAW",
+            json!({ "runAsUser": 0, "capabilities": { "drop": ["NET_RAW"] } }),
+            Baseline,
+            "switch-user 0:0 none+CHOWN+DAC_OVERRIDE+FOWNER+FSETID+KILL+SETGID+SETUID+SETPCAP+NET_BIND_SERVICE+SYS_CHROOT\
+          +MKNOD+AUDIT_WRITE+SETFCAP | works",
+        ),
+        (
+            "root without capabilities",
+            json!({ "runAsUser": 0, "capabilities": drop_all.clone() }),
+            Baseline,
+            "same-user 0:- none | works",
+        ),
+        (
+            "root where it is not admitted",
+            json!({ "runAsUser": 0 }),
+            Restricted,
+            "same-user 65532:65532 none | impossible: other_user",
+        ),
+        (
+            "file capabilities",
+            json!({ "runAsUser": 101, "runAsGroup": 82, "capabilities": { "add": ["NET_BIND_SERVICE"] } }),
+            Baseline,
+            "switch-user 0:0 none+SETGID+SETUID+NET_BIND_SERVICE | works",
+        ),
+        (
+            "no file capabilities under no_new_privs",
+            json!({ "runAsUser": 101, "runAsGroup": 82, "allowPrivilegeEscalation": false, "capabilities": { "add": ["NET_BIND_SERVICE"] } }),
+            Baseline,
+            "same-user 101:82 none | works",
+        ),
+        (
+            "root with more",
+            json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }),
+            Privileged,
+            "perf 0:0 default+NET_ADMIN+SYS_PTRACE+PERFMON | works",
+        ),
+        (
+            "root with more, not admitted",
+            json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }),
+            Baseline,
+            "same-user 0:- none | impossible: more_capabilities",
+        ),
+        (
+            "privileged",
+            json!({ "privileged": true }),
+            Privileged,
+            "perf 0:0 default+SYS_PTRACE+PERFMON | works",
+        ),
+        (
+            "privileged without root",
+            json!({ "privileged": true, "runAsUser": 1, "runAsGroup": 1 }),
+            Privileged,
+            "same-user 1:1 none | works",
+        ),
+    ] {
+        assert_eq!(
+            planned(container(context), level, Rights::Auto, &["cpu"]),
+            expected,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn the_container_beats_the_pod_field_by_field() {
+    let mut spec = container(json!({ "runAsUser": 2000 }));
+    spec["securityContext"] = json!({ "runAsUser": 1000, "runAsGroup": 3000 });
+    assert_eq!(
+        planned(spec, Restricted, Rights::Auto, &["cpu"]),
+        "same-user 2000:3000 none | works"
+    );
+}
+
+#[test]
+fn explicit_rights_are_taken_or_refused() {
+    let app = || container(json!({ "runAsUser": 1000, "runAsGroup": 1000 }));
+    for (rights, level, expected) in [
+        (Rights::SameUser, Restricted, "same-user 1000:1000 none | works"),
+        (Rights::SwitchUser, Restricted, "switch-user needs baseline"),
+        (
+            Rights::SwitchUser,
+            Baseline,
+            "switch-user 0:0 none+SETGID+SETUID | works",
+        ),
+        (Rights::Perf, Baseline, "perf needs privileged"),
+        (Rights::Perf, Privileged, "perf 0:0 default+SYS_PTRACE+PERFMON | works"),
+    ] {
+        assert_eq!(
+            planned(app(), level, rights, &["cpu"]),
+            expected,
+            "{rights:?} {level:?}"
+        );
+    }
+    let root = container(json!({ "runAsUser": 0 }));
+    assert_eq!(
+        planned(root.clone(), Restricted, Rights::SameUser, &["cpu"]),
+        "same-user needs baseline"
+    );
+    assert_eq!(
+        planned(root, Baseline, Rights::SameUser, &["cpu"]),
+        "same-user 0:- none | impossible: more_capabilities"
+    );
+}
+
+#[test]
+fn events_decide_what_is_needed() {
+    let app = || container(json!({ "runAsUser": 1000, "runAsGroup": 1000 }));
+    let native_only = "degraded: native_only";
+    for (spec, level, events, expected) in [
+        (
+            app(),
+            Privileged,
+            &["cycles"][..],
+            format!("perf 0:0 default+SYS_PTRACE+PERFMON | {native_only}"),
+        ),
+        (
+            app(),
+            Baseline,
+            &["cpu", "cycles"],
+            "same-user 1000:1000 none | works, impossible: perf_not_granted".to_owned(),
+        ),
+        (
+            container(json!({})),
+            Baseline,
+            &["goroutine"],
+            "same-user -:- none | works".to_owned(),
+        ),
+    ] {
+        assert_eq!(
+            planned(spec, level, Rights::Auto, events),
+            expected,
+            "{events:?} {level:?}"
+        );
+    }
+    let mut in_user_namespace = app();
+    in_user_namespace["hostUsers"] = json!(false);
+    assert_eq!(
+        planned(in_user_namespace, Privileged, Rights::Auto, &["cycles"]),
+        "same-user 1000:1000 none | impossible: user_namespace"
+    );
+}
+
+#[test]
+fn a_read_only_tmp_is_mended_or_said() {
+    let read_only = json!({ "runAsUser": 1, "runAsGroup": 1, "readOnlyRootFilesystem": true });
+    assert_eq!(
+        planned(container(read_only.clone()), Restricted, Rights::Auto, &["cpu"]),
+        "same-user 1:1 none | works"
+    );
+    let mut mounted = container(read_only);
+    mounted["containers"][0]["volumeMounts"] = json!([{ "mountPath": "/tmp", "readOnly": true }]);
+    assert_eq!(
+        planned(mounted, Restricted, Rights::Auto, &["cpu", "block"]),
+        "same-user 1:1 none | impossible: tmp_read_only, works"
+    );
+}
+
+#[test]
+fn other_containers_are_judged_but_do_not_raise_the_rights() {
+    let pod = json!({ "spec": { "containers": [
+        { "name": "app", "securityContext": { "runAsUser": 1000, "runAsGroup": 1000 } },
+        { "name": "proxy", "securityContext": { "runAsUser": 1337, "runAsGroup": 1337 } },
+        { "name": "logs", "securityContext": { "runAsUser": 1000, "runAsGroup": 2000 } },
+    ] } });
+    let view = PodView::new(&pod).unwrap();
+    let mut request = Request {
+        pod: &view,
+        chosen: &[0],
+        rights: Rights::Auto,
+        run_as: (None, None),
+        events: &[Event::DEFAULT],
+        adds_tmp: true,
+        level: Privileged,
+    };
+    let keys = |plan: &Plan<'_>| plan.advice.iter().map(|advice| advice.key).collect::<Vec<_>>();
+    let alone = plan(&request).unwrap();
+    assert_eq!(alone.rights.mode, Mode::SameUser);
+    let verdicts: Vec<String> = alone.verdicts.iter().map(|of| of.events[0].1.text()).collect();
+    assert_eq!(verdicts, ["works", "impossible: other_user", "impossible: other_group"]);
+    assert_eq!(keys(&alone), ["others_unreachable"]);
+    request.chosen = &[0, 1, 2];
+    let all = plan(&request).unwrap();
+    assert_eq!(all.rights.mode, Mode::SwitchUser);
+    assert_eq!(keys(&all), [] as [&str; 0]);
+}
+
+#[test]
+fn advice_never_names_what_the_namespace_does_not_admit() {
+    let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
+    let view = PodView::new(&pod).unwrap();
+    let request = Request {
+        pod: &view,
+        chosen: &[0],
+        rights: Rights::Auto,
+        run_as: (None, None),
+        events: &[Event::DEFAULT],
+        adds_tmp: true,
+        level: Restricted,
+    };
+    let plan = plan(&request).unwrap();
+    assert_eq!(plan.advice[0].key, "user_unknown");
+    assert!(!plan.advice[0].text.contains("switch-user"), "{}", plan.advice[0].text);
+}
