@@ -35,7 +35,8 @@ demo: build apps ## Start sample apps, capture a flame graph of each, print wher
 	@tests/rig/demo.sh
 
 .PHONY: test
-test: apps ## Run the unit tests, then the live tests against real runtimes
+test: apps ## Run the unit tests, then the live tests against real runtimes and a real API server
+	$(call timed,tests/rig/components.sh helm kube)
 	$(call timed,cargo build --locked --workspace --all-targets)
 	$(call timed,cargo test --locked --workspace)
 
@@ -50,7 +51,9 @@ lint: ## Check format, lints, documentation, licences and sources
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 	@tests/rig/components.sh cargo-deny
 	$(CACHE)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
+	charts/readme.mjs --check
 
 .PHONY: fmt
-fmt: ## Format the code
+fmt: ## Format the code, write the chart's table of values
 	cargo fmt --all
+	charts/readme.mjs

@@ -7,10 +7,11 @@
 # directory is never redone; to rebuild one, delete it.
 set -euo pipefail
 
+rig=$(cd "$(dirname "$0")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
-components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema cargo-deny)
+components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema cargo-deny helm kube)
 # The version of the package, which for dotnet-8, dotnet-10 and flamegraph is not that of the content.
 declare -A versions=(
   [async-profiler]=4.6
@@ -21,6 +22,9 @@ declare -A versions=(
   [flamegraph]=6.12
   [speedscope-schema]=1.25.0
   [cargo-deny]=0.20.2
+  [helm]=4.3.1
+  # Our own module around Kubernetes: another module, another build.
+  [kube]=1.34.4-$(cat "$rig"/kube/{go.mod,go.sum,main.go} | sha256sum | cut -c1-8)
 )
 
 # Registries answer with a transient error now and then: three tries, 5 s and 10 s apart.
@@ -125,6 +129,28 @@ install_cargo_deny() {
   CARGO_TARGET_DIR=$PWD/target CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     retry cargo install --quiet --locked --no-track --root "$1" cargo-deny@0.20.2
+}
+
+# go_compile COMMAND...: without C, and without the debug information that nothing here looks at. The
+# build cache (3 GB for kube) is in the scratch directory and goes with it; downloaded modules stay.
+go_compile() {
+  CGO_ENABLED=0 GOCACHE=$PWD/gocache GOFLAGS="-buildvcs=false -trimpath -gcflags=all=-dwarf=false" retry go "$@"
+}
+
+install_helm() {
+  GOBIN=$1 go_compile install -ldflags='-s -w' helm.sh/helm/v4/cmd/helm@v4.3.1
+}
+
+# One program with a link per role; without -X all of them would call themselves v0.0.0-master.
+install_kube() {
+  local package program stamp='-s -w'
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    stamp+=" -X $package.gitVersion=v1.34.4 -X $package.gitMajor=1 -X $package.gitMinor=34"
+  done
+  go_compile build -C "$rig/kube" -ldflags="$stamp" -o "$1/kube"
+  for program in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+    ln -s kube "$1/$program"
+  done
 }
 
 build() {

@@ -30,12 +30,20 @@ pub fn file(path: &str) -> PathBuf {
 /// # Panics
 /// It is missing.
 pub fn sideflame() -> PathBuf {
+    binary("sideflame")
+}
+
+/// A binary of the same build as the running test.
+///
+/// # Panics
+/// It is missing.
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test has a path");
     let binary = test
         .ancestors()
         .nth(2)
         .expect("tests live in target/<profile>/deps")
-        .join("sideflame");
+        .join(name);
     assert!(
         binary.exists(),
         "{} is missing; run `cargo build` first",

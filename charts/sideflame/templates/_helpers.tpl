@@ -1,0 +1,119 @@
+{{- define "sideflame.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sideflame.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: webhook
+{{- end -}}
+
+{{- define "sideflame.labels" -}}
+{{ include "sideflame.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* An image value as a reference; takes (dict "image" … "tag" …). */}}
+{{- define "sideflame.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .tag .image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "sideflame.serviceAccount" -}}
+{{- default (include "sideflame.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "sideflame.authoritySecret" -}}
+{{- default (printf "%s-authority" (include "sideflame.fullname" .)) .Values.certificates.authoritySecret -}}
+{{- end -}}
+
+{{/* The Secret with the serving certificate; empty where the webhook makes its own. */}}
+{{- define "sideflame.tlsSecret" -}}
+{{- if eq .Values.certificates.source "secret" -}}
+{{- required "certificates.source is `secret`: name it in certificates.existingSecret" .Values.certificates.existingSecret -}}
+{{- else if eq .Values.certificates.source "cert-manager" -}}
+{{- include "sideflame.fullname" . }}-tls
+{{- end -}}
+{{- end -}}
+
+{{/*
+How the API server reaches path $.path of the webhook. Where the webhook is its own authority it patches caBundle
+into the live object, so the chart must not name that field: an upgrade would reset it.
+*/}}
+{{- define "sideflame.clientConfig" -}}
+clientConfig:
+  service:
+    name: {{ include "sideflame.fullname" .root }}
+    namespace: {{ .root.Release.Namespace }}
+    port: {{ .root.Values.service.port }}
+    path: {{ .path }}
+  {{- if eq .root.Values.certificates.source "secret" }}
+  caBundle: {{ required "certificates.source is `secret`: give its authority in certificates.caBundle" .root.Values.certificates.caBundle | b64enc }}
+  {{- end }}
+{{- end -}}
+
+{{- define "sideflame.configurationAnnotations" -}}
+{{- if eq .Values.certificates.source "cert-manager" }}
+  annotations:
+    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "sideflame.fullname" . }}
+{{- end }}
+{{- end -}}
+
+{{/* Namespaces that are left alone: ours too, as our own pods must start without us. A list, as JSON. */}}
+{{- define "sideflame.excludedNamespaces" -}}
+{{- concat (list "kube-system" .Release.Namespace) .Values.webhook.excludedNamespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* CEL: the metadata at this path has an annotation of ours, or what should be one as a label. */}}
+{{- define "sideflame.annotated" -}}
+(has({{ . }}.annotations) && {{ . }}.annotations.exists(key, key.startsWith('sideflame.io/'))
+  || has({{ . }}.labels) && 'sideflame.io/inject' in {{ . }}.labels)
+{{- end -}}
+
+{{/* How pods are injected, as variables of the webhook: any of them can be overruled by webhook.env. */}}
+{{- define "sideflame.sidecarVariables" -}}
+{{- with .Values.sidecar -}}
+SIDEFLAME_WEBHOOK_SIDECAR_IMAGE_PULL_POLICY: {{ .image.pullPolicy }}
+{{- with .image.pullSecrets }}
+SIDEFLAME_WEBHOOK_SIDECAR_IMAGE_PULL_SECRETS: {{ join "," . }}
+{{- end }}
+SIDEFLAME_WEBHOOK_ALLOW_IMAGE_ANNOTATION: {{ .allowImageAnnotation }}
+SIDEFLAME_WEBHOOK_SIDECAR_FORM: {{ .form }}
+SIDEFLAME_WEBHOOK_SIDECAR_RIGHTS: {{ .rights }}
+SIDEFLAME_WEBHOOK_SIDECAR_PORT: {{ .port }}
+SIDEFLAME_WEBHOOK_SIDECAR_CPU_REQUEST: {{ .resources.requests.cpu }}
+SIDEFLAME_WEBHOOK_SIDECAR_MEMORY_REQUEST: {{ .resources.requests.memory }}
+SIDEFLAME_WEBHOOK_SIDECAR_CPU_LIMIT: {{ .resources.limits.cpu }}
+SIDEFLAME_WEBHOOK_SIDECAR_MEMORY_LIMIT: {{ .resources.limits.memory }}
+SIDEFLAME_WEBHOOK_SIDECAR_CAPTURE_SIZE: {{ .captureSize }}
+SIDEFLAME_WEBHOOK_DEFAULT_POD_SECURITY_LEVEL: {{ .defaultPodSecurityLevel }}
+{{- end }}
+{{- /* Not ours: the API server leaves that out, and the self-probe is there. */}}
+SIDEFLAME_WEBHOOK_EXCLUDE_NAMESPACES: {{ prepend .Values.webhook.excludedNamespaces "kube-system" | uniq | join "," }}
+{{- end -}}
+
+{{/* What the entries for pods have in common; takes (dict "root" … "path" …). */}}
+{{- define "sideflame.podWebhook" -}}
+{{ include "sideflame.clientConfig" . }}
+rules:
+- {apiGroups: [""], apiVersions: [v1], resources: [pods], operations: [CREATE], scope: Namespaced}
+admissionReviewVersions: [v1]
+sideEffects: NoneOnDryRun
+# Another webhook may add containers after us. Injecting twice changes nothing.
+reinvocationPolicy: IfNeeded
+matchPolicy: Equivalent
+failurePolicy: {{ .root.Values.webhook.failurePolicy }}
+timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
+{{- end -}}

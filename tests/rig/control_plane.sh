@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# Runs a real etcd, kube-apiserver and kube-controller-manager on loopback until standard input closes or a
+# signal comes, then removes every trace. No kubelet: pods are made, admitted and stay Pending.
+#
+#   control_plane.sh [DIRECTORY]      (logs, certificates and data; must not exist; no argument: a new one)
+#
+# Prints `ready KUBECONFIG PROXY` when it is up: PROXY is the API over plain HTTP as the administrator. By hand:
+# start it in one terminal, `export KUBECONFIG=…` in another, Ctrl-D ends it.
+#
+# Tied to its parent by the pipe and to its children by the death signal, it leaves no process behind however any
+# of them is killed, so there are no pid files and nothing to stop. Parallel runs do not meet: every port is
+# picked free, and the cluster IPs are a loopback range of this run, on which a test can listen as a service.
+set -euo pipefail
+unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy # the API server would call webhooks by it
+
+cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
+directory=${1:-$(mktemp -u "${TMPDIR:-/tmp}/sideflame-control-plane-XXXXXX")}
+pids=()
+
+die() {
+  echo "control_plane.sh: $*" >&2
+  exit 1
+}
+
+# Below the range from which the kernel takes ports for outgoing connections.
+free_port() {
+  local port
+  for _ in {1..100}; do
+    port=$((RANDOM % 12000 + 20000))
+    if [[ " ${ports[*]} " != *" $port "* ]] && ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      ports+=("$port")
+      return
+    fi
+  done
+  die "no free port in 100 tries"
+}
+
+# start NAME FLAGS...
+start() {
+  setpriv --pdeathsig KILL "$cache/kube/$1" "${@:2}" >>"$directory/logs/$1.log" 2>&1 </dev/null &
+  pids+=($!)
+}
+
+# await SECONDS WHAT COMMAND...
+await() {
+  local deadline=$((SECONDS + $1)) what=$2 pid
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    for pid in "${pids[@]}"; do
+      kill -0 "$pid" 2>/dev/null || die "a daemon ended before $what: $(tail -qn 5 "$directory"/logs/*.log)"
+    done
+    ((SECONDS < deadline)) || die "no $what: $(tail -qn 5 "$directory"/logs/*.log)"
+    sleep 0.1
+  done
+}
+
+stop() {
+  trap - EXIT
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  wait
+  rm -rf "$directory"
+}
+
+openssl_quietly() {
+  openssl "$@" 2>>"$directory/logs/openssl.log" || die "openssl failed: $(cat "$directory/logs/openssl.log")"
+}
+
+new_key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+
+# certificate NAME SUBJECT [NAMES]
+certificate() {
+  openssl_quietly req "${new_key[@]}" -subj "$2" -keyout "$1.key" -out "$1.csr"
+  openssl_quietly x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out "$1.crt" -extfile <(
+    echo "extendedKeyUsage=serverAuth,clientAuth"
+    echo "subjectAltName=${3:-DNS:$1}"
+  )
+}
+
+# kubeconfig NAME: with everything inside, so that a copy of it works anywhere
+kubeconfig() {
+  cat >"$1.kubeconfig" <<YAML
+apiVersion: v1
+kind: Config
+current-context: control-plane
+contexts: [{name: control-plane, context: {cluster: control-plane, user: $1}}]
+clusters:
+- name: control-plane
+  cluster: {server: "https://127.0.0.1:$api", certificate-authority-data: $(base64 -w0 ca.crt)}
+users:
+- name: $1
+  user: {client-certificate-data: $(base64 -w0 "$1.crt"), client-key-data: $(base64 -w0 "$1.key")}
+YAML
+}
+
+for program in kube-apiserver kubectl; do
+  [[ -x $cache/kube/$program ]] || die "$cache/kube is missing; run \`make components\`"
+done
+# What runs left whose shell was killed outright; one that lives holds its lock.
+find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'sideflame-control-plane-*' -mmin +1 2>/dev/null | while read -r old; do
+  flock --nonblock "$old/lock" rm -rf "$old" || true
+done
+mkdir "$directory" || die "$directory must not exist"
+exec 9>"$directory/lock"
+flock 9
+trap stop EXIT
+trap 'exit 143' INT TERM HUP
+mkdir "$directory"/{logs,pki}
+cd "$directory/pki"
+
+ports=()
+for _ in {1..3}; do free_port; done
+etcd="http://127.0.0.1:${ports[0]}" peer="http://127.0.0.1:${ports[1]}" api=${ports[2]}
+# One of 126 × 254 ranges; 127.0.0.0/16 is left to others.
+services="127.$((RANDOM % 126 + 1)).$((RANDOM % 254 + 1)).0/24"
+
+openssl_quietly req -x509 "${new_key[@]}" -days 2 -subj /CN=control-plane -keyout ca.key -out ca.crt \
+  -addext keyUsage=critical,keyCertSign,digitalSignature
+certificate api-server /CN=kube-apiserver "IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc"
+certificate admin /O=system:masters/CN=admin
+certificate controller-manager /CN=system:kube-controller-manager
+openssl_quietly genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out tokens.key
+openssl_quietly pkey -in tokens.key -pubout -out tokens.pub
+kubeconfig admin
+kubeconfig controller-manager
+
+# What the webhook said about a pod (its audit annotations) is to be seen nowhere else.
+cat >"$directory/audit.yaml" <<'YAML'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create]
+  resources: [{group: "", resources: [pods]}]
+- level: None
+YAML
+
+start etcd --name test --data-dir "$directory/etcd" --log-level warn --unsafe-no-fsync \
+  --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
+  --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "test=$peer"
+start kube-apiserver --etcd-servers "$etcd" --bind-address 127.0.0.1 --advertise-address 127.0.0.1 \
+  --secure-port "$api" --service-cluster-ip-range "$services" --endpoint-reconciler-type none \
+  --tls-cert-file api-server.crt --tls-private-key-file api-server.key --client-ca-file ca.crt \
+  --service-account-issuer https://kubernetes.default.svc --service-account-key-file tokens.pub \
+  --service-account-signing-key-file tokens.key --authorization-mode Node,RBAC --allow-privileged \
+  --enable-admission-plugins NodeRestriction,PodSecurity,MutatingAdmissionWebhook,ValidatingAdmissionWebhook \
+  --audit-policy-file "$directory/audit.yaml" --audit-log-path "$directory/logs/audit.log"
+export KUBECONFIG=$directory/pki/admin.kubeconfig
+await 120 "API server" "$cache/kube/kubectl" get --raw /readyz
+start kube-controller-manager --kubeconfig controller-manager.kubeconfig --leader-elect=false --secure-port 0 \
+  --use-service-account-credentials --service-account-private-key-file tokens.key --root-ca-file ca.crt
+start kubectl proxy --port 0
+await 60 "proxy" grep -q '^Starting to serve' "$directory/logs/kubectl.log"
+await 60 "default service account" "$cache/kube/kubectl" get serviceaccount default
+
+proxy=$(sed -n 's/^Starting to serve on //p' "$directory/logs/kubectl.log")
+echo "ready $KUBECONFIG http://$proxy"
+# `read` and not `cat`: a signal's trap runs at once only while a builtin waits.
+while read -r _; do :; done

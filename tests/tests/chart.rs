@@ -1,0 +1,331 @@
+//! The chart against a real API server, for everything that needs no running webhook.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use e2e::ControlPlane;
+use e2e::chart::{Release, folder, helm};
+use e2e::control_plane::wait;
+use e2e::tls_client::base64;
+use serde_json::{Value, json};
+
+/// Kinds of other projects, as far as an API server must know them to take an object.
+fn custom_resources(plane: &ControlPlane) {
+    for (group, version, kind, plural) in [
+        ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
+        ("cert-manager.io", "v1", "Certificate", "certificates"),
+        ("cert-manager.io", "v1", "Issuer", "issuers"),
+    ] {
+        let name = format!("{plural}.{group}");
+        let definition = json!({
+            "metadata": {"name": name},
+            "spec": {
+                "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+                "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema":
+                    {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+            },
+        });
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        plane.create(path, &definition).ok();
+        wait("custom resource", Duration::from_secs(30), || {
+            let all = plane.get(&format!("/apis/{group}/{version}/{plural}"));
+            (all.status == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn lint_is_clean() {
+    let plane = ControlPlane::shared();
+    let said = plane.helm(["lint", "--strict", folder().to_str().unwrap()]).ok();
+    assert!(said.stdout.contains("0 chart(s) failed"), "{}", said.stdout);
+    for bad in ["[WARNING]", "[ERROR]"] {
+        assert!(!said.stdout.contains(bad), "{}", said.stdout);
+    }
+}
+
+#[test]
+fn the_schema_refuses_a_wrong_value_and_names_it() {
+    let plane = ControlPlane::shared();
+    for (value, place) in [
+        ("replicas=0", "replicas"),
+        ("replicas=\"two\"", "replicas"),
+        ("replica=2", "replica"),
+        ("webhook.port=443", "port"),
+        ("webhook.port=70000", "port"),
+        ("webhook.failurePolicy=\"ignore\"", "failurePolicy"),
+        ("webhook.timeoutSeconds=31", "timeoutSeconds"),
+        ("webhook.host=\"localhost\"", "host"),
+        ("webhook.excludedNamespaces=\"kube-public\"", "excludedNamespaces"),
+        ("webhook.env={\"lower\":\"case\"}", "lower"),
+        ("image.digest=\"sha256:abc\"", "digest"),
+        ("image.pullPolicy=\"Sometimes\"", "pullPolicy"),
+        ("sidecar.image.repo=\"x\"", "repo"),
+        ("sidecar.rights=\"root\"", "rights"),
+        ("sidecar.resources.limits.memory=null", "memory"),
+        ("certificates.source=\"self\"", "source"),
+        ("certificates.caBundle=\"bm90IFBFTQ==\"", "caBundle"),
+        ("resources.limits={\"memory\":\"128MB\"}", "memory"),
+        ("networkPolicy.apiServerPorts=[]", "apiServerPorts"),
+        ("metrics.serviceMonitor.enabled=\"yes\"", "enabled"),
+        ("podDisruptionBudget.minAvailable=1", "minAvailable"),
+    ] {
+        let said = helm(plane, &["template", "sideflame"], "sideflame", &[value]);
+        assert!(!said.success, "{value} is accepted");
+        assert!(
+            said.stderr.contains("values don't meet the specifications") && said.stderr.contains(place),
+            "{value}: {}",
+            said.stderr
+        );
+    }
+}
+
+#[test]
+fn supplied_certificates_must_be_named() {
+    let plane = ControlPlane::shared();
+    for values in [
+        &["certificates.source=\"secret\""][..],
+        &["certificates.source=\"secret\"", "certificates.existingSecret=\"tls\""],
+    ] {
+        let said = helm(plane, &["template", "sideflame"], "sideflame", values);
+        assert!(
+            !said.success && said.stderr.contains("certificates."),
+            "{}",
+            said.stderr
+        );
+    }
+}
+
+#[test]
+fn every_form_is_taken_by_the_api_server_without_a_warning() {
+    let plane = ControlPlane::shared();
+    custom_resources(plane);
+    let authority = std::fs::read_to_string(plane.kubeconfig.with_file_name("ca.crt")).unwrap();
+    let bundle = format!("certificates.caBundle={}", json!(authority));
+    let forms: [&[&str]; 5] = [
+        &[],
+        &[
+            "networkPolicy.enabled=true",
+            "networkPolicy.metricsFrom=[{\"namespaceSelector\":{}}]",
+            "metrics.serviceMonitor.enabled=true",
+            "metrics.serviceMonitor.labels={\"release\":\"prometheus\"}",
+            "webhook.port=10250",
+            "webhook.excludedNamespaces=[\"kube-public\",\"kube-system\"]",
+            "webhook.env={\"SIDEFLAME_WEBHOOK_LOG_LEVEL\":\"debug\"}",
+            "imagePullSecrets=[{\"name\":\"registry\"}]",
+            "image.digest=\"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
+            "tolerations=[{\"operator\":\"Exists\"}]",
+            "podAnnotations={\"a\":\"b\"}",
+            "podLabels={\"team\":\"x\"}",
+            "nodeSelector={\"pool\":\"system\"}",
+            "serviceAccount.annotations={\"a\":\"b\"}",
+        ],
+        &["certificates.source=\"cert-manager\""],
+        &[
+            "certificates.source=\"cert-manager\"",
+            "certificates.certManager.issuerRef={\"name\":\"ours\",\"kind\":\"ClusterIssuer\"}",
+            "webhook.probeIntervalSeconds=0",
+        ],
+        &[
+            "certificates.source=\"secret\"",
+            "certificates.existingSecret=\"tls\"",
+            &bundle,
+            "podDisruptionBudget.enabled=false",
+            "replicas=1",
+            "service.port=8443",
+            "serviceAccount={\"create\":false,\"name\":\"default\"}",
+            "fullnameOverride=\"flames\"",
+        ],
+    ];
+    for values in forms {
+        let namespace = plane.namespace(&json!({"pod-security.kubernetes.io/enforce": "restricted"}));
+        let manifests = helm(plane, &["template", "sideflame-form"], &namespace.name, values)
+            .ok()
+            .stdout;
+        for dry_run in ["--dry-run=server", "--dry-run=none"] {
+            let said = plane
+                .kubectl(["apply", "--server-side", dry_run, "-f", "-"], &manifests)
+                .ok();
+            assert!(!said.stderr.contains("Warning"), "{values:?}: {}", said.stderr);
+        }
+        plane.kubectl(["delete", "--wait=false", "-f", "-"], &manifests).ok();
+    }
+}
+
+#[test]
+fn its_pods_are_admitted_at_pod_security_restricted() {
+    let release = Release::install("sideflame-restricted", &[]);
+    let pods = wait("two pods", Duration::from_secs(30), || {
+        let pods = release.plane.get(&release.namespace.path("pods")).ok().body;
+        let pods = pods["items"].as_array()?.clone();
+        (pods.len() == 2).then_some(pods)
+    });
+    for pod in pods {
+        assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/component"], "webhook");
+        assert_eq!(pod["status"]["phase"], "Pending");
+    }
+}
+
+/// Every verb on everything that could matter, in its own namespace and in another: what is allowed is a
+/// complete list.
+#[test]
+fn its_service_account_may_do_what_it_needs_and_nothing_else() {
+    let release = Release::install("sideflame-rights", &[]);
+    let own = &release.namespace.name;
+    let user = format!("system:serviceaccount:{own}:sideflame-rights");
+    let mut allowed = BTreeSet::new();
+    for (group, resource, name) in [
+        ("", "secrets", "sideflame-rights-authority"),
+        ("", "secrets", "other"),
+        ("", "secrets", ""),
+        ("", "configmaps", ""),
+        ("", "pods", ""),
+        ("", "pods/exec", ""),
+        ("", "pods/ephemeralcontainers", ""),
+        ("", "serviceaccounts/token", ""),
+        ("", "namespaces", ""),
+        ("", "nodes", ""),
+        ("", "events", ""),
+        ("events.k8s.io", "events", ""),
+        ("apps", "deployments", ""),
+        ("rbac.authorization.k8s.io", "clusterroles", ""),
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations",
+            "sideflame-rights",
+        ),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "other"),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", ""),
+        (
+            "admissionregistration.k8s.io",
+            "validatingwebhookconfigurations",
+            "sideflame-rights",
+        ),
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations", ""),
+    ] {
+        for namespace in [own, "kube-system"] {
+            for verb in [
+                "get",
+                "list",
+                "watch",
+                "create",
+                "update",
+                "patch",
+                "delete",
+                "deletecollection",
+            ] {
+                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                let attributes = json!({"group": group, "resource": resource, "subresource": subresource,
+                    "name": name, "namespace": namespace, "verb": verb});
+                let review = json!({"spec": {"user": user, "groups": ["system:authenticated"],
+                    "resourceAttributes": attributes}});
+                let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+                if release.plane.create(path, &review).ok().body["status"]["allowed"] == true {
+                    let place = if namespace == own { "own" } else { "other" };
+                    allowed.insert(format!("{place}: {verb} {resource} {name}").trim_end().to_owned());
+                }
+            }
+        }
+    }
+    let mut expected: BTreeSet<String> = [
+        "own: create secrets",
+        "own: create secrets other", // a creation is allowed for any name or for none
+        "own: create secrets sideflame-rights-authority",
+        "own: get secrets sideflame-rights-authority",
+        "own: update secrets sideflame-rights-authority",
+        "own: create pods",
+    ]
+    .map(str::to_owned)
+    .into();
+    // Cluster-wide, hence the same from both namespaces.
+    for place in ["own", "other"] {
+        for right in [
+            "get namespaces",
+            "list namespaces",
+            "watch namespaces",
+            "create events",
+            "get mutatingwebhookconfigurations sideflame-rights",
+            "patch mutatingwebhookconfigurations sideflame-rights",
+            "get validatingwebhookconfigurations sideflame-rights",
+            "patch validatingwebhookconfigurations sideflame-rights",
+        ] {
+            expected.insert(format!("{place}: {right}"));
+        }
+    }
+    assert_eq!(allowed, expected);
+}
+
+#[test]
+fn rights_that_a_form_does_not_need_are_not_given() {
+    let plane = ControlPlane::shared();
+    let values = ["certificates.source=\"cert-manager\"", "webhook.probeIntervalSeconds=0"];
+    let manifests = helm(plane, &["template", "sideflame"], "sideflame", &values)
+        .ok()
+        .stdout;
+    let roles: Vec<&str> = manifests
+        .split("\n---\n")
+        .filter(|object| object.contains("\nkind: Role\n") || object.contains("\nkind: ClusterRole\n"))
+        .collect();
+    assert_eq!(roles.len(), 2);
+    for right in ["secrets", "pods", "webhookconfigurations"] {
+        assert!(roles.iter().all(|role| !role.contains(right)), "{roles:#?}");
+    }
+}
+
+/// What the webhook publishes at run time survives every way by which an operator changes the release.
+#[test]
+fn upgrade_and_rollback_keep_the_published_authority() {
+    let release = Release::install("sideflame-upgrade", &[]);
+    let plane = release.plane;
+    let bundle = base64(&plane.kubeconfig.with_file_name("ca.crt"));
+    let bundles = |path: &str| -> Vec<Value> {
+        let body = plane.get(path).ok().body;
+        let webhooks = body["webhooks"].as_array().unwrap().clone();
+        webhooks
+            .into_iter()
+            .map(|webhook| webhook["clientConfig"]["caBundle"].clone())
+            .collect()
+    };
+    for (path, entries) in [(release.mutating(), 3), (release.validating(), 1)] {
+        assert_eq!(bundles(&path), vec![Value::Null; entries], "the chart sets it");
+        let add: Vec<Value> = (0..entries)
+            .map(|index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle}))
+            .collect();
+        let query = format!("{path}?fieldManager=sideflame-webhook");
+        plane
+            .send(
+                "PATCH",
+                &query,
+                "application/json-patch+json",
+                json!(add).to_string().as_bytes(),
+            )
+            .ok();
+    }
+    let namespace = &release.namespace.name;
+    let upgrades: [&[&str]; 3] = [
+        &["upgrade", "sideflame-upgrade"],
+        &["upgrade", "sideflame-upgrade", "--server-side=false"],
+        &[
+            "upgrade",
+            "sideflame-upgrade",
+            "--force-conflicts",
+            "--server-side=true",
+        ],
+    ];
+    for (seconds, upgrade) in (3..).zip(upgrades) {
+        let timeout = format!("webhook.timeoutSeconds={seconds}");
+        helm(plane, upgrade, namespace, &[&timeout]).ok();
+        let live = plane.get(&release.mutating()).ok().body;
+        assert_eq!(live["webhooks"][0]["timeoutSeconds"], seconds, "{upgrade:?}");
+        assert_eq!(bundles(&release.mutating()), vec![json!(bundle); 3], "{upgrade:?}");
+        assert_eq!(bundles(&release.validating()), [json!(bundle)], "{upgrade:?}");
+    }
+    plane
+        .helm(["rollback", "sideflame-upgrade", "1", "--namespace", namespace])
+        .ok();
+    assert_eq!(
+        plane.get(&release.mutating()).ok().body["webhooks"][0]["timeoutSeconds"],
+        2
+    );
+    assert_eq!(bundles(&release.mutating()), vec![json!(bundle); 3], "rollback");
+}
