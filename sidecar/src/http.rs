@@ -13,7 +13,6 @@ mod guard;
 mod index;
 mod metrics;
 mod openapi;
-mod patience;
 mod pprof;
 mod problem;
 mod processes;

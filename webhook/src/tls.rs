@@ -4,7 +4,6 @@
 //! `authority` or from [`supplied`].
 
 mod current;
-mod patient;
 mod serve;
 pub mod supplied;
 

@@ -15,8 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
-
-use super::patience::Patient;
+use tokio_io_timeout::TimeoutWriter;
 
 /// What clients may use up.
 #[derive(Debug, Clone)]
@@ -139,7 +138,11 @@ impl Connection {
     async fn run(mut self, socket: TcpStream) {
         // Answers are written whole; waiting for more would only delay them.
         let _ = socket.set_nodelay(true);
-        let io = TokioIo::new(Patient::new(socket, self.limits.write_time));
+        // A response waits as long as a client reads, however slowly; one that reads nothing at all would hold a
+        // connection and an open file for ever.
+        let mut socket = TimeoutWriter::new(socket);
+        socket.set_timeout(Some(self.limits.write_time));
+        let io = TokioIo::new(Box::pin(socket));
         let service = TowerToHyperService::new(self.router);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::patient::Patient;
 use crate::metrics::Metrics;
 
 /// What clients may use up.
@@ -145,7 +145,9 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let metrics = Arc::clone(&self.metrics);
         metrics.connections.add(1);
-        let stream = Patient::new(stream, self.limits.write);
+        // One that takes nothing at all would hold its place for ever.
+        let mut stream = Box::pin(TimeoutWriter::new(stream));
+        stream.as_mut().set_timeout_pinned(Some(self.limits.write));
         let outcome = match protocol {
             Protocol::Plain => self.http1(stream).await,
             Protocol::Tls(config) => self.tls(stream, config).await,
@@ -156,7 +158,7 @@ impl Connection {
         }
     }
 
-    async fn tls(self, stream: Patient<TcpStream>, config: Arc<ServerConfig>) -> Result<(), String> {
+    async fn tls(self, stream: Pin<Box<TimeoutWriter<TcpStream>>>, config: Arc<ServerConfig>) -> Result<(), String> {
         let handshake = timeout(self.limits.handshake, TlsAcceptor::from(config).accept(stream)).await;
         let stream = handshake.map_err(|_| "the handshake took too long".to_owned())?;
         let stream = stream.map_err(|error| format!("the handshake failed: {error}"))?;
