@@ -43,6 +43,7 @@ test: apps ## Run the unit tests, then the live tests against real runtimes and 
 .PHONY: bench
 bench: build apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
+	@tests/rig/bench_webhook.sh
 
 .PHONY: lint
 lint: ## Check format, lints, documentation, licences and sources
