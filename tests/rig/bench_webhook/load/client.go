@@ -50,7 +50,8 @@ func (c *client) connect(server *server, review []byte) (*connection, error) {
 		return nil, err
 	}
 	var request bytes.Buffer
-	fmt.Fprintf(&request, "POST /inject?timeout=2s HTTP/1.1\r\nHost: sideflame-webhook.sideflame.svc:443\r\n"+
+	// The longest timeout there is: a server that gives up early would look cheap.
+	fmt.Fprintf(&request, "POST /inject?timeout=30s HTTP/1.1\r\nHost: sideflame-webhook.sideflame.svc:443\r\n"+
 		"User-Agent: kube-apiserver-admission\r\nContent-Length: %d\r\nAccept: application/json, */*\r\n"+
 		"Content-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n%s", len(review), review)
 	at := bytes.Index(request.Bytes(), []byte(uid))
