@@ -28,7 +28,11 @@ serve() {
   "$sideflame" serve --listen 127.0.0.1:0 --store-dir "$work/store" 2>"$1" &
   server=$!
   pids+=("$server")
-  until url=http://$(grep -oE '127\.0\.0\.1:[0-9]+' "$1" | head -1) && [[ $url != http:// ]]; do :; done
+  # The line is logged when the socket is open. No sleep: this is part of what is measured.
+  local deadline=$((SECONDS + 10))
+  until url=http://$(grep -oE '127\.0\.0\.1:[0-9]+' "$1" | head -1) && [[ $url != http:// ]]; do
+    ((SECONDS < deadline)) || { cat "$1" >&2; exit 1; }
+  done
 }
 
 row "stripped binary" "$(stat -c %s "$sideflame") bytes"
@@ -36,7 +40,7 @@ row "stripped binary" "$(stat -c %s "$sideflame") bytes"
 for run in 1 2 3 4 5 6 7 8 9; do
   start=$(now_us)
   serve "$work/serve.$run.log"
-  until (exec 3<>"/dev/tcp/${url#http://127.0.0.1:}" ) 2>/dev/null || (exec 3<>"/dev/tcp/127.0.0.1/${url##*:}") 2>/dev/null; do :; done
+  (exec 3<>"/dev/tcp/127.0.0.1/${url##*:}")
   echo $(($(now_us) - start)) >>"$work/ready"
   kill "$server"
   wait "$server" 2>/dev/null || true
@@ -57,7 +61,7 @@ java=${JAVA_HOME_17_X64:-/usr/lib/jvm/java-17-openjdk-amd64}/bin/java
 "$java" -cp "$cache/apps/java-17" demo.shop.Split cpu >"$work/java.log" &
 java_pid=$!
 pids+=("$java_pid")
-until grep -q ready "$work/java.log"; do sleep 0.1; done
+timeout 30 bash -c 'until grep -q ready "$1"; do sleep 0.1; done' - "$work/java.log"
 
 # The first load of the library into a JVM takes 250 to 600 ms; both sides are measured warm.
 curl -fsS -o /dev/null "$url/profile?pid=$java_pid&seconds=1"
@@ -65,10 +69,10 @@ for run in 1 2 3; do
   curl -fsS -o "$work/ours.svg" "$url/profile?pid=$java_pid&seconds=10"
   end=$(now_us)
   # The stamp says when sampling began and how long it took, in milliseconds.
-  sampled=$(curl -fsS "$url/captures" | python3 -c '
-import json, sys
-stamp = max(json.load(sys.stdin), key=lambda capture: capture["createdAtMs"])["quality"]
-print(stamp["startedAtMs"] + stamp["durationMs"])')
+  sampled=$(curl -fsS "$url/captures" | node -e '
+    const captures = JSON.parse(require("fs").readFileSync(0));
+    const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
+    console.log(quality.startedAtMs + quality.durationMs);')
   echo $((end - sampled * 1000)) >>"$work/ours"
 
   jattach=$cache/jattach/jattach
@@ -85,15 +89,16 @@ row "  jattach stop,collapsed of the same library (no SVG)" "$(milliseconds "$th
 row "  ratio, and difference" "$(ratio "$ours" "$theirs"), $(milliseconds $((${ours%.*} - ${theirs%.*})))"
 
 # 50,000 distinct stacks of 10 to 40 frames.
-python3 - "$work/stacks.txt" <<'PYTHON'
-import random, sys
-random.seed(7)
-with open(sys.argv[1], "w") as out:
-    for i in range(50_000):
-        depth = random.randint(10, 40)
-        frames = [f"com.example.Class{random.randint(0, 30 + level * 7)}.method{level}" for level in range(depth)]
-        out.write(";".join(frames) + f" {random.randint(1, 100)}\n")
-PYTHON
+awk 'BEGIN {
+  srand(7)
+  for (i = 0; i < 50000; i++) {
+    depth = 10 + int(31 * rand())
+    stack = ""
+    for (level = 0; level < depth; level++)
+      stack = stack (level ? ";" : "") "com.example.Class" int((31 + level * 7) * rand()) ".method" level
+    print stack, 1 + int(100 * rand())
+  }
+}' >"$work/stacks.txt"
 for run in 1 2 3; do
   start=$(now_us)
   "$sideflame" render "$work/stacks.txt" -o svg -f "$work/stacks.svg" >/dev/null

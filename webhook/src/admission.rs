@@ -8,6 +8,7 @@
 mod answer;
 mod budget;
 mod handler;
+mod lean;
 mod outcome;
 mod request_body;
 mod review;

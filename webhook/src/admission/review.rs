@@ -1,9 +1,11 @@
-//! An AdmissionReview as it comes. Only the fields that are needed; the object stays raw.
+//! An AdmissionReview as it comes. Only the fields that are needed; the object stays raw, but for lists nobody reads.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::lean;
 
 /// The only version we speak.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -32,7 +34,7 @@ pub(super) struct Request<'a> {
     pub(super) operation: Cow<'a, str>,
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean::deserialize")]
     pub(super) object: Value,
 }
 
