@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use e2e::ControlPlane;
+use e2e::cache;
 use e2e::chart::{Release, folder, helm};
 use e2e::control_plane::wait;
 use e2e::tls_client::base64;
@@ -42,6 +43,30 @@ fn lint_is_clean() {
     for bad in ["[WARNING]", "[ERROR]"] {
         assert!(!said.stdout.contains(bad), "{}", said.stdout);
     }
+}
+
+/// The variables in a text.
+fn variables(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+    words.filter(|word| word.starts_with("SIDEFLAME_WEBHOOK_")).collect()
+}
+
+/// A variable that nobody reads would be a value without effect.
+#[test]
+fn every_variable_of_the_chart_is_one_of_the_servers() {
+    let values = [
+        "sidecar.allowImageAnnotation=true",
+        "sidecar.image.pullSecrets=[\"registry\"]",
+        "webhook.excludedNamespaces=[\"kube-public\"]",
+    ];
+    let manifests = helm(ControlPlane::shared(), &["template", "sideflame"], "sideflame", &values).ok();
+    let help = std::process::Command::new(cache::binary("sideflame-webhook"))
+        .args(["serve", "--help"])
+        .output()
+        .unwrap();
+    let known = String::from_utf8(help.stdout).unwrap();
+    let (set, known) = (variables(&manifests.stdout), variables(&known));
+    assert!(set.len() > 10 && set.is_subset(&known), "{:?}", set.difference(&known));
 }
 
 #[test]
