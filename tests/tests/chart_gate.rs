@@ -80,20 +80,21 @@ fn the_api_server_calls_for_annotated_pods_only() {
     );
 }
 
+/// The workload entry never refuses by itself; here it has to, to be seen.
+fn refuse_uncalled(release: &Release) {
+    let fail = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}]);
+    let (path, kind) = (release.validating(), "application/json-patch+json");
+    release
+        .plane
+        .send("PATCH", &path, kind, fail.to_string().as_bytes())
+        .ok();
+}
+
 #[test]
 fn the_api_server_calls_for_workloads_that_name_us_anywhere() {
     let release = Release::install("sideflame-workloads", &[]);
     let plane = release.plane;
-    // It never refuses by itself; here it has to, to be seen.
-    let fail = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}]);
-    plane
-        .send(
-            "PATCH",
-            &release.validating(),
-            "application/json-patch+json",
-            fail.to_string().as_bytes(),
-        )
-        .ok();
+    refuse_uncalled(&release);
     let namespace = plane.namespace(&json!({}));
     let ours = || json!({"sideflame.io/port": "7117"});
     let template = || {
@@ -187,15 +188,7 @@ fn the_api_server_calls_for_workloads_that_name_us_anywhere() {
 fn a_workload_full_of_annotations_is_still_looked_at() {
     let release = Release::install("sideflame-budget", &[]);
     let plane = release.plane;
-    let fail = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}]);
-    plane
-        .send(
-            "PATCH",
-            &release.validating(),
-            "application/json-patch+json",
-            fail.to_string().as_bytes(),
-        )
-        .ok();
+    refuse_uncalled(&release);
     let namespace = plane.namespace(&json!({}));
     let mut annotations: serde_json::Map<String, Value> = (0..10_000)
         .map(|number| (format!("example.com/a{number:05}"), json!("1")))

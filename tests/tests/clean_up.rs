@@ -202,7 +202,7 @@ fn after_ctrl_c_of_the_command_line() {
         let folder = std::env::temp_dir().join(format!("sideflame-cli-{}", app.pid));
         std::fs::create_dir_all(&folder).unwrap();
         let signalled = |signal| {
-            let child = record(&app, &folder, "120");
+            let child = record(&app, &folder);
             std::thread::sleep(Duration::from_secs(3));
             kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
             child.wait_with_output().unwrap()
@@ -231,7 +231,7 @@ fn a_second_ctrl_c_discards_what_the_first_could_not_keep() {
     let app = App::start(app::java("25", &[], "cpu"));
     let folder = std::env::temp_dir().join(format!("sideflame-twice-{}", app.pid));
     std::fs::create_dir_all(&folder).unwrap();
-    let child = record(&app, &folder, "120");
+    let child = record(&app, &folder);
     std::thread::sleep(Duration::from_secs(3));
     let press = || kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
     // A stopped JVM cannot hand out the recording, so the first press has no end.
@@ -260,10 +260,10 @@ fn a_second_ctrl_c_discards_what_the_first_could_not_keep() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// `sideflame record` for `seconds` of `app`, in `folder`.
-fn record(app: &App, folder: &Path, seconds: &str) -> Child {
+/// `sideflame record` of `app`, in `folder`, longer than any test runs.
+fn record(app: &App, folder: &Path) -> Child {
     Command::new(cache::sideflame())
-        .args(["record", "--pid", &app.pid.to_string(), "-d", seconds, "--store-dir"])
+        .args(["record", "--pid", &app.pid.to_string(), "-d", "120", "--store-dir"])
         .arg(folder.join("store"))
         .arg("--async-profiler")
         .arg(cache::file("async-profiler/linux-x64/libasyncProfiler.so"))

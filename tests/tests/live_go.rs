@@ -21,7 +21,7 @@ fn cpu_shares_are_the_known_split() {
     for binary in ["split", "split-stripped", "split-pie"] {
         let app = start(binary, "cpu", &PPROF);
         let server = Server::default();
-        let query = format!("/profile?pid={}&seconds=8&format=collapsed", app.pid);
+        let query = format!("/profile?pid={}&seconds=10&format=collapsed", app.pid);
         shares::assert_split(&shares::enough(|| server.get(&query)), CPU);
     }
 }

@@ -11,8 +11,11 @@ const CPU: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Sp
 fn collapsed_split(jdk: &str, event: &str, more: &str, functions: [(&str, f64); 3]) {
     let app = App::start(app::java(jdk, &[], event));
     let server = Server::default();
+    // Bytes and waits are sums over thousands of events; time is sampled, 100 times a second.
+    let sampled = matches!(event, "cpu" | "wall");
+    let seconds = if sampled { 10 } else { 8 };
     let query = format!(
-        "/profile?pid={}&seconds=8&event={event}&format=collapsed{more}",
+        "/profile?pid={}&seconds={seconds}&event={event}&format=collapsed{more}",
         app.pid
     );
     let capture = || {
@@ -21,10 +24,10 @@ fn collapsed_split(jdk: &str, event: &str, more: &str, functions: [(&str, f64); 
         assert!(sampler.contains("async-profiler"), "{:?}", answer.headers);
         answer
     };
-    // Bytes and waits are sums over thousands of events; time is sampled.
-    let stacks = match event {
-        "cpu" | "wall" => shares::enough(capture),
-        _ => capture().text(),
+    let stacks = if sampled {
+        shares::enough(capture)
+    } else {
+        capture().text()
     };
     shares::assert_split(&stacks, functions);
 }
@@ -42,7 +45,7 @@ fn wall_shares_are_the_known_split() {
         collapsed_split(
             jdk,
             "wall",
-            // 800 samples of the one thread that sleeps in our functions; dozens of others only wait.
+            // 1,000 samples of the one thread that sleeps in our functions; dozens of others only wait.
             "&interval=10ms&include=*Split.wall*",
             [
                 ("Split.wallSixty", 0.6),
@@ -218,14 +221,14 @@ fn one_recording_gives_every_format_that_fits() {
 fn a_process_of_another_user_is_captured_with_its_rights() {
     let app = App::start(app::as_user(&app::java("17", &[], "cpu")));
     let server = Server::default();
-    let query = format!("/profile?pid={}&seconds=8&format=collapsed", app.pid);
-    let answer = server.get(&query).ok();
-    shares::assert_split(&shares::enough(|| server.get(&query)), CPU);
-    // Without perf rights the kernel part is missing, and the artifact says so.
-    assert!(
-        answer.header("sideflame-sampler").contains("ctimer"),
-        "{}",
-        answer.header("sideflame-sampler")
-    );
-    assert!(!answer.header("sideflame-degraded").is_empty());
+    let query = format!("/profile?pid={}&seconds=10&format=collapsed", app.pid);
+    let capture = || {
+        let answer = server.get(&query).ok();
+        // Without perf rights the kernel part is missing, and the artifact says so.
+        let sampler = answer.header("sideflame-sampler");
+        assert!(sampler.contains("ctimer"), "{sampler}");
+        assert!(!answer.header("sideflame-degraded").is_empty());
+        answer
+    };
+    shares::assert_split(&shares::enough(capture), CPU);
 }

@@ -96,19 +96,28 @@ fn garbage_is_refused_counted_and_forgotten() {
     assert!(installation.replicas[0].is_alive());
 }
 
+/// `count` clients that begin a request, of which they say that it may take `timeout`, and stop.
+fn stalled(installation: &Installation, count: usize, timeout: &str) -> Vec<TlsClient> {
+    let begin = |_| {
+        let mut client = TlsClient::connect(&installation.service.address);
+        client.send(&post(&format!("/inject?timeout={timeout}"), 100_000, b"{"));
+        client
+    };
+    (0..count).map(begin).collect()
+}
+
+fn wait_for_injections(plane: &ControlPlane) {
+    wait("injections again", Duration::from_secs(10), || {
+        is_injected(&dry_run(plane)).then_some(())
+    });
+}
+
 /// Clients that begin a request and stop: more of them than there are places.
 #[test]
 fn slow_clients_keep_no_pod_waiting() {
     let installation = Installation::start(&[], 1);
     let plane = installation.plane;
-    let address = installation.service.address.clone();
-    let clients: Vec<TlsClient> = (0..100)
-        .map(|_| {
-            let mut client = TlsClient::connect(&address);
-            client.send(&post("/inject?timeout=2s", 100_000, b"{"));
-            client
-        })
-        .collect();
+    let clients = stalled(&installation, 100, "2s");
     let namespace = plane.namespace(&json!({}));
     let (mut injected, mut told) = (0, 0);
     for _ in 0..20 {
@@ -127,9 +136,7 @@ fn slow_clients_keep_no_pod_waiting() {
         20,
         "each pod has the sidecar or a warning that says why not"
     );
-    wait("injections again", Duration::from_secs(10), || {
-        is_injected(&dry_run(plane)).then_some(())
-    });
+    wait_for_injections(plane);
 }
 
 /// Every place is taken for longer than the API server waits: the pod is made at once, and told why it has no sidecar.
@@ -137,14 +144,7 @@ fn slow_clients_keep_no_pod_waiting() {
 fn a_full_queue_lets_pods_through_and_says_so() {
     let mut installation = Installation::start(&["webhook.env.SIDEFLAME_WEBHOOK_MAX_IN_FLIGHT=2"], 1);
     let plane = installation.plane;
-    let address = installation.service.address.clone();
-    let clients: Vec<TlsClient> = (0..4)
-        .map(|_| {
-            let mut client = TlsClient::connect(&address);
-            client.send(&post("/inject?timeout=25s", 100_000, b"{"));
-            client
-        })
-        .collect();
+    let clients = stalled(&installation, 4, "25s");
     let namespace = plane.namespace(&json!({}));
     let refused = wait("a full queue", Duration::from_secs(10), || {
         let began = Instant::now();
@@ -159,9 +159,7 @@ fn a_full_queue_lets_pods_through_and_says_so() {
     );
     assert!(installation.metric("sideflame_webhook_decisions_total", "reason=\"busy\"") >= 1.0);
     drop(clients);
-    wait("injections again", Duration::from_secs(10), || {
-        is_injected(&dry_run(plane)).then_some(())
-    });
+    wait_for_injections(plane);
 }
 
 /// Says stop when dropped.

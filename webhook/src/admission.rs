@@ -29,9 +29,10 @@ use crate::inject::{self, Decision};
 use crate::metrics::Metrics;
 use crate::settings::{Facts, InjectSettings};
 pub use outcome::{Failure, Outcome, Refusal};
+use verdict::Question;
 
 /// The paths that are served: pods, workloads, and pods of our own probe.
-pub const PATHS: [&str; 3] = ["/inject", "/warn", "/probe"];
+pub const PATHS: [&str; 3] = [Question::Pod.path(), Question::Workload.path(), Question::Probe.path()];
 
 /// A body may be this long. etcd takes objects of 1.5 MiB, and an update carries two.
 pub const BODY_BYTES: usize = 3 << 20;
@@ -113,9 +114,9 @@ impl Admission {
 /// The routes of the TLS listener.
 pub fn router(admission: Arc<Admission>) -> Router {
     Router::new()
-        .route("/inject", post(handler::inject))
-        .route("/probe", post(handler::probe))
-        .route("/warn", post(handler::warn))
+        .route(Question::Pod.path(), post(handler::inject))
+        .route(Question::Probe.path(), post(handler::probe))
+        .route(Question::Workload.path(), post(handler::warn))
         .with_state(admission)
 }
 

@@ -70,8 +70,8 @@ impl Sidecar<'_> {
             variable("SIDEFLAME_STORE_SIZE", self.capture_size.units().to_string()),
             variable("SIDEFLAME_LOG_FORMAT", "json".to_owned()),
         ];
-        // Its default is both loopbacks, the one of IPv6 only where the pod has it. An address that is named must exist,
-        // or the sidecar exits; so another port is for IPv4 only, which every pod has and kubectl port-forward prefers.
+        // Its default is both loopbacks, the one of IPv6 only where the pod has it. Another port is for IPv4 only, which
+        // every pod has and kubectl port-forward prefers.
         if self.port != DEFAULT_PORT {
             environment.push(variable("SIDEFLAME_LISTEN", format!("127.0.0.1:{}", self.port)));
         }

@@ -27,8 +27,6 @@ use patch::PatchBuilder;
 pub const INJECTED_LABEL: &str = "sideflame.io/injected";
 /// Version of the injector, on injected pods.
 pub const VERSION_LABEL: &str = "sideflame.io/version";
-/// Pod Security level of a namespace.
-const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// With the container's index: two containers must not share one `/tmp`.
@@ -372,7 +370,7 @@ fn level(facts: &Facts, settings: &InjectSettings) -> PodSecurityLevel {
     let Some(labels) = &facts.namespace_labels else {
         return PodSecurityLevel::Restricted;
     };
-    match labels.get(ENFORCE_LABEL).map(String::as_str) {
+    match labels.get(PodSecurityLevel::LABEL).map(String::as_str) {
         None => settings.default_pod_security_level,
         Some("privileged") => PodSecurityLevel::Privileged,
         Some("baseline") => PodSecurityLevel::Baseline,

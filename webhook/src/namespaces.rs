@@ -14,8 +14,10 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 
+use crate::annotations::PREFIX;
 use crate::cluster::{ClusterFacts, NamespaceLabels};
 use crate::metrics::Metrics;
+use crate::rights::PodSecurityLevel;
 
 /// A namespace may have 256 KiB of labels; what we keep of one is bounded by this.
 const MOST_LABELS: usize = 16;
@@ -89,7 +91,7 @@ impl Mirror {
 fn relevant(namespace: &PartialObjectMeta<Namespace>) -> NamespaceLabels {
     let labels = namespace.labels().iter();
     labels
-        .filter(|(key, _)| key.starts_with("sideflame.io/") || *key == "pod-security.kubernetes.io/enforce")
+        .filter(|(key, _)| key.starts_with(PREFIX) || *key == PodSecurityLevel::LABEL)
         .filter(|(key, value)| key.len() + value.len() <= LONGEST_LABEL)
         .take(MOST_LABELS)
         .map(|(key, value)| (key.as_str().into(), value.as_str().into()))

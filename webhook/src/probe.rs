@@ -14,12 +14,12 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use crate::annotations::INJECT;
+use crate::inject::INJECTED_LABEL;
 use crate::metrics::Metrics;
 
 /// What the entry `probe.sideflame.io` selects by.
 pub const LABEL: (&str, &str) = ("sideflame.io/probe", "true");
-/// What every injected pod carries.
-const INJECTED: &str = "sideflame.io/injected";
 /// Above the timeout of the webhook, which the API server waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -73,7 +73,7 @@ async fn probe(api: &Api<DynamicObject>, image: &str) -> Result<bool, String> {
 }
 
 fn is_injected(pod: &impl ResourceExt) -> bool {
-    pod.labels().get(INJECTED).map(String::as_str) == Some("true")
+    pod.labels().get(INJECTED_LABEL).map(String::as_str) == Some("true")
 }
 
 /// Good under the *restricted* Pod Security Standard and any quota, before and after the injection. The image is the
@@ -85,7 +85,7 @@ fn pod(image: &str) -> serde_json::Value {
         "metadata": {
             "generateName": "sideflame-probe-",
             "labels": {LABEL.0: LABEL.1},
-            "annotations": {"sideflame.io/inject": "true"},
+            "annotations": {INJECT: "true"},
         },
         "spec": {
             "automountServiceAccountToken": false,
@@ -131,9 +131,13 @@ mod tests {
     #[test]
     fn only_the_label_of_the_injector_counts_as_injected() {
         let mut injected: Pod = serde_json::from_value(pod("sideflame:1")).unwrap();
-        injected.labels_mut().insert(INJECTED.to_owned(), "true".to_owned());
+        injected
+            .labels_mut()
+            .insert(INJECTED_LABEL.to_owned(), "true".to_owned());
         assert!(is_injected(&injected));
-        injected.labels_mut().insert(INJECTED.to_owned(), "false".to_owned());
+        injected
+            .labels_mut()
+            .insert(INJECTED_LABEL.to_owned(), "false".to_owned());
         assert!(!is_injected(&injected));
     }
 }

@@ -64,6 +64,9 @@ pub enum PodSecurityLevel {
 }
 
 impl PodSecurityLevel {
+    /// The label of a namespace that says what its admission enforces.
+    pub const LABEL: &str = "pod-security.kubernetes.io/enforce";
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Privileged => "privileged",

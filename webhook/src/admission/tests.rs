@@ -35,14 +35,11 @@ fn scripted(pod: &Value, _: &InjectSettings, facts: &Facts) -> Decision {
     }
 }
 
-/// Defaults, whatever flags there are, but for the image.
 fn settings(image: &str) -> InjectSettings {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: InjectSettings,
+    InjectSettings {
+        sidecar_image: image.to_owned(),
+        ..InjectSettings::unchanged()
     }
-    <Line as clap::Parser>::parse_from(["inject", "--sidecar-image", image]).settings
 }
 
 fn patch() -> Patch {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -105,17 +104,8 @@ impl Content {
     }
 }
 
-/// PEM, with lines of 64 characters.
+/// PEM, with lines of 64 characters that end as everywhere on Linux.
 pub(super) fn pem(certificate: &CertificateDer<'_>) -> String {
-    let text = STANDARD.encode(certificate);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, tail) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = tail;
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
+    let block = Pem::new("CERTIFICATE", certificate.as_ref());
+    pem::encode_config(&block, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }

@@ -128,25 +128,15 @@ impl Cluster for KubernetesCluster {
         let mutating = mutating.map_err(|error| self.failed("read the MutatingWebhookConfiguration", name, &error))?;
         let validating =
             validating.map_err(|error| self.failed("read the ValidatingWebhookConfiguration", name, &error))?;
-        let mutating = mutating.map(|one| Configuration {
-            kind: Kind::Mutating,
-            resource_version: one.metadata.resource_version.unwrap_or_default(),
-            entries: one
-                .webhooks
-                .into_iter()
-                .flatten()
-                .map(|hook| entry(hook.name, hook.client_config))
-                .collect(),
+        let mutating = mutating.map(|one| {
+            let hooks = one.webhooks.into_iter().flatten();
+            let hooks = hooks.map(|hook| entry(hook.name, hook.client_config));
+            configuration(Kind::Mutating, one.metadata, hooks.collect())
         });
-        let validating = validating.map(|one| Configuration {
-            kind: Kind::Validating,
-            resource_version: one.metadata.resource_version.unwrap_or_default(),
-            entries: one
-                .webhooks
-                .into_iter()
-                .flatten()
-                .map(|hook| entry(hook.name, hook.client_config))
-                .collect(),
+        let validating = validating.map(|one| {
+            let hooks = one.webhooks.into_iter().flatten();
+            let hooks = hooks.map(|hook| entry(hook.name, hook.client_config));
+            configuration(Kind::Validating, one.metadata, hooks.collect())
         });
         Ok(Bundles(mutating.into_iter().chain(validating).collect()))
     }
@@ -168,6 +158,14 @@ impl Cluster for KubernetesCluster {
             Kind::Validating => self.validating.patch(name, &params, &patch).await.map(drop),
         };
         patched.map_err(|error| self.failed("patch the caBundle of", name, &error))
+    }
+}
+
+fn configuration(kind: Kind, metadata: ObjectMeta, entries: Vec<Entry>) -> Configuration {
+    Configuration {
+        kind,
+        resource_version: metadata.resource_version.unwrap_or_default(),
+        entries,
     }
 }
 

@@ -61,8 +61,10 @@ fn pair<'a>(
     let (request, limit) = match (asked_request, asked_limit) {
         (Some(request), Some(limit)) => (request, limit),
         (Some(request), None) => (request, larger(request, limit)),
-        (None, Some(limit)) => (smaller(request, limit), limit),
-        (None, None) => (smaller(request, limit), limit),
+        (None, asked) => {
+            let limit = asked.as_ref().unwrap_or(limit);
+            (smaller(request, limit), limit)
+        }
     };
     (if guaranteed { limit } else { request }, limit)
 }
