@@ -30,15 +30,29 @@ build: ## Build the release binary, with async-profiler beside it
 	@tests/rig/components.sh async-profiler
 	@install -m 0755 $(ASYNC_PROFILER) target/release/
 
+.PHONY: images
+images: ## Build the images for amd64 and arm64, with digests and bills of materials
+	$(call timed,images/build.sh amd64 arm64)
+
+.PHONY: cluster-up
+cluster-up: apps ## Start a real single-node Kubernetes here, with our images and the chart installed
+	$(call timed,tests/rig/components.sh helm kube)
+	$(call timed,images/build.sh amd64)
+	$(call timed,tests/rig/cluster.sh up)
+	$(call timed,tests/rig/install.sh)
+
+.PHONY: cluster-down
+cluster-down: ## Stop it and remove every trace of it
+	$(call timed,tests/rig/cluster.sh down)
+
 .PHONY: demo
 demo: build apps ## Start sample apps, capture a flame graph of each, print where to look
 	@tests/rig/demo.sh
 
 .PHONY: test
-test: apps ## Run the unit tests, then the live tests against real runtimes and a real API server
-	$(call timed,tests/rig/components.sh helm kube)
+test: apps ## Run the unit tests, the live tests against real runtimes, and those on a real Kubernetes
 	$(call timed,cargo build --locked --workspace --all-targets)
-	$(call timed,cargo test --locked --workspace)
+	$(call timed,tests/rig/test.sh)
 
 .PHONY: bench
 bench: build apps ## Measure against named peers, as ratios

@@ -11,7 +11,7 @@ rig=$(cd "$(dirname "$0")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
-components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema cargo-deny helm kube)
+components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema cargo-deny cargo-cyclonedx helm kube)
 # The version of the package, which for dotnet-8, dotnet-10 and flamegraph is not that of the content.
 declare -A versions=(
   [async-profiler]=4.6
@@ -22,6 +22,7 @@ declare -A versions=(
   [flamegraph]=6.12
   [speedscope-schema]=1.25.0
   [cargo-deny]=0.20.2
+  [cargo-cyclonedx]=0.5.9
   [helm]=4.3.1
   # Our own module around Kubernetes: another module, another build.
   [kube]=1.34.4-$(cat "$rig"/kube/{go.mod,go.sum,main.go} | sha256sum | cut -c1-8)
@@ -124,11 +125,19 @@ install_speedscope_schema() {
   mv package/LICENSE package/dist/release/file-format-schema.json "$1"
 }
 
-# A tool that runs for seconds is not worth the minutes of a fully optimised build.
-install_cargo_deny() {
+# cargo_tool DIR NAME VERSION. A tool that runs for seconds is not worth the minutes of a fully optimised build.
+cargo_tool() {
   CARGO_TARGET_DIR=$PWD/target CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    retry cargo install --quiet --locked --no-track --root "$1" cargo-deny@0.20.2
+    retry cargo install --quiet --locked --no-track --root "$1" "$2@$3"
+}
+
+install_cargo_deny() {
+  cargo_tool "$1" cargo-deny 0.20.2
+}
+
+install_cargo_cyclonedx() {
+  cargo_tool "$1" cargo-cyclonedx 0.5.9
 }
 
 # go_compile COMMAND...: without C, and without the debug information that nothing here looks at. The

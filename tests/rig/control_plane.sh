@@ -13,6 +13,7 @@
 set -euo pipefail
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy # the API server would call webhooks by it
 
+rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 directory=${1:-$(mktemp -u "${TMPDIR:-/tmp}/sideflame-control-plane-XXXXXX")}
 pids=()
@@ -61,36 +62,7 @@ stop() {
   rm -rf "$directory"
 }
 
-openssl_quietly() {
-  openssl "$@" 2>>"$directory/logs/openssl.log" || die "openssl failed: $(cat "$directory/logs/openssl.log")"
-}
-
-new_key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
-
-# certificate NAME SUBJECT [NAMES]
-certificate() {
-  openssl_quietly req "${new_key[@]}" -subj "$2" -keyout "$1.key" -out "$1.csr"
-  openssl_quietly x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out "$1.crt" -extfile <(
-    echo "extendedKeyUsage=serverAuth,clientAuth"
-    echo "subjectAltName=${3:-DNS:$1}"
-  )
-}
-
-# kubeconfig NAME: with everything inside, so that a copy of it works anywhere
-kubeconfig() {
-  cat >"$1.kubeconfig" <<YAML
-apiVersion: v1
-kind: Config
-current-context: control-plane
-contexts: [{name: control-plane, context: {cluster: control-plane, user: $1}}]
-clusters:
-- name: control-plane
-  cluster: {server: "https://127.0.0.1:$api", certificate-authority-data: $(base64 -w0 ca.crt)}
-users:
-- name: $1
-  user: {client-certificate-data: $(base64 -w0 "$1.crt"), client-key-data: $(base64 -w0 "$1.key")}
-YAML
-}
+. "$rig/pki.sh"
 
 for program in kube-apiserver kubectl; do
   [[ -x $cache/kube/$program ]] || die "$cache/kube is missing; run \`make components\`"
@@ -109,17 +81,15 @@ cd "$directory/pki"
 
 ports=()
 for _ in {1..3}; do free_port; done
-etcd="http://127.0.0.1:${ports[0]}" peer="http://127.0.0.1:${ports[1]}" api=${ports[2]}
+etcd="http://127.0.0.1:${ports[0]}" peer="http://127.0.0.1:${ports[1]}" port=${ports[2]}
+api="https://127.0.0.1:$port" logs=$directory/logs
 # One of 126 × 254 ranges; 127.0.0.0/16 is left to others.
 services="127.$((RANDOM % 126 + 1)).$((RANDOM % 254 + 1)).0/24"
 
-openssl_quietly req -x509 "${new_key[@]}" -days 2 -subj /CN=control-plane -keyout ca.key -out ca.crt \
-  -addext keyUsage=critical,keyCertSign,digitalSignature
+authority 2
 certificate api-server /CN=kube-apiserver "IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc"
 certificate admin /O=system:masters/CN=admin
 certificate controller-manager /CN=system:kube-controller-manager
-openssl_quietly genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out tokens.key
-openssl_quietly pkey -in tokens.key -pubout -out tokens.pub
 kubeconfig admin
 kubeconfig controller-manager
 
@@ -139,7 +109,7 @@ start etcd --name test --data-dir "$directory/etcd" --log-level warn --unsafe-no
   --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
   --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "test=$peer"
 start kube-apiserver --etcd-servers "$etcd" --bind-address 127.0.0.1 --advertise-address 127.0.0.1 \
-  --secure-port "$api" --service-cluster-ip-range "$services" --endpoint-reconciler-type none \
+  --secure-port "$port" --service-cluster-ip-range "$services" --endpoint-reconciler-type none \
   --tls-cert-file api-server.crt --tls-private-key-file api-server.key --client-ca-file ca.crt \
   --service-account-issuer https://kubernetes.default.svc --service-account-key-file tokens.pub \
   --service-account-signing-key-file tokens.key --authorization-mode Node,RBAC --allow-privileged \

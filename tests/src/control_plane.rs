@@ -1,4 +1,5 @@
-//! A real etcd, API server and controller manager on loopback, one set per test program, and a client for them.
+//! A real etcd, API server and controller manager on loopback, one set per test program, and a client for
+//! them or for any other.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +17,7 @@ use crate::cache;
 /// that runs it waits on a pipe from here.
 #[derive(Debug)]
 pub struct ControlPlane {
-    _supervisor: Child,
+    _supervisor: Option<Child>,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
     /// The API over plain HTTP as the administrator.
@@ -106,10 +107,19 @@ impl ControlPlane {
         let (Some("ready"), Some(kubeconfig), Some(url)) = (words.next(), words.next(), words.next()) else {
             panic!("control_plane.sh failed; it said why above");
         };
+        let plane = Self::running(kubeconfig.into(), url.to_owned());
         Self {
-            _supervisor: supervisor,
-            kubeconfig: kubeconfig.into(),
-            url: url.to_owned(),
+            _supervisor: Some(supervisor),
+            ..plane
+        }
+    }
+
+    /// A client for one that runs already; `url` is its API over plain HTTP.
+    pub fn running(kubeconfig: PathBuf, url: String) -> Self {
+        Self {
+            _supervisor: None,
+            kubeconfig,
+            url,
             agent: ureq::Agent::config_builder()
                 .http_status_as_error(false)
                 .timeout_global(Some(Duration::from_secs(60)))
@@ -219,7 +229,9 @@ impl ControlPlane {
     /// It is not ready within half a minute.
     pub fn namespace(&'static self, labels: &Value) -> Namespace {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        // The pid: test programs that run at the same time may share a cluster.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}", std::process::id());
         let metadata = json!({"name": name, "labels": labels});
         self.create("/api/v1/namespaces", &json!({"metadata": metadata})).ok();
         // Made by the controller manager; the API server refuses pods until it is there.

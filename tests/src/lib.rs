@@ -1,7 +1,8 @@
-//! What the live tests stand on: sample apps with a known split, a running `sideflame serve`, shares of stacks, and a
-//! Kubernetes control plane.
+//! What the live tests stand on: sample apps with a known split, a running `sideflame serve`, shares of stacks, a
+//! Kubernetes control plane, and a whole single-node cluster.
 //!
-//! `make test` installs the components and builds the apps; a test whose component is missing fails and says so.
+//! `make test` installs the components, builds apps and images and starts the cluster; a test that misses one of them
+//! fails and says so.
 
 #![expect(
     clippy::expect_used,
@@ -14,7 +15,11 @@
 pub mod app;
 pub mod cache;
 pub mod chart;
+pub mod client;
+pub mod cluster;
 pub mod control_plane;
+pub mod pod;
+pub mod port_forward;
 pub mod server;
 pub mod service;
 pub mod shares;
@@ -23,5 +28,8 @@ pub mod tls_client;
 pub mod webhook;
 
 pub use app::App;
+pub use client::{Answer, Client};
+pub use cluster::Cluster;
 pub use control_plane::{ControlPlane, Namespace};
-pub use server::{Answer, Server};
+pub use port_forward::PortForward;
+pub use server::Server;

@@ -1,0 +1,144 @@
+//! A small HTTP client of one `sideflame serve`.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+/// Speaks to one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// `http://127.0.0.1:<port>`.
+    pub url: String,
+}
+
+/// An HTTP answer, whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Headers in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// It is not JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// A header, empty if absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
+    }
+
+    /// The `code` of a problem.
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The same answer, after a check.
+    ///
+    /// # Panics
+    /// It is no 200.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self
+    }
+}
+
+impl Client {
+    /// `GET path`.
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[])
+    }
+
+    /// Any request without a body.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.try_send(method, path, headers)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Any request without a body.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(300)))
+            .build()
+            .into();
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut answer = agent.run(request.body(()).expect("a valid request"))?;
+        let headers = answer.headers().iter();
+        let headers = headers
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
+            .collect();
+        let mut body = Vec::new();
+        answer.body_mut().as_reader().read_to_end(&mut body)?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            headers,
+            body,
+        })
+    }
+
+    /// Waits until capture `id` is in one of `phases` or statuses.
+    ///
+    /// # Panics
+    /// It is not within 90 s: a stopped target is given up after one minute.
+    pub fn wait_for(&self, id: &str, states: &[&str]) -> serde_json::Value {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        loop {
+            let capture = self.get(&format!("/captures/{id}")).ok().json();
+            let is = |key: &str| capture[key].as_str().is_some_and(|state| states.contains(&state));
+            if is("status") || is("phase") {
+                return capture;
+            }
+            assert!(Instant::now() < deadline, "still {capture}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts a capture by `POST /captures?query` and gives its id.
+    ///
+    /// # Panics
+    /// It is not accepted.
+    pub fn capture(&self, query: &str) -> String {
+        let answer = self.send("POST", &format!("/captures?{query}"), &[]);
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let id = answer
+            .header("location")
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        assert!(!id.is_empty());
+        id
+    }
+}

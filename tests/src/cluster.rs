@@ -1,0 +1,153 @@
+//! The single-node Kubernetes that `make cluster-up` starts, with the chart installed. Tests share it and keep to
+//! namespaces of their own.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::control_plane::{ControlPlane, Namespace, Said, wait};
+
+/// Where the images of this checkout are known to the node.
+pub const SIDECAR_IMAGE: &str = concat!("localhost/sideflame:", env!("CARGO_PKG_VERSION"));
+
+/// The cluster, with a client for its API.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its API.
+    pub plane: ControlPlane,
+}
+
+impl Cluster {
+    /// The running cluster.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let state = std::env::var_os("SIDEFLAME_CLUSTER")
+                .map_or_else(|| PathBuf::from("/var/lib/sideflame-cluster"), PathBuf::from);
+            let kubeconfig = state.join("pki/admin.kubeconfig");
+            assert!(kubeconfig.exists(), "there is no cluster; run `make cluster-up`");
+            Self {
+                plane: ControlPlane::running(kubeconfig, "http://127.0.0.1:18001".to_owned()),
+            }
+        })
+    }
+
+    /// A new namespace; `labels` such as the Pod Security level.
+    pub fn namespace(&'static self, labels: &Value) -> Namespace {
+        self.plane.namespace(labels)
+    }
+
+    /// Creates a pod and waits until it is ready: all its containers, the sidecar among them, are started.
+    ///
+    /// # Panics
+    /// It is refused, or not ready within a minute.
+    pub fn run(&self, namespace: &Namespace, pod: &Value) -> Value {
+        let created = self.plane.create(&namespace.path("pods"), pod).ok().body;
+        self.wait_ready(namespace, name(&created))
+    }
+
+    /// Waits until a pod is ready and gives it.
+    ///
+    /// # Panics
+    /// It is not within a minute.
+    pub fn wait_ready(&self, namespace: &Namespace, pod: &str) -> Value {
+        let path = namespace.path(&format!("pods/{pod}"));
+        let mut last = Value::Null;
+        let ready = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait("ready pod", Duration::from_secs(60), || {
+                last = self.plane.get(&path).ok().body;
+                is_ready(&last).then(|| last.clone())
+            })
+        }));
+        ready.unwrap_or_else(|_| panic!("pod {pod}: {}\n{}", last["status"], self.events(namespace)))
+    }
+
+    /// Creates a workload of group `apps/v1` with two fields of its own, and gives the name of its one ready pod.
+    ///
+    /// # Panics
+    /// There is none within a minute.
+    pub fn deploy(&self, namespace: &Namespace, name: &str, pod: &Value) -> String {
+        let deployment = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": name}},
+                "template": with_label(pod, name),
+            },
+        });
+        self.plane
+            .create(&namespace.path_in("apps/v1", "deployments"), &deployment)
+            .ok();
+        let list = namespace.path(&format!("pods?labelSelector=app%3D{name}"));
+        wait("pod of the deployment", Duration::from_secs(60), || {
+            let pods = self.plane.get(&list).ok().body;
+            let pod = pods["items"].as_array()?.iter().find(|pod| is_ready(pod))?;
+            Some(self::name(pod).to_owned())
+        })
+    }
+
+    /// `kubectl -n NAMESPACE ARGUMENTS`.
+    pub fn kubectl(&self, namespace: &Namespace, arguments: &[&str]) -> Said {
+        let scope = ["--namespace", &namespace.name];
+        self.plane
+            .kubectl(scope.into_iter().chain(arguments.iter().copied()), "")
+    }
+
+    /// Standard output of a command in a container.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn exec(&self, namespace: &Namespace, pod: &str, container: &str, command: &[&str]) -> String {
+        let mut arguments = vec!["exec", pod, "--container", container, "--"];
+        arguments.extend(command);
+        self.kubectl(namespace, &arguments).ok().stdout
+    }
+
+    fn events(&self, namespace: &Namespace) -> String {
+        self.kubectl(namespace, &["get", "events"]).stdout
+    }
+}
+
+/// Name of an object.
+pub fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The state of one container in a pod's status, init and ephemeral ones included.
+///
+/// # Panics
+/// The pod has no status of it.
+pub fn container_status<'a>(pod: &'a Value, container: &str) -> &'a Value {
+    let kinds = [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ];
+    let mut all = kinds.iter().filter_map(|kind| pod["status"][kind].as_array()).flatten();
+    all.find(|status| status["name"] == container)
+        .unwrap_or_else(|| panic!("no status of {container}: {}", pod["status"]))
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+fn with_label(pod: &Value, name: &str) -> Value {
+    let mut template = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
+    if let Some(metadata) = template["metadata"].as_object_mut() {
+        metadata.remove("name");
+        metadata.insert("labels".to_owned(), json!({"app": name}));
+    }
+    template
+}
