@@ -128,6 +128,11 @@ impl ControlPlane {
         }
     }
 
+    /// `address:port` of the API over plain HTTP as the administrator.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// Any request; `body` is JSON of the given content type.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::api_proxy::ApiProxy;
 use crate::chart;
 use crate::control_plane::{ControlPlane, Namespace, wait};
 use crate::service::{ServiceAddress, free_port};
@@ -92,6 +93,27 @@ impl Installation {
     /// # Panics
     /// It cannot be started.
     pub fn launch(&mut self, flags: &[&str]) -> usize {
+        let kubeconfig = self.kubeconfig.clone();
+        self.launch_with(&kubeconfig, flags)
+    }
+
+    /// The same, but it reaches the API server through `proxy`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn launch_through(&mut self, proxy: &ApiProxy) -> usize {
+        let file = self.kubeconfig.with_extension("proxied.kubeconfig");
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+            "clusters": [{"name": "proxy", "cluster": {"server": proxy.url}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "none"}}],
+            "users": [{"name": "none", "user": {}}],
+        });
+        std::fs::write(&file, kubeconfig.to_string()).expect("a kubeconfig");
+        self.launch_with(&file, &[])
+    }
+
+    fn launch_with(&mut self, kubeconfig: &Path, flags: &[&str]) -> usize {
         let path = self.namespace.path_in("apps/v1", &format!("deployments/{RELEASE}"));
         let deployment = self.plane.get(&path).ok().body;
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
@@ -124,7 +146,7 @@ impl Installation {
             .args(arguments)
             .args(flags)
             .envs(variables)
-            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
@@ -249,12 +271,20 @@ impl Replica {
         Some((status, answer.body_mut().read_to_string().ok()?))
     }
 
+    /// The page of metrics.
+    ///
+    /// # Panics
+    /// The replica does not answer.
+    pub fn metrics(&self) -> String {
+        self.get("/metrics").expect("the replica answers").1
+    }
+
     /// Sum of the samples of `metric` whose labels contain `labels`.
     ///
     /// # Panics
     /// There is no such metric, which a test for 0 must not take for 0.
     pub fn metric(&self, metric: &str, labels: &str) -> f64 {
-        let (_, page) = self.get("/metrics").expect("the replica answers");
+        let page = self.metrics();
         let samples = page.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let rest = series.strip_prefix(metric)?;

@@ -81,6 +81,7 @@ fn the_schema_refuses_a_wrong_value_and_names_it() {
         ("webhook.failurePolicy=\"ignore\"", "failurePolicy"),
         ("webhook.timeoutSeconds=31", "timeoutSeconds"),
         ("webhook.host=\"localhost\"", "host"),
+        ("webhook.watchSidecars=\"no\"", "watchSidecars"),
         ("webhook.excludedNamespaces=\"kube-public\"", "excludedNamespaces"),
         ("webhook.env={\"lower\":\"case\"}", "lower"),
         ("image.digest=\"sha256:abc\"", "digest"),
@@ -191,11 +192,8 @@ fn its_pods_are_admitted_at_pod_security_restricted() {
     }
 }
 
-/// Every verb on everything that could matter, in its own namespace and in another: what is allowed is a
-/// complete list.
-#[test]
-fn its_service_account_may_do_what_it_needs_and_nothing_else() {
-    let release = Release::install("sideflame-rights", &[]);
+/// What its service account may do, of every verb on everything that could matter, in its own namespace and in another.
+fn rights(release: &Release) -> BTreeSet<String> {
     let own = &release.namespace.name;
     let user = format!("system:serviceaccount:{own}:sideflame-rights");
     let mut allowed = BTreeSet::new();
@@ -252,6 +250,13 @@ fn its_service_account_may_do_what_it_needs_and_nothing_else() {
             }
         }
     }
+    allowed
+}
+
+/// What is allowed is a complete list.
+#[test]
+fn its_service_account_may_do_what_it_needs_and_nothing_else() {
+    let release = Release::install("sideflame-rights", &[]);
     let mut expected: BTreeSet<String> = [
         "own: create secrets",
         "own: create secrets other", // a creation is allowed for any name or for none
@@ -277,13 +282,34 @@ fn its_service_account_may_do_what_it_needs_and_nothing_else() {
             expected.insert(format!("{place}: {right}"));
         }
     }
-    assert_eq!(allowed, expected);
+    let without_watch = expected.clone();
+    for place in ["own", "other"] {
+        expected.extend(["list", "watch"].map(|verb| format!("{place}: {verb} pods")));
+    }
+    assert_eq!(rights(&release), expected);
+    let values = ["webhook.watchSidecars=false"];
+    helm(
+        release.plane,
+        &["upgrade", release.name],
+        &release.namespace.name,
+        &values,
+    )
+    .ok();
+    // The authorizer learns of it a moment later.
+    wait("fewer rights", Duration::from_secs(10), || {
+        (rights(&release) != expected).then_some(())
+    });
+    assert_eq!(rights(&release), without_watch);
 }
 
 #[test]
 fn rights_that_a_form_does_not_need_are_not_given() {
     let plane = ControlPlane::shared();
-    let values = ["certificates.source=\"cert-manager\"", "webhook.probeIntervalSeconds=0"];
+    let values = [
+        "certificates.source=\"cert-manager\"",
+        "webhook.probeIntervalSeconds=0",
+        "webhook.watchSidecars=false",
+    ];
     let manifests = helm(plane, &["template", "sideflame"], "sideflame", &values)
         .ok()
         .stdout;

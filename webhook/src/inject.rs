@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 pub use misplaced::misplaced;
 pub use skip::{Skip, SkipReason};
+pub(crate) use status::image_of;
 
 use crate::annotations::{self, Annotations, Event, INJECT, Reading, STATUS, SidecarForm};
 use crate::container::{Sidecar, store_limit};

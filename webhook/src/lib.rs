@@ -17,4 +17,5 @@ pub mod probe;
 pub mod readiness;
 pub mod rights;
 pub mod settings;
+pub mod sidecars;
 pub mod tls;

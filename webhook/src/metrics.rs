@@ -1,18 +1,21 @@
 //! What `serve` counts, and its page for Prometheus.
 //!
-//! Must not know HTTP. Every label comes from a closed set whose members are all on the page from the start, so that
-//! a rate over the first one is right. Written by everything that serves; read by `health`.
+//! Must not know HTTP. But for the pods of `sidecars`, every label comes from a closed set whose members are all on the page
+//! from the start, so that a rate over the first one is right. Written by everything that serves; read by `health`.
 
 mod histogram;
 mod page;
+mod sidecars;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admission::{Outcome, PATHS, Refusal};
 use histogram::{BOUNDS, Histogram};
 use page::Page;
+pub use sidecars::{Sidecars, SidecarsSeen};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -91,6 +94,8 @@ pub struct Metrics {
     pub probe_failed: Counter,
     /// When a self-probe last came back injected, seconds after the Unix epoch.
     pub probe_last_success: Gauge,
+    /// Injected pods, where they are watched.
+    pub sidecars: OnceLock<Sidecars>,
 }
 
 impl Default for Metrics {
@@ -117,6 +122,7 @@ impl Default for Metrics {
             probe_missed: Counter::default(),
             probe_failed: Counter::default(),
             probe_last_success: Gauge::default(),
+            sidecars: OnceLock::new(),
         }
     }
 }
@@ -161,6 +167,9 @@ impl Metrics {
         self.write_reviews(&mut page);
         self.write_certificates(&mut page, ready);
         self.write_cluster(&mut page);
+        if let Some(sidecars) = self.sidecars.get() {
+            sidecars.write(&mut page);
+        }
         if let Some(bytes) = resident_bytes() {
             page.single("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
         }

@@ -1,6 +1,6 @@
 //! The annotation `sideflame.io/status`: what was decided, for people and for tools.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::rights::Plan;
@@ -40,4 +40,13 @@ pub(super) fn status(image: &str, container: &str, plan: &Plan<'_>) -> String {
     };
     // Only maps with string keys: serialising them cannot fail.
     serde_json::to_string(&status).unwrap_or_default()
+}
+
+/// The image in an annotation's value, which anyone may have written.
+pub(crate) fn image_of(status: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Image {
+        image: String,
+    }
+    serde_json::from_str(status).ok().map(|Image { image }| image)
 }

@@ -23,9 +23,33 @@ impl Page {
         let _ = writeln!(self.text, "{}{suffix} {value}", self.family);
     }
 
+    /// One sample of the family, with label values that may be anything.
+    pub(super) fn labelled(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels = labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escape(text)));
+        self.sample(&format!("{{{}}}", labels.collect::<Vec<_>>().join(",")), value);
+    }
+
     /// A family of one sample without labels.
     pub(super) fn single(&mut self, name: &'static str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample("", value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_escaped() {
+        let mut page = Page::default();
+        page.family("x", "gauge", "X.");
+        page.labelled(&[("a", "1\\2\"3\n4"), ("b", "")], 5);
+        assert!(
+            page.text.ends_with("\nx{a=\"1\\\\2\\\"3\\n4\",b=\"\"} 5\n"),
+            "{}",
+            page.text
+        );
     }
 }

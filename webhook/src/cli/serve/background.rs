@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::tls::CurrentCertificate;
 use crate::tls::supplied::{self, Supplied};
-use crate::{namespaces, probe};
+use crate::{namespaces, probe, sidecars};
 
 /// Between two looks at the version of the API server.
 const VERSION_INTERVAL: Duration = Duration::from_secs(300);
@@ -122,6 +122,13 @@ impl Background {
             tasks.spawn(watch_version(client.clone(), facts));
             let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sideflame-webhook".to_owned());
             tasks.spawn(events::write(client.clone(), notices, Arc::clone(&metrics), instance));
+            if command.watch_sidecars {
+                tasks.spawn(sidecars::watch(
+                    client.clone(),
+                    command.inject.clone(),
+                    Arc::clone(&metrics),
+                ));
+            }
             if !command.probe_interval.is_zero() {
                 let image = command.inject.sidecar_image;
                 tasks.spawn(probe::keep(
