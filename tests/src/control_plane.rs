@@ -270,9 +270,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.plane.delete(&format!("/api/v1/namespaces/{}", self.name));
-        }
+        self.plane.delete(&format!("/api/v1/namespaces/{}", self.name));
     }
 }
 

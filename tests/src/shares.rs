@@ -1,5 +1,8 @@
 //! Shares of known functions in collapsed stacks.
 
+use std::ffi::OsStr;
+use std::process::Command;
+
 use crate::Answer;
 
 /// Share (0 to 1) of the total value whose stack holds a frame that contains `function`, counted once per stack.
@@ -21,24 +24,71 @@ pub fn of(collapsed: &str, function: &str) -> f64 {
 
 /// Captures until there are enough samples to tell 3 points from noise, and gives all their stacks together.
 ///
-/// A busy thread gives 100 samples a second when it has a CPU, so that one capture of 10 s is enough; on a loaded machine it has a part of one, and 200 samples
-/// were seen 3.3 points off.
+/// A busy thread gives 100 samples a second when it has a CPU, so that one capture of 10 s is enough; on a loaded
+/// machine it has a part of one, and 200 samples were seen 3.3 points off.
 ///
 /// # Panics
 /// Ten captures are not enough.
-pub fn enough(mut capture: impl FnMut() -> Answer) -> String {
+pub fn enough(capture: impl FnMut() -> Answer) -> String {
+    enough_captures(capture).iter().map(Answer::text).collect()
+}
+
+/// As [`enough`], each capture by itself.
+///
+/// # Panics
+/// Ten captures are not enough.
+pub fn enough_captures(mut capture: impl FnMut() -> Answer) -> Vec<Answer> {
     const ENOUGH: u64 = 900;
-    let mut stacks = String::new();
+    let mut captures = Vec::new();
     let mut samples = 0;
-    for _ in 0..10 {
+    while captures.len() < 10 {
         let answer = capture().ok();
-        stacks.push_str(&answer.text());
         samples += answer.header("sideflame-samples").parse::<u64>().unwrap_or_default();
+        captures.push(answer);
         if samples >= ENOUGH {
-            return stacks;
+            return captures;
         }
     }
     panic!("only {samples} samples in ten captures");
+}
+
+/// What `go tool pprof` says about pprof captures together, as one line `function milliseconds` for each function,
+/// callees included.
+///
+/// # Panics
+/// It does not take them.
+pub fn by_go_tool(captures: &[Answer]) -> String {
+    let folder = std::env::temp_dir().join(format!("sideflame-shares-{:?}", std::thread::current().id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let files = captures.iter().enumerate().map(|(number, capture)| {
+        let file = folder.join(number.to_string());
+        std::fs::write(&file, &capture.body).expect("writable");
+        file
+    });
+    let rows = go_tool(&files.collect::<Vec<_>>());
+    let _ = std::fs::remove_dir_all(&folder);
+    rows
+}
+
+/// As [`by_go_tool`], of files or URLs.
+///
+/// # Panics
+/// `go tool pprof` does not take them.
+pub fn go_tool<S: AsRef<OsStr>>(sources: &[S]) -> String {
+    let output = Command::new("go")
+        .args(["tool", "pprof", "-top", "-cum", "-unit=ms", "-nodefraction=0"])
+        .args(sources)
+        .output()
+        .expect("go is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    // flat flat% sum% cum cum% function
+    let rows = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let milliseconds = words.get(3)?.strip_suffix("ms")?;
+        Some(format!("{} {milliseconds}\n", words.get(5)?))
+    });
+    rows.collect()
 }
 
 /// Asserts that `functions` share their common total as given, within 3 percentage points (the project's own bound).

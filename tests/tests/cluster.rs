@@ -1,19 +1,47 @@
-//! The whole promise on a real Kubernetes: annotate, port-forward, curl.
+//! The whole promise on a real Kubernetes: annotate, port-forward, curl. .NET is in `cluster_rights.rs`.
 
-use e2e::{Cluster, PortForward, pod, shares};
+use e2e::{Client, Cluster, PortForward, pod, shares};
 use serde_json::json;
 
 const JAVA: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
+const GO: [(&str, f64); 3] = [("main.sixty", 0.6), ("main.thirty", 0.3), ("main.ten", 0.1)];
 
-#[test]
-fn an_annotated_jvm_gives_a_flame_graph_through_port_forward() {
+/// Deploys an annotated app and forwards a port to its sidecar.
+fn forward_to(app: &str) -> (PortForward, impl Drop) {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace(&json!({}));
-    let template = pod::annotated(&[pod::container("java", pod::USER_IMAGE, "cpu")]);
-    cluster.deploy(&namespace, "shop", &template);
-    let sidecar = PortForward::to(cluster, &namespace, "deployment/shop");
+    let template = pod::annotated(&[pod::container(app, pod::USER_IMAGE, "cpu")]);
+    cluster.deploy(&namespace, app, &template);
+    let sidecar = PortForward::to(cluster, &namespace, &format!("deployment/{app}"));
+    (sidecar, namespace)
+}
+
+/// `go tool pprof` fetches by HTTP as a user would type it, and its shares of what we serve are right.
+fn assert_pprof_shares(sidecar: &Client, split: [(&str, f64); 3]) {
+    let url = format!("{}/debug/pprof/profile?seconds=1", sidecar.url);
+    assert!(!shares::go_tool(&[url]).is_empty());
+    let captures = shares::enough_captures(|| sidecar.get("/debug/pprof/profile?seconds=10"));
+    shares::assert_split(&shares::by_go_tool(&captures), split);
+}
+
+fn assert_flame_graph(sidecar: &Client, function: &str) {
     let svg = sidecar.get("/profile?seconds=2").ok();
     assert_eq!(svg.header("content-type"), "image/svg+xml", "{:?}", svg.headers);
-    let stacks = shares::enough(|| sidecar.get("/profile?seconds=5&format=collapsed&frequency=499"));
+    assert!(svg.text().contains(function), "no {function} in the flame graph");
+}
+
+#[test]
+fn an_annotated_jvm_is_profiled_through_port_forward() {
+    let (sidecar, _namespace) = forward_to("java");
+    assert_flame_graph(&sidecar, "Split.sixty");
+    let stacks = shares::enough(|| sidecar.get("/profile?seconds=10&format=collapsed&frequency=499"));
     shares::assert_split(&stacks, JAVA);
+    assert_pprof_shares(&sidecar, JAVA);
+}
+
+#[test]
+fn an_annotated_go_program_is_profiled_through_port_forward() {
+    let (sidecar, _namespace) = forward_to("go");
+    assert_flame_graph(&sidecar, "main.sixty");
+    assert_pprof_shares(&sidecar, GO);
 }

@@ -160,6 +160,20 @@ fn go_tool_pprof_reads_a_java_process_over_http() {
 }
 
 #[test]
+fn a_jvm_that_is_still_starting_is_waited_for() {
+    let server = Server::default();
+    let slow = ["-Djava.system.class.loader=demo.shop.SlowStart"];
+    let app = App::launch(app::java("25", &slow, "cpu"));
+    let query = format!("/profile?pid={}&seconds=1&event=wall&format=collapsed", app.pid);
+    let answer = (0..1000)
+        .map(|_| server.get(&query))
+        // Not a JVM yet: the launcher has not loaded it.
+        .find(|answer| answer.status != 422 && answer.status != 400)
+        .unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
 fn speedscope_validates_against_its_schema() {
     let app = App::start(app::java("17", &[], "cpu"));
     let server = Server::default();

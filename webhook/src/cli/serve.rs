@@ -73,7 +73,7 @@ fn start_log(format: LogFormat, level: LevelFilter) {
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every command is a `load` of the library with an option string; what async-profiler has to say goes to a log file in
 //! our session, because without one it writes to the application's output. Called by the recorder.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::async_profiler;
 use super::attach::Attach;
@@ -76,15 +76,22 @@ impl<'a> Agent<'a> {
     }
 
     fn load(&mut self, patience: &Patience<'_>, step: (&str, Duration), options: &str) -> Result<i32, RecordError> {
-        let reply = self
-            .attach
-            .command(patience, step, "load", &[&self.library, "true", options])?;
-        match load_outcome(&reply) {
-            LoadOutcome::Returned(code) => {
-                self.answered = true;
-                Ok(code)
+        let deadline = Instant::now() + step.1;
+        loop {
+            let reply = self
+                .attach
+                .command(patience, step, "load", &[&self.library, "true", options])?;
+            match load_outcome(&reply) {
+                LoadOutcome::Returned(code) => {
+                    self.answered = true;
+                    return Ok(code);
+                }
+                // A JVM answers before it has finished starting; a pod that is just ready is what people profile.
+                LoadOutcome::NotLoaded(text) if text.contains("live phase") && Instant::now() < deadline => {
+                    patience.pause(Duration::from_millis(100))?;
+                }
+                LoadOutcome::NotLoaded(text) => return Err(not_loaded(&text)),
             }
-            LoadOutcome::NotLoaded(text) => Err(not_loaded(&text)),
         }
     }
 
