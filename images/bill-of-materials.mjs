@@ -9,15 +9,16 @@ import { resolve } from "node:path";
 
 const [tool, folder, triple, library, version] = process.argv.slice(2);
 
-// The tool only writes beside the manifest.
+// The tool only writes beside the manifests, and it does so for every member of the workspace.
 const name = `bill-of-materials-${process.pid}`;
 execFileSync(tool, [
   "cyclonedx", "--quiet", "--manifest-path", `${folder}/Cargo.toml`, "--format", "json", "--spec-version", "1.5",
   "--target", triple, "--no-build-deps", "--override-filename", name,
 ], { stdio: ["ignore", 2, 2] });
-const file = `${folder}/${name}.json`;
-const text = readFileSync(file, "utf8");
-rmSync(file);
+const text = readFileSync(`${folder}/${name}.json`, "utf8");
+for (const member of ["sidecar", "webhook", "tests"]) {
+  rmSync(`${member}/${name}.json`, { force: true });
+}
 
 // Paths of the machine that builds are nobody's business, and would make every build another one.
 const bill = JSON.parse(text.replaceAll(`path+file://${resolve(".")}/`, "path+file:///"));

@@ -114,7 +114,7 @@ image() {
   buildah() {
     command buildah --root "$storage/root" --runroot "$storage/run" --storage-driver vfs "$@"
   }
-  buildah build --quiet --timestamp 0 --format oci --arch "$2" --build-arg "TARGETARCH=$2" \
+  buildah build --quiet --timestamp 0 --identity-label=false --format oci --arch "$2" --build-arg "TARGETARCH=$2" \
     --build-arg "VERSION=$version" --build-arg "REVISION=${REVISION:-$input}" --file "images/$1/Containerfile" \
     --tag "localhost/$name:$version" "$work/context" >/dev/null
   buildah push --quiet --digestfile "$work/$name-$2.digest" "localhost/$name:$version" \

@@ -20,6 +20,8 @@ cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 state=${SIDEFLAME_CLUSTER:-/var/lib/sideflame-cluster}
 node=test bridge=sideflame0 node_ip=10.117.0.1 pods=10.117.0.0/24 services=10.117.1.0/24 first_service=10.117.1.1
 etcd_port=23790 proxy=127.0.0.1:18001
+# pki.sh reads both.
+# shellcheck disable=SC2034
 api=https://$node_ip:6443 logs=$state/logs
 export KUBECONFIG=$state/pki/admin.kubeconfig
 export CONTAINERD_ADDRESS=$state/containerd.sock CONTAINERD_NAMESPACE=k8s.io
@@ -57,7 +59,8 @@ start() {
   local name=$1
   shift
   alive "$name" && return
-  setsid nohup "$@" >>"$logs/$name.log" 2>&1 </dev/null 9>&- &
+  # Daemons must not hold the locks of whoever called.
+  setsid nohup "$@" >>"$logs/$name.log" 2>&1 </dev/null 7>&- 8>&- 9>&- &
   echo "$! $(start_time $!)" >"$state/pids/$name"
 }
 

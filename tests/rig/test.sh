@@ -15,7 +15,10 @@ flock --nonblock 8 || {
   flock 8
 }
 
+long=
+# shellcheck disable=SC2317 # by the trap
 finish() {
+  [[ -z $long ]] || kill "$long" 2>/dev/null || true
   [[ -n ${KEEP_CLUSTER-} ]] || "$rig/cluster.sh" down
 }
 trap finish EXIT
@@ -28,5 +31,6 @@ echo "== cluster_long: runs beside the others, see $log"
 status=0
 cargo test --locked --workspace 8>&- || status=$?
 wait "$long" || status=$?
+long=
 cat "$log"
 exit "$status"

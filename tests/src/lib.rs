@@ -19,6 +19,7 @@ pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod control_plane;
+pub mod image;
 pub mod pod;
 pub mod port_forward;
 pub mod server;
