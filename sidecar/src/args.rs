@@ -13,6 +13,10 @@ use crate::cli;
 use crate::discovery::GoPprofSettings;
 use crate::format::{Format, RecordingKind};
 
+mod values;
+
+use values::{parse_directory, parse_duration, parse_header, parse_idle_time, parse_prefix, parse_size};
+
 /// Profiles the JVM, .NET, Go and native processes it can see.
 #[derive(Debug, Parser)]
 #[command(name = "sideflame", version, max_term_width = 100, after_help = EXAMPLES)]
@@ -40,6 +44,8 @@ enum Command {
     Ps {
         #[command(flatten)]
         go: GoFlags,
+        #[command(flatten)]
+        node: NodeFlags,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
@@ -50,6 +56,8 @@ enum Command {
         process: ProcessFlags,
         #[command(flatten)]
         go: GoFlags,
+        #[command(flatten)]
+        node: NodeFlags,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
@@ -120,6 +128,11 @@ struct Serve {
     profilers: ProfilerFlags,
     #[command(flatten)]
     go: GoFlags,
+    #[command(flatten)]
+    node: NodeFlags,
+    /// End after this time without a request or a capture, e.g. 30m: nobody can stop an ephemeral container
+    #[arg(long, env = "SIDEFLAME_EXIT_WHEN_IDLE", value_name = "TIME", value_parser = parse_idle_time)]
+    exit_when_idle: Option<Duration>,
     /// How log lines look
     #[arg(long, env = "SIDEFLAME_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -197,6 +210,14 @@ impl GoFlags {
 }
 
 #[derive(Debug, ClapArgs)]
+struct NodeFlags {
+    /// Where the kubelet names the node's containers, for a sideflame that sees all processes of a node
+    /// [default: /host/var/log/containers or /var/log/containers, here or as pid 1 sees it]
+    #[arg(long, env = "SIDEFLAME_CONTAINER_LOGS", value_name = "DIR", value_parser = parse_directory)]
+    container_logs: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
 struct ProcessFlags {
     /// Name of the process or the beginning of it [default: the only JVM, .NET or Go process]
     #[arg(value_name = "NAME")]
@@ -204,13 +225,27 @@ struct ProcessFlags {
     /// The process by its pid
     #[arg(short, long, conflicts_with = "process")]
     pid: Option<String>,
+    /// Only processes of this pod: NAME or NAMESPACE/NAME, or the beginning of it
+    #[arg(long, value_name = "POD")]
+    pod: Option<String>,
+    /// Only processes of this container: its name in the pod, or the beginning of it
+    #[arg(long, value_name = "CONTAINER")]
+    container: Option<String>,
 }
 
 impl ProcessFlags {
     fn pairs(self) -> Vec<(String, String)> {
-        let Self { process, pid } = self;
-        let name = process.map(|name| ("name".to_owned(), name));
-        name.into_iter().chain(pid.map(|pid| ("pid".to_owned(), pid))).collect()
+        let Self {
+            process,
+            pid,
+            pod,
+            container,
+        } = self;
+        let given = [("name", process), ("pid", pid), ("pod", pod), ("container", container)];
+        given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 }
 
@@ -266,6 +301,8 @@ struct Record {
     profilers: ProfilerFlags,
     #[command(flatten)]
     go: GoFlags,
+    #[command(flatten)]
+    node: NodeFlags,
 }
 
 impl Args {
@@ -273,9 +310,14 @@ impl Args {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Serve(serve) => serve.run(),
-            Command::Ps { go, json } => cli::ps::run(go.settings(), json),
-            Command::Doctor { process, go, json } => match CaptureRequest::parse(&process.pairs(), u64::MAX) {
-                Ok(request) => cli::doctor::run(&request.selector, go.settings(), json),
+            Command::Ps { go, node, json } => cli::ps::run(go.settings(), node.container_logs, json),
+            Command::Doctor {
+                process,
+                go,
+                node,
+                json,
+            } => match CaptureRequest::parse(&process.pairs(), u64::MAX) {
+                Ok(request) => cli::doctor::run(&request.selector, go.settings(), node.container_logs, json),
                 Err(error) => cli::exit::report(&error.into()),
             },
             Command::Record(record) => record.run(),
@@ -305,14 +347,17 @@ impl Serve {
             store,
             profilers,
             go,
+            node,
+            exit_when_idle,
             log_format,
             log_level,
         } = self;
-        let settings = settings(store, profilers, go, usize::from(max_captures));
+        let settings = settings(store, profilers, go, node, usize::from(max_captures));
         cli::serve::run(cli::serve::Options {
             listen,
             token_file,
             settings,
+            exit_when_idle,
             log_format,
             log_level,
         })
@@ -337,6 +382,7 @@ impl Record {
             store,
             profilers,
             go,
+            node,
         } = self;
         let OutputFlags { output, filename } = output;
         let mut pairs = process.pairs();
@@ -351,7 +397,7 @@ impl Record {
         for (name, values) in [("include", include), ("exclude", exclude), ("providers", providers)] {
             values.into_iter().for_each(|value| push(name, value));
         }
-        let settings = settings(store, profilers, go, 1);
+        let settings = settings(store, profilers, go, node, 1);
         match CaptureRequest::parse(&pairs, settings.max_seconds) {
             Ok(mut request) => {
                 request.format = output.or_else(|| cli::output::format_of(filename.as_deref()?));
@@ -362,7 +408,8 @@ impl Record {
     }
 }
 
-fn settings(store: StoreFlags, profilers: ProfilerFlags, go: GoFlags, max_running: usize) -> Settings {
+fn settings(store: StoreFlags, profilers: ProfilerFlags, go: GoFlags, node: NodeFlags, max_running: usize) -> Settings {
+    let NodeFlags { container_logs } = node;
     let StoreFlags {
         store_dir,
         store_size,
@@ -376,6 +423,7 @@ fn settings(store: StoreFlags, profilers: ProfilerFlags, go: GoFlags, max_runnin
     Settings {
         async_profiler: async_profiler.unwrap_or_else(default_async_profiler),
         go_pprof: go.settings(),
+        container_logs,
         max_seconds,
         max_running,
         store_directory: store_dir.unwrap_or_else(default_store),
@@ -401,55 +449,6 @@ fn default_store() -> PathBuf {
     std::env::temp_dir().join(format!("sideflame-store-{}", nix::unistd::geteuid()))
 }
 
-/// Accepts `30`, `30s`, `2m`, `1h 30m`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text
-            .parse()
-            .map(Duration::from_secs)
-            .map_err(|_| "too many seconds".to_owned());
-    }
-    humantime::parse_duration(text).map_err(|error| format!("{error}; e.g. 30, 30s or 2m"))
-}
-
-/// Accepts a number with B, KiB, MiB or GiB; none means bytes.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" | "Ki" => 1 << 10,
-        "MiB" | "Mi" => 1 << 20,
-        "GiB" | "Gi" => 1 << 30,
-        _ => return Err("a number with B, KiB, MiB or GiB, e.g. 256MiB".to_owned()),
-    };
-    let bytes = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "a positive size, e.g. 256MiB".to_owned())
-}
-
-fn parse_prefix(text: &str) -> Result<String, String> {
-    let path = text.trim_end_matches('/');
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if !(path.is_empty() || path.starts_with('/')) || !path.chars().all(allowed) {
-        return Err("a path that begins with /, e.g. /admin".to_owned());
-    }
-    Ok(path.to_owned())
-}
-
-fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let value = value.trim();
-    if name.is_empty() || !name.chars().all(token) || value.chars().any(char::is_control) {
-        return Err("a header is NAME: VALUE in printable characters".to_owned());
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 /// The port people forward.
 pub const DEFAULT_PORT: u16 = 7117;
 
@@ -469,16 +468,6 @@ mod tests {
     #[test]
     fn the_declaration_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_and_durations_are_what_people_write() {
-        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
-        assert_eq!(parse_size("1Gi"), Ok(1 << 30));
-        assert!(parse_size("0").is_err() && parse_size("12 parsecs").is_err() && parse_size("99999999999GiB").is_err());
-        assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(parse_duration("soon").is_err());
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub use request::CaptureRequest;
 pub use state::{Capture, CaptureId, CaptureState, Order, Snapshot};
 
 use inspector::Inspector;
+use request::Selector;
 use slots::{Slot, Slots};
 use store::Store;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub async_profiler: PathBuf,
     /// How to talk to Go programs.
     pub go_pprof: GoPprofSettings,
+    /// Where the node lists its containers; `None` looks at the customary places.
+    pub container_logs: Option<PathBuf>,
     /// Upper bound of `seconds`.
     pub max_seconds: u64,
     /// Captures at a time, over all targets.
@@ -79,7 +82,11 @@ impl Captures {
     /// The store's folder cannot be made.
     pub fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            inspector: Inspector::new(ProcessTable::default(), settings.go_pprof.clone()),
+            inspector: Inspector::new(
+                ProcessTable::default(),
+                settings.go_pprof.clone(),
+                settings.container_logs.clone(),
+            ),
             slots: Slots::new(settings.max_running),
             store: Store::open(&settings.store_directory, settings.store_bytes)?,
             captures: Mutex::default(),
@@ -109,7 +116,21 @@ impl Captures {
     /// # Errors
     /// An inspector child could not be started.
     pub async fn inspect(&self) -> Result<Vec<Inspection>, CaptureError> {
-        self.inspector.inspect().await
+        self.inspector.inspect(None).await
+    }
+
+    /// The processes among which `selector` chooses. Who names a pid need not wait for a look at all the others.
+    ///
+    /// # Errors
+    /// As [`Self::inspect`].
+    pub async fn inspect_for(&self, selector: &Selector) -> Result<Vec<Inspection>, CaptureError> {
+        if selector.pid.is_some() {
+            let found = self.inspector.inspect(selector.pid).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        self.inspect().await
     }
 
     /// Removes what killed recorders of an earlier server left in targets.
@@ -132,7 +153,7 @@ impl Captures {
         if *self.shutting_down.borrow() {
             return Err(CaptureError::ShuttingDown);
         }
-        let inspections = self.inspect().await?;
+        let inspections = self.inspect_for(&request.selector).await?;
         let chosen = &inspections[selector::resolve(&request.selector, &inspections)?];
         let mut plan = plan::plan(request, chosen, &self.settings)?;
         let slot = self
@@ -163,7 +184,7 @@ impl Captures {
     /// # Errors
     /// Everything that can be known from the request and the doctor's verdicts.
     pub async fn check(&self, request: &CaptureRequest) -> Result<Format, CaptureError> {
-        let inspections = self.inspect().await?;
+        let inspections = self.inspect_for(&request.selector).await?;
         let chosen = &inspections[selector::resolve(&request.selector, &inspections)?];
         Ok(plan::plan(request, chosen, &self.settings)?.format)
     }

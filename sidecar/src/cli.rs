@@ -20,6 +20,7 @@ pub mod serve;
 pub mod sweeper;
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use crate::capture::CaptureError;
 use crate::capture::inspector::Inspector;
@@ -43,7 +44,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
 ///
 /// # Errors
 /// As [`Inspector::inspect`].
-pub(crate) fn inspect(go: GoPprofSettings) -> Result<Vec<Inspection>, CaptureError> {
-    let inspector = Inspector::new(ProcessTable::default(), go);
-    block_on(inspector.inspect()).map_err(|error| CaptureError::internal("start the runtime", &error))?
+pub(crate) fn inspect(go: GoPprofSettings, container_logs: Option<PathBuf>) -> Result<Vec<Inspection>, CaptureError> {
+    let inspector = Inspector::new(ProcessTable::default(), go, container_logs);
+    block_on(inspector.inspect(None)).map_err(|error| CaptureError::internal("start the runtime", &error))?
 }

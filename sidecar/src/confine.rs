@@ -6,12 +6,15 @@
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
 
-use crate::process::Credentials;
+use crate::process::{Credentials, ProcessId, ProcessTable};
 
 /// Memory a child may map; a recorder streams, a renderer holds one profile.
 const ADDRESS_SPACE: u64 = 2 << 30;
@@ -75,6 +78,31 @@ pub fn become_target(credentials: Credentials) -> Result<(), ConfineError> {
     keep_only(credentials.capabilities)?;
     // Changing credentials clears it.
     prctl::set_pdeathsig(Signal::SIGTERM).map_err(step("set the parent death signal"))
+}
+
+/// Enters the network namespace of `target` if it is another one than ours, so that its loopback ports are within reach.
+/// Needs CAP_SYS_ADMIN; so it comes before [`become_target`].
+///
+/// # Errors
+/// The namespace could not be opened or entered, or the process is gone.
+pub fn enter_network(table: &ProcessTable, target: ProcessId) -> Result<(), ConfineError> {
+    let step = |step| move |source| ConfineError::System { step, source };
+    let ours = std::fs::read_link("/proc/self/ns/net").ok();
+    // Who may not even tell the namespace has found the target's port where we are.
+    let Ok(theirs) = table.namespace(target.pid, "net") else {
+        return Ok(());
+    };
+    if ours.as_ref() == Some(&theirs) {
+        return Ok(());
+    }
+    let path = table.directory(target.pid).join("ns/net");
+    let namespace =
+        open(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(step("open a network namespace"))?;
+    // Checked after the open: the pid may have been reused.
+    if !table.is_alive(target) {
+        return Err(step("open a network namespace")(Errno::ESRCH));
+    }
+    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(step("enter a network namespace"))
 }
 
 /// Gives up every right that reading one descriptor and writing another does not need: for a child that only parses.

@@ -4,6 +4,7 @@
 //! runtimes, recorders or `/proc`. Called by the `serve` command: [`router`] builds the service, [`serve`] runs it.
 
 mod accept;
+mod activity;
 mod answer;
 mod artifact;
 mod captures;
@@ -30,6 +31,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::capture::Captures;
 
+pub use activity::Activity;
 pub use guard::GuardSettings;
 pub use problem::Problem;
 pub use serve::{Limits, serve};
@@ -44,8 +46,8 @@ struct AppState {
     metrics: Arc<Metrics>,
 }
 
-/// The whole API behind its guard.
-pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
+/// The whole API behind its guard; `activity` notices its use.
+pub fn router(captures: Arc<Captures>, guard: GuardSettings, activity: Arc<Activity>) -> Router {
     let metrics = Arc::new(Metrics::new());
     let state = AppState {
         captures,
@@ -60,6 +62,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::new(Guard::new(guard)), guard::check))
         .layer(from_fn_with_state(metrics, answer::complete))
+        .layer(from_fn_with_state(activity, activity::notice))
         .with_state(state)
 }
 

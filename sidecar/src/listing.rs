@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::capture::selector;
+use crate::capture::selector::{self, Candidate};
 use crate::doctor::{Availability, Reason, Verdict};
 use crate::inspection::Inspection;
+use crate::process::Container;
 use crate::redact;
 use crate::target::Runtime;
 
@@ -26,14 +27,40 @@ pub struct ProcessRow {
     pub version: Option<String>,
     /// Container id, if the process is in a container.
     pub container: Option<String>,
+    /// Its name in the pod, if known.
+    pub container_name: Option<String>,
+    /// Its pod, if anything is known of it.
+    pub pod: Option<PodRow>,
     /// Effective user id.
     pub uid: u32,
     /// Effective group id.
     pub gid: u32,
-    /// The process that requests without `pid` and `name` mean.
+    /// The process that requests without a selector mean.
     pub is_default: bool,
     /// Every event of the runtime.
     pub events: Vec<EventRow>,
+}
+
+/// The pod of a process. In a pod only the uid shows; on a node also the names.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PodRow {
+    /// Name, if known.
+    pub name: Option<String>,
+    /// Namespace, if known.
+    pub namespace: Option<String>,
+    /// `metadata.uid`, if known; of a static pod the hash of its file.
+    pub uid: Option<String>,
+}
+
+impl PodRow {
+    fn of(container: &Container) -> Option<Self> {
+        let Container { pod, pod_uid, .. } = container;
+        (pod.is_some() || pod_uid.is_some()).then(|| Self {
+            name: pod.as_ref().map(|pod| pod.name.clone()),
+            namespace: pod.as_ref().map(|pod| pod.namespace.clone()),
+            uid: pod_uid.clone(),
+        })
+    }
 }
 
 /// An event and whether it works.
@@ -45,13 +72,20 @@ pub struct EventRow {
     pub availability: Availability,
 }
 
-/// A process with its verdicts, as `GET /doctor` and `sideflame doctor --json` show it.
+/// A process with one verdict per event of its runtime, as `GET /doctor` and `sideflame doctor --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct DoctorRow {
-    /// Pid.
+    /// Pid, as our pid namespace sees it.
     pub pid: i32,
-    /// Name.
+    /// Clock ticks after boot.
+    pub start_time: u64,
+    /// Main class or jar, entry assembly, module path, executable.
     pub name: String,
+    /// Its container's name in the pod, if known.
+    pub container_name: Option<String>,
+    /// Its pod, if anything is known of it.
+    pub pod: Option<PodRow>,
     /// Runtime.
     pub runtime: Runtime,
     /// Runtime version, if known.
@@ -71,7 +105,9 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow> {
         command_line: redact::command_line(&target.process.command_line),
         runtime: target.runtime(),
         version: target.version().map(str::to_owned),
-        container: target.process.container_id.clone(),
+        container: target.process.container.id.clone(),
+        container_name: target.container(),
+        pod: PodRow::of(&target.process.container),
         uid: target.process.credentials.uid,
         gid: target.process.credentials.gid,
         is_default: default == Some(index),
@@ -90,7 +126,10 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow> {
 pub fn doctor_json(inspections: &[Inspection]) -> Vec<DoctorRow> {
     let row = |Inspection { target, verdicts }: &Inspection| DoctorRow {
         pid: target.id().pid,
+        start_time: target.id().start_time,
         name: target.name.clone(),
+        container_name: target.container(),
+        pod: PodRow::of(&target.process.container),
         runtime: target.runtime(),
         version: target.version().map(str::to_owned),
         verdicts: verdicts.clone(),
@@ -108,17 +147,12 @@ pub fn processes(inspections: &[Inspection]) -> String {
             .map(|verdict| verdict.event.name())
             .collect();
         let credentials = target.process.credentials;
-        let container = target
-            .process
-            .container_id
-            .as_deref()
-            .map_or("-", |id| &id[..12.min(id.len())]);
         rows.push([
             target.id().pid.to_string(),
             target.runtime().to_string(),
             printable(target.version().unwrap_or("-")),
             format!("{}:{}", credentials.uid, credentials.gid),
-            container.to_owned(),
+            container_cell(&target.process.container),
             if events.is_empty() {
                 "-".to_owned()
             } else {
@@ -139,11 +173,12 @@ pub fn doctor(inspections: &[Inspection]) -> String {
             .map(|version| format!(" {}", printable(version)))
             .unwrap_or_default();
         blocks.push(format!(
-            "{} {} ({}{version})
+            "{} {} ({}{version}){}
 ",
             target.id(),
             printable(&target.name),
-            target.runtime()
+            target.runtime(),
+            Candidate::from(target).place()
         ));
         let mut rows = Vec::new();
         let mut reasons: Vec<&Reason> = Vec::new();
@@ -171,6 +206,16 @@ pub fn doctor(inspections: &[Inspection]) -> String {
     blocks.concat()
 }
 
+/// `namespace/pod container`, else what `docker ps` would show of the id.
+fn container_cell(container: &Container) -> String {
+    let names = container.to_string();
+    if !names.is_empty() {
+        return names;
+    }
+    let id = container.id.as_deref();
+    id.map_or("-", |id| &id[..12.min(id.len())]).to_owned()
+}
+
 fn ordered(inspections: &[Inspection]) -> impl Iterator<Item = &Inspection> {
     let (native, managed): (Vec<_>, Vec<_>) = inspections
         .iter()
@@ -179,7 +224,7 @@ fn ordered(inspections: &[Inspection]) -> impl Iterator<Item = &Inspection> {
 }
 
 /// A name is the app's to choose; an escape sequence in it must not reach a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

@@ -4,6 +4,7 @@
 //! capture service.
 
 pub mod container;
+pub mod container_logs;
 pub mod table;
 pub mod target_root;
 
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use container::Container;
+pub use container_logs::ContainerLogs;
 pub use table::ProcessTable;
 pub use target_root::TargetRoot;
 
@@ -72,8 +75,9 @@ pub struct Process {
     pub threads: u64,
     /// `NoNewPrivs` of the process.
     pub no_new_privileges: bool,
-    /// Container id from the cgroup path, if the process is in a container.
-    pub container_id: Option<String>,
+    /// Where it runs: id and pod uid from the cgroup path, names once an inspector has looked.
+    #[serde(default)]
+    pub container: Container,
 }
 
 impl Process {

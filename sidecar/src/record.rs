@@ -94,9 +94,14 @@ pub fn record(
     }
 }
 
+/// True if a recorder that was killed can leave anything in targets of `runtime`.
+pub fn may_leave_something(runtime: Runtime) -> bool {
+    runtime == Runtime::Jvm
+}
+
 /// Removes what an earlier recorder that was killed left in `target`: files of ours, a profiler still running.
 pub fn sweep(target: &Target) {
-    if target.runtime() == Runtime::Jvm {
+    if may_leave_something(target.runtime()) {
         jvm::sweep(target);
     }
 }

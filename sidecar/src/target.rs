@@ -104,7 +104,10 @@ pub enum PprofAbsence {
     /// The process was stopped and could not answer.
     Stopped,
     /// Its loopback device is not ours.
-    OtherNetworkNamespace,
+    OtherNetworkNamespace {
+        /// Which one, as the link in `/proc/PID/ns/net` names it.
+        namespace: String,
+    },
     /// We may not see where it listens.
     SocketsUnreadable {
         /// The operating system's words.
@@ -166,6 +169,16 @@ impl Target {
             RuntimeFacts::Go { .. } => Runtime::Go,
             RuntimeFacts::Native => Runtime::Native,
         }
+    }
+
+    /// `namespace/name` of its pod, if known.
+    pub fn pod(&self) -> Option<String> {
+        self.process.container.pod.as_ref().map(ToString::to_string)
+    }
+
+    /// Name of its container, if known.
+    pub fn container(&self) -> Option<String> {
+        self.process.container.name.clone()
     }
 
     /// Version of the runtime, if known.

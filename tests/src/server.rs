@@ -110,6 +110,14 @@ impl Server {
     /// It does not end within 20 s.
     pub fn end(&mut self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.pid()), signal);
+        self.wait_until_ended();
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It does not end within 20 s.
+    pub fn wait_until_ended(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while matches!(self.child.try_wait(), Ok(None)) {
             assert!(Instant::now() < deadline, "the server does not end: {}", self.log());

@@ -64,7 +64,7 @@ impl Capture {
         let quality = match self.state() {
             CaptureState::Running(_) => return Err(CaptureError::NotFinished(self.id.to_string())),
             CaptureState::Failed(error) => return Err(error),
-            CaptureState::Finished(quality) => quality,
+            CaptureState::Finished(quality) => *quality,
         };
         // The lock is held while rendering: a second request for the same artifact waits instead of rendering too.
         let mut artifacts = self.artifacts.lock().await;

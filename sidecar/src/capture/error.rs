@@ -49,13 +49,15 @@ pub enum CaptureError {
     /// Nothing matches the selector.
     #[error("no such process")]
     NoSuchProcess {
-        /// What could be meant.
+        /// What could be meant, the first [`selector::SHOWN`](super::selector::SHOWN).
         candidates: Vec<Candidate>,
     },
     /// Several match.
-    #[error("several processes match; choose one by pid= or by a longer name=")]
+    #[error("{matches} processes match; choose one by pid=, a longer name=, pod= or container=")]
     Ambiguous {
-        /// Which.
+        /// How many.
+        matches: usize,
+        /// Which, the first [`selector::SHOWN`](super::selector::SHOWN).
         candidates: Vec<Candidate>,
     },
     /// The doctor says no.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::children;
 use super::state::Order;
 use crate::profile::Quality;
-use crate::record::{Phase, RecordError, RecordOrder, Report};
+use crate::record::{self, Phase, RecordError, RecordOrder, Report};
 use crate::target::Target;
 
 /// On top of the sampling time. A .NET rundown of a large app takes minutes; the recorder itself ends a step that
@@ -103,6 +103,9 @@ pub async fn run(
 
 /// Removes what a dead recorder left in `target`. Failing is logged: the next sweep tries again.
 pub async fn sweep(target: &Target) {
+    if !record::may_leave_something(target.runtime()) {
+        return;
+    }
     let swept = match serde_json::to_vec(target) {
         Ok(json) => children::run("sweeper", &json, CLEAN_UP)
             .await

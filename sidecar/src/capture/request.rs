@@ -4,18 +4,22 @@
 
 use crate::event::Event;
 use crate::format::Format;
+use crate::process::container::{is_dns_name, is_label};
 use crate::record::DotnetProvider;
 use crate::record::dotnet::{provider_syntax, providers};
 
-/// Which process is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selector {
-    /// The only JVM, .NET or Go process, else the only native one.
-    Default,
-    /// By pid, as our pid namespace sees it.
-    Pid(i32),
-    /// By a unique prefix of its name; an exact name wins over longer ones.
-    Name(String),
+/// Which process is meant: the one that fits everything given. Without pid and name it is the only JVM, .NET or Go
+/// process that fits the rest, else the only native one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Pid, as our pid namespace sees it.
+    pub pid: Option<i32>,
+    /// A unique beginning of its name; an exact name wins over longer ones. So do the following two.
+    pub name: Option<String>,
+    /// Name of its pod, or `namespace/name`.
+    pub pod: Option<String>,
+    /// Name of its container.
+    pub container: Option<String>,
 }
 
 /// A validated wish.
@@ -83,9 +87,11 @@ pub enum RequestError {
 }
 
 /// Every parameter of a capture.
-pub const PARAMETERS: [&str; 12] = [
+pub const PARAMETERS: [&str; 14] = [
     "pid",
     "name",
+    "pod",
+    "container",
     "seconds",
     "event",
     "format",
@@ -98,13 +104,16 @@ pub const PARAMETERS: [&str; 12] = [
     "providers",
 ];
 
+/// Those of them that choose the process; they mean the same wherever they are taken.
+pub const SELECTORS: [&str; 4] = ["pid", "name", "pod", "container"];
+
 /// Default of `seconds`: long enough for 3,000 samples of a busy thread at 100 Hz.
 pub const DEFAULT_SECONDS: u64 = 30;
 
 impl Default for CaptureRequest {
     fn default() -> Self {
         Self {
-            selector: Selector::Default,
+            selector: Selector::default(),
             seconds: DEFAULT_SECONDS,
             snapshot: false,
             event: Event::Cpu,
@@ -164,13 +173,26 @@ impl CaptureRequest {
                 let pid = number(value)
                     .and_then(|pid| i32::try_from(pid).ok())
                     .filter(|pid| *pid > 0);
-                self.selector = Selector::Pid(pid.ok_or_else(|| invalid("a process id, 1 to 4194304"))?);
+                self.selector.pid = Some(pid.ok_or_else(|| invalid("a process id, 1 to 4194304"))?);
             }
             "name" => {
                 if value.is_empty() || value.len() > 256 || value.chars().any(char::is_control) {
                     return Err(invalid("a process name or the beginning of one, 1 to 256 characters"));
                 }
-                self.selector = Selector::Name(value.to_owned());
+                self.selector.name = Some(value.to_owned());
+            }
+            "pod" => {
+                let (namespace, pod) = value.split_once('/').unwrap_or(("default", value));
+                if !(is_label(namespace) && is_dns_name(pod)) {
+                    return Err(invalid("a pod's name, its beginning, or namespace/name"));
+                }
+                self.selector.pod = Some(value.to_owned());
+            }
+            "container" => {
+                if !is_label(value) {
+                    return Err(invalid("a container's name in its pod, or the beginning of one"));
+                }
+                self.selector.container = Some(value.to_owned());
             }
             "seconds" => {
                 let seconds = number(value).filter(|seconds| (1..=max_seconds).contains(seconds));
@@ -310,6 +332,21 @@ mod tests {
         for bad in ["0", "1001"] {
             assert!(parse(&[("frequency", bad)]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn pods_and_containers_have_names_of_kubernetes() {
+        for good in ["shop-1", "prod/shop-1", "a.b"] {
+            assert_eq!(parse(&[("pod", good)]).unwrap().selector.pod.as_deref(), Some(good));
+        }
+        for bad in ["", "/", "prod/", "/shop", "a/b/c", "Shop", "shop_1", "sh\u{1b}op"] {
+            assert!(parse(&[("pod", bad)]).is_err(), "{bad:?}");
+        }
+        for bad in ["", "a/b", "a.b", "A"] {
+            assert!(parse(&[("container", bad)]).is_err(), "{bad:?}");
+        }
+        let both = parse(&[("pid", "7"), ("container", "app")]).unwrap().selector;
+        assert_eq!((both.pid, both.container.as_deref()), (Some(7), Some("app")));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::request::Selector;
 use crate::inspection::Inspection;
 use crate::target::{Runtime, Target};
 
+/// Candidates an error names: a screenful; a node has hundreds.
+pub const SHOWN: usize = 20;
+
 /// A process named in an error, so that the caller can choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Candidate {
@@ -16,6 +19,28 @@ pub struct Candidate {
     pub name: String,
     /// Runtime.
     pub runtime: Runtime,
+    /// `namespace/name` of its pod, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Name of its container, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+impl Candidate {
+    /// ` in namespace/pod container`, or nothing.
+    pub fn place(&self) -> String {
+        let known: Vec<&str> = [&self.pod, &self.container]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if known.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", known.join(" "))
+        }
+    }
 }
 
 impl From<&Target> for Candidate {
@@ -24,6 +49,8 @@ impl From<&Target> for Candidate {
             pid: target.id().pid,
             name: target.name.clone(),
             runtime: target.runtime(),
+            pod: target.pod(),
+            container: target.container(),
         }
     }
 }
@@ -33,71 +60,120 @@ impl From<&Target> for Candidate {
 /// # Errors
 /// [`CaptureError::NoSuchProcess`] or [`CaptureError::Ambiguous`], both with the candidates.
 pub fn resolve(selector: &Selector, inspections: &[Inspection]) -> Result<usize, CaptureError> {
-    let found: Vec<usize> = match selector {
-        Selector::Default => return default_target(inspections),
-        Selector::Pid(pid) => positions(inspections, |target| target.id().pid == *pid),
-        Selector::Name(name) => {
-            let exact = positions(inspections, |target| target.name == *name);
-            if exact.is_empty() {
-                positions(inspections, |target| target.name.starts_with(name.as_str()))
+    let Selector {
+        pid,
+        name,
+        pod,
+        container,
+    } = selector;
+    let mut found = Found::all(inspections);
+    if let Some(pod) = pod {
+        let in_namespace = pod.contains('/');
+        found.narrow(pod, |target| {
+            let known = target.process.container.pod.as_ref()?;
+            Some(if in_namespace {
+                known.to_string()
             } else {
-                exact
-            }
-        }
-    };
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(CaptureError::NoSuchProcess {
-            candidates: managed(inspections),
-        }),
-        several => Err(CaptureError::Ambiguous {
-            candidates: several
-                .iter()
-                .map(|index| Candidate::from(&inspections[*index].target))
-                .collect(),
-        }),
+                known.name.clone()
+            })
+        });
     }
+    if let Some(container) = container {
+        found.narrow(container, Target::container);
+    }
+    if let Some(pid) = pid {
+        found.retain(|target| target.id().pid == *pid);
+    }
+    if let Some(name) = name {
+        found.narrow(name, |target| Some(target.name.clone()));
+    }
+    if pid.is_none() && name.is_none() {
+        found.keep_default();
+    }
+    found.only()
 }
 
-/// The only JVM, .NET or Go process there is, else the only native one; the pod's pause container never counts.
+/// The only JVM, .NET or Go process there is, else the only native one; pause containers and sideflame itself never count.
 ///
 /// # Errors
 /// None at all, or several.
 pub fn default_target(inspections: &[Inspection]) -> Result<usize, CaptureError> {
-    let mut found = positions(inspections, |target| target.runtime() != Runtime::Native);
-    if found.is_empty() {
-        found = positions(inspections, |target| !is_pause(target));
+    resolve(&Selector::default(), inspections)
+}
+
+/// What fits so far.
+struct Found<'a> {
+    inspections: &'a [Inspection],
+    indexes: Vec<usize>,
+}
+
+impl<'a> Found<'a> {
+    fn all(inspections: &'a [Inspection]) -> Self {
+        Self {
+            inspections,
+            indexes: (0..inspections.len()).collect(),
+        }
     }
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(CaptureError::NoSuchProcess { candidates: Vec::new() }),
-        several => Err(CaptureError::Ambiguous {
-            candidates: several
-                .iter()
-                .map(|index| Candidate::from(&inspections[*index].target))
-                .collect(),
-        }),
+
+    fn retain(&mut self, wanted: impl Fn(&Target) -> bool) {
+        self.indexes.retain(|index| wanted(&self.inspections[*index].target));
+    }
+
+    /// Keeps those whose text is `wanted`, or if there are none, begins with it.
+    fn narrow(&mut self, wanted: &str, text: impl Fn(&Target) -> Option<String>) {
+        let is = |target: &Target| text(target).is_some_and(|text| text == wanted);
+        if self.indexes.iter().any(|index| is(&self.inspections[*index].target)) {
+            self.retain(is);
+        } else {
+            self.retain(|target| text(target).is_some_and(|text| text.starts_with(wanted)));
+        }
+    }
+
+    fn keep_default(&mut self) {
+        let managed = |target: &Target| target.runtime() != Runtime::Native;
+        if self
+            .indexes
+            .iter()
+            .any(|index| managed(&self.inspections[*index].target))
+        {
+            self.retain(managed);
+        } else {
+            self.retain(|target| !is_infrastructure(target));
+        }
+    }
+
+    fn only(self) -> Result<usize, CaptureError> {
+        let target = |index: &usize| &self.inspections[*index].target;
+        match self.indexes.as_slice() {
+            [one] => Ok(*one),
+            [] => {
+                let all = self.inspections.iter().map(|inspection| &inspection.target);
+                let managed = all.filter(|target| target.runtime() != Runtime::Native);
+                Err(CaptureError::NoSuchProcess {
+                    candidates: candidates(managed),
+                })
+            }
+            several => Err(CaptureError::Ambiguous {
+                matches: several.len(),
+                candidates: candidates(several.iter().map(target)),
+            }),
+        }
     }
 }
 
-fn positions(inspections: &[Inspection], wanted: impl Fn(&Target) -> bool) -> Vec<usize> {
-    inspections
-        .iter()
-        .enumerate()
-        .filter(|(_, inspection)| wanted(&inspection.target))
-        .map(|(at, _)| at)
-        .collect()
+/// The first of `targets`, those in pods before the daemons of the node, of which a node has many.
+fn candidates<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> = targets.map(Candidate::from).collect();
+    candidates.sort_by_key(|candidate| candidate.pod.is_none());
+    candidates.truncate(SHOWN);
+    candidates
 }
 
-fn managed(inspections: &[Inspection]) -> Vec<Candidate> {
-    let targets = inspections.iter().map(|inspection| &inspection.target);
-    targets
-        .filter(|target| target.runtime() != Runtime::Native)
-        .map(Candidate::from)
-        .collect()
+/// A pod's infrastructure container `pause`, or a sideflame of another pod of the node.
+fn is_infrastructure(target: &Target) -> bool {
+    let names = ["pause", "sideflame"];
+    names.contains(&target.name.as_str()) || names.contains(&target.process.command.as_str())
 }
 
-/// The pod's infrastructure container: pid 1 of the shared namespace, called `pause`.
-fn is_pause(target: &Target) -> bool {
-    target.name == "pause" || target.process.command == "pause"
-}
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ pub enum CaptureState {
     /// The recorder works.
     Running(Phase),
     /// The recording is whole.
-    Finished(Quality),
+    Finished(Box<Quality>),
     /// There is none.
     Failed(CaptureError),
 }
@@ -77,6 +77,10 @@ pub struct Capture {
     pub target: ProcessId,
     /// Name of the target.
     pub target_name: String,
+    /// `namespace/name` of its pod, if known.
+    pub pod: Option<String>,
+    /// Name of its container, if known.
+    pub container: Option<String>,
     /// Runtime of the target.
     pub runtime: Runtime,
     /// What is sampled.
@@ -108,6 +112,8 @@ impl Capture {
             id,
             target: order.target.id(),
             target_name: order.target.name.clone(),
+            pod: order.target.pod(),
+            container: order.target.container(),
             runtime: order.target.runtime(),
             event: order.event.clone(),
             seconds: order.seconds,
@@ -140,7 +146,7 @@ impl Capture {
 
     pub(super) fn finish(&self, quality: Quality, expires_at: SystemTime) {
         let _ = self.expires_at.set(expires_at);
-        self.state.send_replace(CaptureState::Finished(quality));
+        self.state.send_replace(CaptureState::Finished(Box::new(quality)));
     }
 
     pub(super) fn fail(&self, error: CaptureError, expires_at: SystemTime) {
@@ -181,7 +187,7 @@ impl Capture {
     pub fn snapshot(&self) -> Snapshot {
         let (status, phase, quality, error) = match self.state() {
             CaptureState::Running(phase) => (Status::Running, Some(phase), None, None),
-            CaptureState::Finished(quality) => (Status::Finished, None, Some(quality), None),
+            CaptureState::Finished(quality) => (Status::Finished, None, Some(*quality), None),
             CaptureState::Failed(error) => (Status::Failed, None, None, Some(error.to_string())),
         };
         Snapshot {
@@ -191,6 +197,8 @@ impl Capture {
             pid: self.target.pid,
             start_time: self.target.start_time,
             name: self.target_name.clone(),
+            pod: self.pod.clone(),
+            container: self.container.clone(),
             runtime: self.runtime,
             event: self.event.name().to_owned(),
             seconds: self.seconds,
@@ -233,6 +241,12 @@ pub struct Snapshot {
     pub start_time: u64,
     /// Name of the target.
     pub name: String,
+    /// `namespace/name` of its pod, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Name of its container, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Runtime of the target.
     pub runtime: Runtime,
     /// What is sampled.
@@ -276,6 +290,12 @@ impl Counters {
 
     pub(super) fn failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Captures being recorded now.
+    pub fn running(&self) -> u64 {
+        let (started, finished, failed) = self.read();
+        started.saturating_sub(finished + failed)
     }
 
     /// Captures started, finished and failed since the server's start.

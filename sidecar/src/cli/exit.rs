@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::capture::CaptureError;
 use crate::capture::selector::Candidate;
+use crate::listing::printable;
 use crate::record::RecordError;
 
 /// Prints the error and gives its exit code.
@@ -14,7 +15,7 @@ pub fn report(error: &CaptureError) -> ExitCode {
             eprintln!("reason: {}", reason.key);
             eprintln!("try: {}", reason.remedy);
         }
-        CaptureError::NoSuchProcess { candidates } | CaptureError::Ambiguous { candidates } => list(candidates),
+        CaptureError::NoSuchProcess { candidates } | CaptureError::Ambiguous { candidates, .. } => list(candidates),
         _ => {}
     }
     ExitCode::from(code(error))
@@ -44,7 +45,14 @@ fn code(error: &CaptureError) -> u8 {
 
 fn list(candidates: &[Candidate]) {
     for candidate in candidates {
-        eprintln!("  {:>7}  {:6}  {}", candidate.pid, candidate.runtime, candidate.name);
+        let line = format!(
+            "{:>7}  {:6}  {}{}",
+            candidate.pid,
+            candidate.runtime,
+            candidate.name,
+            candidate.place()
+        );
+        eprintln!("  {}", printable(&line));
     }
     if candidates.is_empty() {
         eprintln!("try: sideflame ps");

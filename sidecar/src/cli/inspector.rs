@@ -1,6 +1,6 @@
 //! `sideflame inspector` (hidden): the child that looks into processes with their own identity.
 //!
-//! stdin: an [`InspectionOrder`] as JSON; stdout: a list of [`crate::inspection::Inspection`]s as JSON.
+//! stdin: an [`InspectionOrder`] as JSON; stdout: an [`inspection::InspectionAnswer`] as JSON.
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -18,12 +18,16 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     std::io::stdin().lock().read_to_end(&mut order)?;
     let order: InspectionOrder = serde_json::from_slice(&order)?;
     confine::limit(None)?;
+    let table = ProcessTable::default();
+    if let Some(process) = order.network_of {
+        confine::enter_network(&table, process)?;
+    }
     if let Some(process) = order.processes.first() {
         confine::become_target(process.credentials)?;
     }
-    let inspections = inspection::inspect(&ProcessTable::default(), order);
+    let answer = inspection::inspect(&table, order);
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, &inspections)?;
+    serde_json::to_writer(&mut out, &answer)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `sideflame ps`: what runs here.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{exit, inspect};
@@ -7,8 +8,8 @@ use crate::discovery::GoPprofSettings;
 use crate::listing;
 
 /// Runs the command.
-pub fn run(go: GoPprofSettings, json: bool) -> ExitCode {
-    match inspect(go) {
+pub fn run(go: GoPprofSettings, container_logs: Option<PathBuf>, json: bool) -> ExitCode {
+    match inspect(go, container_logs) {
         Ok(inspections) if json => exit::json(&listing::processes_json(&inspections)),
         Ok(inspections) => {
             print!("{}", listing::processes(&inspections));

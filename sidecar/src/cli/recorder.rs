@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use crate::confine;
 use crate::process::ProcessTable;
 use crate::record::{self, Control, RecordOrder, Report, Reporter};
+use crate::target::Runtime;
 
 /// Runs the command.
 ///
@@ -24,9 +25,13 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     // Opened as ourselves: the target's user may have no right to read our copy.
     let agent = File::open(&order.async_profiler).ok();
     confine::limit(order.max_bytes)?;
+    let table = ProcessTable::default();
+    if order.target.runtime() == Runtime::Go {
+        confine::enter_network(&table, order.target.id())?;
+    }
     confine::become_target(order.target.process.credentials)?;
 
-    let control = Control::listen(orders, ProcessTable::default(), order.target.id())?;
+    let control = Control::listen(orders, table, order.target.id())?;
     let mut reporter = Reporter::new(Box::new(std::io::stderr()));
     let mut output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     match record::record(&order, agent, &mut output, &control, &mut reporter) {

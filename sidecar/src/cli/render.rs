@@ -105,6 +105,8 @@ fn unknown_quality(name: &str) -> Quality {
         unresolved: None,
         pid: 0,
         process: name.to_owned(),
+        pod: None,
+        container: None,
         runtime: "unknown runtime".to_owned(),
         event: "samples".to_owned(),
         started_at_ms: 0,

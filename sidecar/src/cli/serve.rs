@@ -5,6 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,6 +25,8 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// For the capture service.
     pub settings: Settings,
+    /// How long nobody may want anything before the server ends.
+    pub exit_when_idle: Option<Duration>,
     /// Text or JSON.
     pub log_format: LogFormat,
     /// Least severe level that is logged.
@@ -69,6 +72,7 @@ async fn serve(options: Options) -> std::io::Result<()> {
         listen,
         token_file,
         settings,
+        exit_when_idle,
         log_format: _,
         log_level: _,
     } = options;
@@ -116,8 +120,17 @@ async fn serve(options: Options) -> std::io::Result<()> {
         async move { captures.sweep().await }
     });
     let down = Arc::clone(&captures);
+    let activity = Arc::new(http::Activity::default());
+    let used = Arc::clone(&activity);
     let stop = async move {
+        let idle = async {
+            match exit_when_idle {
+                Some(time) => used.idle(time, &down).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = idle => tracing::info!("nobody wanted anything for --exit-when-idle: shutting down"),
             _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
             _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
         }
@@ -129,7 +142,13 @@ async fn serve(options: Options) -> std::io::Result<()> {
         allow_any_host: listen.iter().any(|address| !address.ip().is_loopback()),
         token,
     };
-    http::serve(listeners, http::router(captures, guard), http::Limits::default(), stop).await;
+    http::serve(
+        listeners,
+        http::router(captures, guard, activity),
+        http::Limits::default(),
+        stop,
+    )
+    .await;
     Ok(())
 }
 

@@ -99,10 +99,12 @@ fn not_looked_for() -> Reason {
 fn explain_absence(absence: &PprofAbsence) -> Reason {
     match absence {
         PprofAbsence::Stopped => stopped(),
-        PprofAbsence::OtherNetworkNamespace => Reason::new(
+        PprofAbsence::OtherNetworkNamespace { .. } => Reason::new(
             "other_network_namespace",
-            "the program is in another network namespace; its loopback ports cannot be reached from here",
-            "run sideflame in the same pod: annotate it with sideflame.io/inject: \"true\", or kubectl debug --target",
+            "the program is in another network namespace, and sideflame lacks CAP_SYS_ADMIN to enter it; the program's \
+             loopback ports cannot be reached from here",
+            "run sideflame privileged (kubectl debug node/<node> --profile=sysadmin) or in the same pod (kubectl debug \
+             --target=<container>); or kubectl port-forward to that pod's pprof port and use go tool pprof",
         ),
         PprofAbsence::SocketsUnreadable { detail } => Reason::new(
             "sockets_unreadable",
@@ -156,7 +158,7 @@ mod tests {
     use super::{verdicts, why_impossible};
     use crate::doctor::{Availability, Examination};
     use crate::event::Event;
-    use crate::process::{Credentials, Process, ProcessId, ProcessTable};
+    use crate::process::{Container, Credentials, Process, ProcessId, ProcessTable};
     use crate::target::{PprofAbsence, PprofEndpoint, RuntimeFacts, Target};
 
     fn target(pprof: Result<PprofEndpoint, PprofAbsence>) -> Target {
@@ -177,7 +179,7 @@ mod tests {
             state: 'S',
             threads: 5,
             no_new_privileges: true,
-            container_id: None,
+            container: Container::default(),
         };
         let (pprof, pprof_absence) = match pprof {
             Ok(endpoint) => (Some(endpoint), None),
@@ -229,7 +231,13 @@ mod tests {
     fn every_absence_has_its_own_key_and_names_the_flag_that_helps() {
         let address = || "127.0.0.1:8443".to_owned();
         let cases = [
-            (PprofAbsence::OtherNetworkNamespace, "other_network_namespace", "inject"),
+            (
+                PprofAbsence::OtherNetworkNamespace {
+                    namespace: "net:[1]".to_owned(),
+                },
+                "other_network_namespace",
+                "port-forward",
+            ),
             (
                 PprofAbsence::SocketsUnreadable {
                     detail: "EACCES".to_owned(),

@@ -36,7 +36,6 @@ impl Metrics {
     fn page(&self, captures: &Captures) -> String {
         let mut page = Page::default();
         let (started, finished, failed) = captures.counters().read();
-        let running = started.saturating_sub(finished + failed);
         page.family("sideflame_build_info", "gauge", "The version, as a label.");
         page.sample(&format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
         page.family("sideflame_captures_started_total", "counter", "Captures started.");
@@ -54,7 +53,7 @@ impl Metrics {
         );
         page.sample("", failed);
         page.family("sideflame_captures_running", "gauge", "Captures being recorded now.");
-        page.sample("", running);
+        page.sample("", captures.counters().running());
         page.family(
             "sideflame_store_bytes",
             "gauge",

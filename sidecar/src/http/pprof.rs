@@ -63,7 +63,7 @@ const PROFILES: [Profile; 8] = [
     },
 ];
 
-const PARAMETERS: [&str; 5] = ["seconds", "debug", "gc", "pid", "name"];
+const PARAMETERS: [&str; 7] = ["seconds", "debug", "gc", "pid", "name", "pod", "container"];
 
 /// The profiles there are.
 #[utoipa::path(get, path = "/debug/pprof/", tag = "pprof",
@@ -85,6 +85,8 @@ pub(super) async fn index() -> String {
         ("gc" = Option<u8>, Query, description = "only 0"),
         ("pid" = Option<i32>, Query, description = "process"),
         ("name" = Option<String>, Query, description = "process by a unique prefix of its name"),
+        ("pod" = Option<String>, Query, description = "process in this pod: name or namespace/name"),
+        ("container" = Option<String>, Query, description = "process in this container"),
     ),
     responses(
         (status = 200, description = "the profile", content_type = "application/octet-stream", body = Vec<u8>),
@@ -125,8 +127,7 @@ fn request(profile: &Profile, pairs: &Pairs, max_seconds: u64) -> Result<Capture
             return Err(Problem::invalid_parameter(flag, other, &["0"]));
         }
     }
-    let selectors = pairs.0.iter().filter(|(name, _)| name == "pid" || name == "name");
-    let mut ours: Vec<(String, String)> = selectors.cloned().collect();
+    let mut ours = pairs.selectors();
     // To Go, 0 seconds are the default.
     let given = pairs.value("seconds").filter(|seconds| *seconds != "0");
     let seconds = match profile.event {

@@ -244,7 +244,7 @@ impl Problem {
             format!("reason: {}", facts.detail),
             format!("try: {}", facts.remedy),
         ];
-        let candidate = |one: &Candidate| format!("  pid={} {} ({})", one.pid, one.name, one.runtime);
+        let candidate = |one: &Candidate| format!("  pid={} {} ({}){}", one.pid, one.name, one.runtime, one.place());
         lines.extend(facts.candidates.iter().map(candidate));
         // Names and tool messages are the app's to choose; an escape sequence must not reach a terminal.
         let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };

@@ -22,10 +22,14 @@ use crate::format::Format;
 )]
 pub(super) struct CaptureParameters {
     /// Process, as this pid namespace numbers it. Without pid and name: the only JVM, .NET or Go process, else the
-    /// only native one.
+    /// only native one, of the pod and container given or of all.
     pub(super) pid: Option<i32>,
     /// Process by a unique prefix of its name.
     pub(super) name: Option<String>,
+    /// Process in this pod, by its name or namespace/name or a unique beginning of either.
+    pub(super) pod: Option<String>,
+    /// Process in this container, by its name in the pod or a unique beginning of it.
+    pub(super) container: Option<String>,
     /// How long to sample: 1 to the operator's maximum, 30 by default.
     #[schema(minimum = 1)]
     pub(super) seconds: Option<u64>,
@@ -65,6 +69,8 @@ pub(super) struct CaptureParameters {
             ),
             headers(
                 ("Sideflame-Capture", description = "id of the capture"),
+                ("Sideflame-Pod", description = "namespace/name of the process's pod, if known"),
+                ("Sideflame-Container", description = "name of its container, if known"),
                 ("Sideflame-Sampler", description = "who sampled and how"),
                 ("Sideflame-Samples", description = "samples in the recording"),
                 ("Sideflame-Lost", description = "samples lost"),

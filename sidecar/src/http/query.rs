@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::Problem;
+use crate::capture::request::SELECTORS;
 
 /// Longest query we read. Sixteen frame patterns of 256 characters fit; what is longer is no request of ours.
 const LONGEST: usize = 8 << 10;
@@ -34,6 +35,12 @@ impl Pairs {
         const VIEW: [&str; 3] = ["x", "y", "s"];
         self.0.retain(|(name, _)| !VIEW.contains(&name.as_str()));
         self
+    }
+
+    /// Those that choose the process.
+    pub(super) fn selectors(&self) -> Vec<(String, String)> {
+        let selectors = self.0.iter().filter(|(name, _)| SELECTORS.contains(&name.as_str()));
+        selectors.cloned().collect()
     }
 
     /// The first value of `name`.

@@ -17,6 +17,7 @@ fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
     let settings = Settings {
         async_profiler: "/nonexistent".into(),
         go_pprof: GoPprofSettings::default(),
+        container_logs: None,
         max_seconds: 600,
         max_running: 2,
         store_directory: directory.path().to_owned(),
@@ -24,7 +25,10 @@ fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
         store_captures: 4,
         expiry: std::time::Duration::from_secs(60),
     };
-    (router(Captures::new(settings).unwrap(), guard), directory)
+    (
+        router(Captures::new(settings).unwrap(), guard, Arc::default()),
+        directory,
+    )
 }
 
 async fn send_to(guard: GuardSettings, request: Request<Body>) -> Response {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use procfs::FromRead;
 use procfs::process::{Process as ProcFiles, Stat, Status};
 
-use super::{Credentials, Process, ProcessId, container};
+use super::{Container, Credentials, Process, ProcessId};
 
 /// The kernel writes some 1.5 KB; 65,536 supplementary groups would be 700 KB.
 const STATUS_LIMIT: u64 = 1 << 20;
@@ -81,7 +81,7 @@ impl ProcessTable {
             state: stat.state,
             threads: status.threads,
             no_new_privileges: status.nonewprivs == Some(1),
-            container_id: container::id_from_cgroup(&cgroup),
+            container: Container::from_cgroup(&cgroup),
             command: stat.comm,
         })
     }
@@ -115,6 +115,25 @@ impl ProcessTable {
 
     fn executable(&self, pid: i32) -> Option<PathBuf> {
         std::fs::read_link(self.directory(pid).join("exe")).ok()
+    }
+
+    /// The namespace of `kind` (`mnt`, `net`, …) that the process is in, e.g. `net:[4026531840]`.
+    ///
+    /// # Errors
+    /// `EACCES` when we lack the right, `ENOENT` when the process is gone.
+    pub fn namespace(&self, pid: i32, kind: &str) -> io::Result<PathBuf> {
+        std::fs::read_link(self.directory(pid).join("ns").join(kind))
+    }
+
+    /// The text of `mountinfo`: what is mounted where in the mount namespace of the process.
+    ///
+    /// # Errors
+    /// What opening it says.
+    pub fn mounts(&self, pid: i32) -> io::Result<String> {
+        // A container has some 30 mounts of 200 bytes, a node some thousand; the app can make them many and long.
+        const LIMIT: u64 = 1 << 20;
+        let bytes = read_capped(&self.directory(pid).join("mountinfo"), LIMIT)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Environment variables `names` of the process; empty without the right to read them.

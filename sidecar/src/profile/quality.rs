@@ -40,6 +40,12 @@ pub struct Quality {
     pub pid: i32,
     /// Name of the target.
     pub process: String,
+    /// `namespace/name` of its pod, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Name of its container, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Runtime and version, e.g. `jvm 17.0.15`.
     pub runtime: String,
     /// What was sampled.

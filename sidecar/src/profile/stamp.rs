@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use super::quality::{Clock, Quality};
 
-/// The stamp in one line. Reasons to doubt the result come first, because a viewer may cut the end.
+/// The stamp in one line. Where it was and reasons to doubt the result come first, because a viewer may cut the end.
 pub fn line(quality: &Quality) -> String {
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = place(quality).into_iter().collect();
     if !quality.degraded.is_empty() {
         parts.push(format!("DEGRADED: {}", quality.degraded.join("; ")));
     }
@@ -39,6 +39,18 @@ pub fn line(quality: &Quality) -> String {
         amount(quality.duration_ms.saturating_mul(1_000_000), "nanoseconds")
     ));
     parts.join(" · ")
+}
+
+/// `namespace/pod container`. Names may have 380 characters together, a subtitle 168, and doubts must still be seen.
+fn place(quality: &Quality) -> Option<String> {
+    const LONGEST: usize = 80;
+    let known = [&quality.pod, &quality.container].into_iter().flatten();
+    let mut place = known.map(String::as_str).collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = place.char_indices().nth(LONGEST) {
+        place.truncate(end);
+        place.push('…');
+    }
+    (!place.is_empty()).then_some(place)
 }
 
 /// The stamp for pprof's comments: the line for people, and the same as JSON for programs.
@@ -112,6 +124,8 @@ pub(super) mod tests {
             unresolved: Some(0.0123),
             pid: 17,
             process: "shop".into(),
+            pod: None,
+            container: None,
             runtime: "jvm 17.0.15".into(),
             event: "cpu".into(),
             started_at_ms: 1_795_219_200_000,
@@ -127,6 +141,18 @@ pub(super) mod tests {
             "async-profiler 4.6 cpu (perf_events) · every 10 ms · 2961 of 3000 samples · 0 lost · 1.2% unresolved · \
              CPU time · shop pid 17 jvm 17.0.15 · 2026-11-21T00:00:00Z +30 s"
         );
+    }
+
+    #[test]
+    fn pod_and_container_come_before_what_a_viewer_may_cut() {
+        let mut quality = quality();
+        quality.container = Some("app".into());
+        assert!(line(&quality).starts_with("app · async"));
+        quality.pod = Some("prod/shop-1".into());
+        quality.degraded = vec!["no perf_events".into()];
+        assert!(line(&quality).starts_with("prod/shop-1 app · DEGRADED: no perf_events · async"));
+        quality.pod = Some(format!("prod/{}", "x".repeat(253)));
+        assert_eq!(line(&quality).find("DEGRADED"), Some(80 + "… · ".len()));
     }
 
     #[test]

@@ -170,6 +170,8 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
         unresolved: None,
         pid: target.process.id.pid,
         process: target.name.clone(),
+        pod: target.pod(),
+        container: target.container(),
         runtime: target
             .version()
             .map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}")),

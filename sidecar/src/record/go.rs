@@ -112,6 +112,8 @@ fn quality(order: &RecordOrder, plan: &Plan, recorded: &Recorded) -> Quality {
         unresolved: None,
         pid: order.target.process.id.pid,
         process: order.target.name.clone(),
+        pod: order.target.pod(),
+        container: order.target.container(),
         runtime: match order.target.version() {
             Some(version) => format!("go {}", version.strip_prefix("go").unwrap_or(version)),
             None => "go".to_owned(),

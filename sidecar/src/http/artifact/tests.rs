@@ -21,6 +21,8 @@ fn quality() -> Quality {
         unresolved: Some(0.0123),
         pid: 17,
         process: "shop".to_owned(),
+        pod: Some("prod/shop-1".to_owned()),
+        container: None,
         runtime: "jvm 17".to_owned(),
         event: "cpu".to_owned(),
         started_at_ms: 0,

@@ -204,7 +204,7 @@ impl From<CaptureError> for Problem {
                                                         shareProcessNamespace: true",
             )
             .candidates(candidates),
-            CaptureError::Ambiguous { candidates } => {
+            CaptureError::Ambiguous { candidates, .. } => {
                 let example = candidates
                     .first()
                     .map_or_else(String::new, |one| format!("pid={}", one.pid));

@@ -71,7 +71,7 @@ fn a_row_is_read_from_the_files_of_the_kernel() {
     assert_eq!(process.credentials.capabilities, 0xa804_25fb);
     assert_eq!(process.signals_caught, 0x2000_0001_8100_5ccf);
     assert!(process.no_new_privileges && !process.is_stopped());
-    assert_eq!(process.container_id.as_deref(), Some(CONTAINER));
+    assert_eq!(process.container.id.as_deref(), Some(CONTAINER));
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn cgroup_v1_names_the_container_in_every_line() {
         "cgroup",
         format!("12:pids:/kubepods/burstable/pod1f6a/{CONTAINER}\n11:cpu,cpuacct:/x\n"),
     );
-    assert_eq!(get(&proc).unwrap().container_id.as_deref(), Some(CONTAINER));
+    assert_eq!(get(&proc).unwrap().container.id.as_deref(), Some(CONTAINER));
     write(&proc, "cgroup", "0::/\n");
-    assert_eq!(get(&proc).unwrap().container_id, None);
+    assert_eq!(get(&proc).unwrap().container.id, None);
 }
 
 #[test]

@@ -343,7 +343,7 @@ mod tests {
             "target": {
                 "pid": 7, "startTime": 42, "parentPid": 1, "namespacePid": 7, "command": "java", "commandLine": ["java"],
                 "executable": null, "credentials": {"uid": 1, "gid": 1, "capabilities": 0}, "signalsCaught": 4,
-                "signalsIgnored": 0, "state": "S", "threads": 20, "noNewPrivileges": false, "containerId": null
+                "signalsIgnored": 0, "state": "S", "threads": 20, "noNewPrivileges": false
             },
             "event": "cpu", "kind": "collapsed", "seconds": 30, "frequency": null, "interval": null, "threads": false,
             "include": [], "exclude": [], "dotnetProfiles": [], "dotnetProviders": [], "asyncProfiler": "/ap.so",

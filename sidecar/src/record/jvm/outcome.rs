@@ -50,6 +50,8 @@ impl Sampled {
             unresolved: None,
             pid: order.target.id().pid,
             process: order.target.name.clone(),
+            pod: order.target.pod(),
+            container: order.target.container(),
             runtime: order
                 .target
                 .version()

@@ -1,0 +1,138 @@
+use super::*;
+use crate::process::container::PodName;
+use crate::process::{Container, Credentials, Process, ProcessId};
+use crate::target::{JavaVm, RuntimeFacts};
+
+/// `place` is `namespace/pod container`, or empty.
+fn inspection(pid: i32, name: &str, facts: RuntimeFacts, place: &str) -> Inspection {
+    let (pod, container) = place.split_once(' ').unzip();
+    let pod = pod
+        .and_then(|pod: &str| pod.split_once('/'))
+        .map(|(namespace, name)| PodName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        });
+    let process = Process {
+        id: ProcessId { pid, start_time: 1 },
+        parent_pid: 1,
+        namespace_pid: 1,
+        command: name.chars().take(15).collect(),
+        command_line: vec![format!("/{name}")],
+        executable: None,
+        credentials: Credentials {
+            uid: 1000,
+            gid: 1000,
+            capabilities: 0,
+        },
+        signals_caught: 0,
+        signals_ignored: 0,
+        state: 'S',
+        threads: 1,
+        no_new_privileges: false,
+        container: Container {
+            name: container.map(str::to_owned),
+            pod,
+            ..Container::default()
+        },
+    };
+    Inspection {
+        target: Target {
+            process,
+            name: name.to_owned(),
+            facts,
+        },
+        verdicts: Vec::new(),
+    }
+}
+
+fn jvm(pid: i32, name: &str, place: &str) -> Inspection {
+    let (vm, version) = (JavaVm::HotSpot, None);
+    inspection(pid, name, RuntimeFacts::Jvm { vm, version }, place)
+}
+
+fn native(pid: i32, name: &str, place: &str) -> Inspection {
+    inspection(pid, name, RuntimeFacts::Native, place)
+}
+
+fn node() -> Vec<Inspection> {
+    vec![
+        native(1, "systemd", ""),
+        jvm(10, "Shop", "prod/shop-1 app"),
+        native(11, "nginx", "prod/shop-1 proxy"),
+        native(12, "pause", "prod/shop-1 pause"),
+        jvm(20, "Shop", "test/shop-1 app"),
+        jvm(30, "Shop", "prod/shop-12 app"),
+        native(31, "sideflame", "prod/shop-12 sideflame"),
+    ]
+}
+
+fn pid_of(query: &[(&str, &str)]) -> Result<i32, CaptureError> {
+    let pairs: Vec<_> = query.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let request = super::super::CaptureRequest::parse(&pairs, 60).unwrap();
+    let node = node();
+    resolve(&request.selector, &node).map(|index| node[index].target.id().pid)
+}
+
+/// The candidates' pids.
+fn among(query: &[(&str, &str)]) -> Vec<i32> {
+    match pid_of(query).unwrap_err() {
+        CaptureError::Ambiguous { matches, candidates } => {
+            assert_eq!(matches, candidates.len());
+            candidates.iter().map(|candidate| candidate.pid).collect()
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_pod_stands_for_its_only_managed_process() {
+    assert_eq!(pid_of(&[("pod", "prod/shop-1")]).unwrap(), 10);
+    assert_eq!(pid_of(&[("pod", "shop-12")]).unwrap(), 30);
+    assert_eq!(pid_of(&[("pod", "test/sh")]).unwrap(), 20);
+}
+
+#[test]
+fn an_exact_name_wins_over_longer_ones_and_a_beginning_must_be_unique() {
+    assert_eq!(among(&[("pod", "shop-1")]), [10, 20]);
+    assert_eq!(among(&[("pod", "prod/shop")]), [10, 30]);
+    assert_eq!(among(&[("name", "Shop")]), [10, 20, 30]);
+    assert_eq!(among(&[]), [10, 20, 30]);
+}
+
+#[test]
+fn selectors_narrow_each_other() {
+    assert_eq!(pid_of(&[("pod", "prod/shop-1"), ("container", "proxy")]).unwrap(), 11);
+    assert_eq!(pid_of(&[("name", "Shop"), ("pod", "test/shop-1")]).unwrap(), 20);
+    assert_eq!(pid_of(&[("pid", "11"), ("pod", "shop-1")]).unwrap(), 11);
+    assert!(matches!(
+        pid_of(&[("pid", "11"), ("pod", "shop-12")]),
+        Err(CaptureError::NoSuchProcess { .. })
+    ));
+}
+
+#[test]
+fn infrastructure_is_chosen_by_name_only() {
+    assert_eq!(pid_of(&[("container", "pro")]).unwrap(), 11);
+    for container in ["sideflame", "pause"] {
+        assert!(pid_of(&[("container", container)]).is_err());
+        assert!(pid_of(&[("container", container), ("name", container)]).is_ok());
+    }
+}
+
+#[test]
+fn candidates_say_where_they_are_and_fill_a_screen_at_most() {
+    let daemon = |pid| jvm(pid, "daemon", "");
+    let in_pod = |pid| jvm(pid, "Shop", "prod/shop-1 app");
+    let many: Vec<_> = (1..290).map(daemon).chain((290..300).map(in_pod)).collect();
+    match default_target(&many).unwrap_err() {
+        CaptureError::Ambiguous { matches, candidates } => {
+            assert_eq!((matches, candidates.len()), (299, SHOWN));
+            assert_eq!(
+                (candidates[0].pid, candidates[0].place().as_str()),
+                (290, " in prod/shop-1 app")
+            );
+            assert_eq!((candidates[10].pid, candidates[10].place().as_str()), (1, ""));
+        }
+        other => panic!("{other}"),
+    }
+}
