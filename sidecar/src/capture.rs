@@ -4,6 +4,7 @@
 //! the profiler inside the target. Must not know HTTP. Called by `http/` and by the `record` command.
 
 pub mod artifact;
+pub mod budget;
 pub mod children;
 pub mod error;
 pub mod inspector;
@@ -35,6 +36,7 @@ pub use error::CaptureError;
 pub use request::CaptureRequest;
 pub use state::{Capture, CaptureId, CaptureState, Order, Snapshot};
 
+use budget::Lease;
 use inspector::Inspector;
 use request::Selector;
 use slots::{Slot, Slots};
@@ -106,9 +108,9 @@ impl Captures {
         &self.counters
     }
 
-    /// Bytes the store holds now.
+    /// Bytes the store holds now, those promised to running captures included.
     pub fn store_bytes(&self) -> u64 {
-        self.store.used()
+        self.store.budget().promised()
     }
 
     /// Every process we see, with its runtime and verdicts.
@@ -159,8 +161,8 @@ impl Captures {
         let slot = self
             .slots
             .reserve(chosen.target.id(), Duration::from_secs(plan.order.seconds))?;
-        let room = self.make_room()?;
-        plan.order.max_bytes = Some(room);
+        let lease = self.make_room()?;
+        plan.order.granted_bytes = lease.bytes();
         let id = CaptureId::random().map_err(|error| CaptureError::internal("name the capture", &error))?;
         let directory = self.store.create(&id).map_err(|error| CaptureError::store(&error))?;
         let (capture, orders) = Capture::new(id.clone(), &plan, directory);
@@ -173,7 +175,7 @@ impl Captures {
         tracing::info!(parent: &span, "capture started");
         tokio::spawn(
             Arc::clone(self)
-                .run(Arc::clone(&capture), plan, slot, orders)
+                .run(Arc::clone(&capture), plan, (slot, lease), orders)
                 .instrument(span),
         );
         Ok(capture)
@@ -193,13 +195,17 @@ impl Captures {
         self: Arc<Self>,
         capture: Arc<Capture>,
         plan: plan::Plan,
-        slot: Slot,
+        (slot, mut lease): (Slot, Lease),
         orders: tokio::sync::mpsc::Receiver<Order>,
     ) {
         let outcome = match capture.directory.create_recording() {
-            Ok(output) => recorder::run(&plan.order, output, orders, |phase| capture.enter(phase)).await,
+            Ok(output) => recorder::run(&plan.order, output, &mut lease, orders, |phase| capture.enter(phase)).await,
             Err(error) => Err(RecordError::io("create the recording", &error)),
         };
+        let outcome = outcome.and_then(|quality| match capture.directory.keep_recording(lease) {
+            Ok(()) => Ok(quality),
+            Err(error) => Err(RecordError::io("keep the recording", &error)),
+        });
         drop(slot);
         let expires_at = SystemTime::now() + self.settings.expiry;
         match outcome {
@@ -265,8 +271,7 @@ impl Captures {
                 allowed,
             });
         }
-        let room = self.store.room();
-        let artifact = capture.artifact(format, room).await?;
+        let artifact = capture.artifact(format, self.store.budget()).await?;
         capture.mark_fetched();
         Ok(artifact)
     }
@@ -325,22 +330,22 @@ impl Captures {
         self.store.remove();
     }
 
-    /// Bytes a new recording may have; artifacts that were fetched make room, others do not.
-    fn make_room(&self) -> Result<u64, CaptureError> {
+    /// The first room of a new recording; captures that were fetched make room, others do not.
+    fn make_room(&self) -> Result<Lease, CaptureError> {
         /// A recording needs some room to be worth starting.
         const LEAST: u64 = 4 << 20;
+        let least = LEAST.min(self.settings.store_bytes);
         loop {
-            let finished = self.lock().len() < self.settings.store_captures;
-            let room = self.store.room();
-            if finished && room >= LEAST.min(self.settings.store_bytes) {
-                return Ok(room);
+            let few = self.lock().len() < self.settings.store_captures;
+            if few && self.store.budget().free() >= least {
+                return Ok(self.store.budget().lease(least));
             }
             let Some(oldest) = self.oldest_fetched() else {
                 return Err(CaptureError::StoreFull {
                     detail: format!(
-                        "{} captures with {} bytes are kept, at most {} with {} bytes; fetch or DELETE some of GET /captures",
+                        "{} captures with {} bytes are kept, at most {} with {} bytes",
                         self.lock().len(),
-                        self.store.used(),
+                        self.store_bytes(),
                         self.settings.store_captures,
                         self.settings.store_bytes
                     ),

@@ -7,6 +7,7 @@ pub mod control;
 pub mod dotnet;
 pub mod go;
 pub mod jvm;
+pub mod metered_file;
 pub mod report;
 
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use crate::format::RecordingKind;
 use crate::target::{Runtime, Target};
 
 pub use control::{Control, Interruption};
-pub use report::{Phase, RecordError, Report, Reporter};
+pub use metered_file::MeteredFile;
+pub use report::{NoRoom, Phase, RecordError, Report, Reporter};
 
 /// Everything a recorder needs; validated by the server, trusted by the recorder. Crosses as JSON on stdin because
 /// an argument list is readable by every process of the pod and headers are secret.
@@ -53,9 +55,10 @@ pub struct RecordOrder {
     pub async_profiler: PathBuf,
     /// How to talk to a Go pprof port.
     pub go_pprof: GoPprofSettings,
-    /// Largest file the recorder may write: what the store has room for.
-    #[serde(default)]
-    pub max_bytes: Option<u64>,
+    /// Bytes of recording that the store has room for at the start; the recorder asks for more.
+    pub granted_bytes: u64,
+    /// The most it can ever be granted.
+    pub max_bytes: u64,
 }
 
 /// `Name:keywords:level:arguments` as dotnet-trace takes it.

@@ -43,18 +43,16 @@ impl Server {
     pub fn start_by(mut command: Command, flags: &[&str]) -> Self {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let store = std::env::temp_dir().join(format!("sideflame-test-{}-{number}", std::process::id()));
+        let mut store = std::env::temp_dir().join(format!("sideflame-test-{}-{number}", std::process::id()));
+        if let Some(at) = flags.iter().position(|flag| *flag == "--store-dir") {
+            store = PathBuf::from(flags[at + 1]);
+        }
         command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-format",
-                "json",
-                "--store-dir",
-            ])
-            .arg(&store)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(flags);
+        if !flags.contains(&"--store-dir") {
+            command.arg("--store-dir").arg(&store);
+        }
         if !flags.contains(&"--async-profiler") {
             command
                 .arg("--async-profiler")
@@ -97,6 +95,26 @@ impl Server {
     /// Pid of the server.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a pid fits into i32")
+    }
+
+    /// Its store as it sees it, also in a mount namespace of its own.
+    pub fn store(&self) -> PathBuf {
+        let inside = self.store.strip_prefix("/").expect("an absolute path");
+        PathBuf::from(format!("/proc/{}/root", self.pid())).join(inside)
+    }
+
+    /// Lengths of the files in its store, by path.
+    pub fn stored(&self) -> Vec<(PathBuf, u64)> {
+        let list = |folder: &PathBuf| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let captures = list(&self.store()).iter().flat_map(list).collect::<Vec<_>>();
+        let files = captures.iter().flat_map(list);
+        files
+            .filter_map(|file| Some((file.metadata().ok()?.len(), file)))
+            .map(|(length, file)| (file, length))
+            .collect()
     }
 
     /// Its log so far.

@@ -158,8 +158,16 @@ fn after_sigkill_of_the_recorder() {
     for app in apps() {
         let server = Server::default();
         let id = sampling(&server, &app);
-        kill(Pid::from_raw(recorder_of(server.pid())), Signal::SIGKILL).unwrap();
+        let score = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        let recorder = recorder_of(server.pid());
+        // What the kernel would take first when memory runs out.
+        assert_eq!(score(recorder).trim(), "1000");
+        let ours = score(nix::unistd::getpid().as_raw());
+        assert_eq!((score(server.pid()), score(app.pid)), (ours.clone(), ours));
+        kill(Pid::from_raw(recorder), Signal::SIGKILL).unwrap();
         assert_eq!(server.wait_for(&id, &["failed", "finished"])["status"], "failed");
+        let answer = server.get(&format!("/captures/{id}/artifact"));
+        assert_eq!((answer.status, answer.code().as_str()), (503, "out_of_memory"));
         target_files::wait_until_clean(app.pid, Duration::from_secs(10));
         assert_no_profiler(&app);
         server.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();

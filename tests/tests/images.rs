@@ -1,5 +1,7 @@
 //! The images as they would be pushed: what is in them, and what is not.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
+
 use std::path::PathBuf;
 
 use e2e::image::Image;

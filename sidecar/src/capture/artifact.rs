@@ -2,16 +2,20 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::CaptureError;
+use super::budget::{Budget, Lease};
 use super::renderer::{self, RenderOrder};
 use super::state::{Capture, CaptureState};
+use super::store::KeptFile;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::Quality;
 use crate::profile::read_collapsed::CollapsedValues;
+use crate::record::NoRoom;
 
 /// A file ready to be sent.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Artifact {
     pub meta: ArtifactFile,
     /// Suggested file name, ASCII without quotes.
     pub file_name: String,
+    /// The file's place in the store; to be held for as long as the file is open.
+    pub lease: Arc<Lease>,
 }
 
 /// Facts about a file in the store.
@@ -54,13 +60,19 @@ impl Artifact {
             name: None,
         };
         let file_name = format!("shop_cpu_17_20260101T000000Z.{}", format.extension());
-        Self { file, meta, file_name }
+        let lease = Arc::new(Budget::new(length).lease(length));
+        Self {
+            file,
+            meta,
+            file_name,
+            lease,
+        }
     }
 }
 
 impl Capture {
-    /// The artifact in `format`, rendered into the store (at most `room` bytes) at the first request.
-    pub(super) async fn artifact(&self, format: Format, room: u64) -> Result<Artifact, CaptureError> {
+    /// The artifact in `format`, rendered into the store at the first request.
+    pub(super) async fn artifact(&self, format: Format, budget: &Budget) -> Result<Artifact, CaptureError> {
         let quality = match self.state() {
             CaptureState::Running(_) => return Err(CaptureError::NotFinished(self.id.to_string())),
             CaptureState::Failed(error) => return Err(error),
@@ -71,47 +83,48 @@ impl Capture {
         let meta = match artifacts.get(&format) {
             Some(meta) => meta.clone(),
             None => {
-                let meta = self.produce(format, quality, room).await?;
+                let meta = self.produce(format, quality, budget).await?;
                 artifacts.insert(format, meta.clone());
                 meta
             }
         };
-        let file = self
+        let KeptFile { file, lease } = self
             .directory
             .open(meta.name)
-            .map_err(|_| CaptureError::NoSuchCapture(self.id.to_string()))?;
+            .map_err(|error| self.store_error(&error))?;
         Ok(Artifact {
             file,
             meta,
             file_name: self.file_name(format),
+            lease,
         })
     }
 
-    async fn produce(&self, format: Format, mut quality: Quality, room: u64) -> Result<ArtifactFile, CaptureError> {
+    async fn produce(
+        &self,
+        format: Format,
+        mut quality: Quality,
+        budget: &Budget,
+    ) -> Result<ArtifactFile, CaptureError> {
         // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
         let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
         let name = (!as_it_is).then_some(format.name());
         if let Some(name) = name {
-            let store = |error: std::io::Error| CaptureError::store(&error);
+            let sample_type = self.sample_type(&quality);
             let order = RenderOrder {
                 kind: self.kind,
                 format,
-                quality: quality.clone(),
-                sample_type: self.sample_type(&quality),
-                max_bytes: room,
+                quality,
+                sample_type,
+                max_bytes: 0,
             };
-            let recording = self.directory.open(None).map_err(store)?;
-            let partial = self.directory.create_partial(name).map_err(store)?;
-            match renderer::run(&order, recording, partial).await {
-                Ok(completed) => quality = completed,
-                Err(error) => {
-                    self.directory.discard(name);
-                    return Err(error);
-                }
-            }
-            self.directory.publish(name).map_err(store)?;
+            quality = self.render(name, order, budget).await?;
         }
-        let file = self.directory.open(name).map_err(|error| CaptureError::store(&error))?;
+        let file = self
+            .directory
+            .open(name)
+            .map_err(|error| self.store_error(&error))?
+            .file;
         let length = file.metadata().map_err(|error| CaptureError::store(&error))?.len();
         let digest = tokio::task::spawn_blocking(move || digest(file)).await;
         let sha256 = match digest {
@@ -126,6 +139,41 @@ impl Capture {
             quality,
             name,
         })
+    }
+
+    /// How much a renderer writes shows only when it does. So it gets little room first, and four times as much each
+    /// time that was not enough: a renderer that held all of the store's room would starve the recordings.
+    async fn render(
+        &self,
+        name: &'static str,
+        mut order: RenderOrder,
+        budget: &Budget,
+    ) -> Result<Quality, CaptureError> {
+        const FIRST: u64 = 4 << 20;
+        let store = |error: std::io::Error| self.store_error(&error);
+        let mut lease = budget.lease(FIRST);
+        loop {
+            order.max_bytes = lease.bytes();
+            let recording = self.directory.open(None).map_err(store)?.file;
+            let partial = self.directory.create_partial(name).map_err(store)?;
+            let output = partial.file.try_clone().map_err(store)?;
+            match renderer::run(&order, recording, output).await {
+                Ok(quality) => {
+                    partial.publish(lease).map_err(store)?;
+                    return Ok(quality);
+                }
+                Err(CaptureError::NoRoom(NoRoom::Store)) if lease.grow(3 * lease.bytes().max(FIRST)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// An error of the capture's folder: it is gone when the capture was deleted or expired meanwhile.
+    fn store_error(&self, error: &std::io::Error) -> CaptureError {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => CaptureError::NoSuchCapture(self.id.to_string()),
+            _ => CaptureError::store(error),
+        }
     }
 
     /// Which of several sample types a flame graph shows; `None` leaves it to the recording.

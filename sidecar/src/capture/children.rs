@@ -3,9 +3,11 @@
 //! A child inherits stdin, stdout and stderr and nothing else (every descriptor of ours is CLOEXEC) and an empty
 //! environment: what the operator put there, also a token, is none of its business.
 
-use std::process::{Output, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use nix::libc::{SIGABRT, SIGKILL};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -44,9 +46,23 @@ pub async fn run(role: &'static str, input: &[u8], limit: Duration) -> Result<Ou
     let output = tokio::time::timeout(limit, talk).await;
     let output = output.map_err(|_| failed(&format!("no answer within {} s", limit.as_secs())))?;
     let output = output.map_err(|error| failed(&error))?;
+    if out_of_memory(output.status, &String::from_utf8_lossy(&output.stderr)) {
+        return Err(CaptureError::OutOfMemory { child: role });
+    }
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr[..output.stderr.len().min(2000)]).into_owned();
         return Err(failed(&format!("{}: {}", output.status, stderr.trim())));
     }
     Ok(output)
+}
+
+/// True if a child that we did not kill was killed, as the kernel does at the container's memory limit, or was refused
+/// memory by its own limit.
+pub fn out_of_memory(status: ExitStatus, stderr: &str) -> bool {
+    match status.signal() {
+        Some(SIGKILL) => true,
+        // The words of Rust's allocator before it aborts.
+        Some(SIGABRT) => stderr.contains("memory allocation of"),
+        _ => false,
+    }
 }

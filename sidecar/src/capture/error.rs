@@ -7,7 +7,7 @@ use super::selector::Candidate;
 use crate::doctor::Reason;
 use crate::event::Event;
 use crate::format::Format;
-use crate::record::RecordError;
+use crate::record::{NoRoom, RecordError};
 use crate::target::Runtime;
 
 /// Every text is for the caller and says what to change.
@@ -71,11 +71,20 @@ pub enum CaptureError {
         /// Seconds.
         retry_after: u64,
     },
-    /// No room in the store.
+    /// No room in the store for another capture.
     #[error("the store is full: {detail}")]
     StoreFull {
         /// Figures and what to do.
         detail: String,
+    },
+    /// No room for a file that was being written.
+    #[error("no room: {0}")]
+    NoRoom(NoRoom),
+    /// A child of ours was killed from outside or got no memory.
+    #[error("the {child} ran out of memory or was killed")]
+    OutOfMemory {
+        /// Its role.
+        child: &'static str,
     },
     /// No capture of that id (any more).
     #[error("there is no capture {0}; it may have expired")]
@@ -113,13 +122,9 @@ impl CaptureError {
 
     /// Writing into the store failed; a full disk is told apart.
     pub(crate) fn store(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::StoreFull {
-                    detail: error.to_string(),
-                }
-            }
-            _ => Self::internal("write into the store", error),
+        match NoRoom::of(error) {
+            Some(limit) => Self::NoRoom(limit),
+            None => Self::internal("write into the store", error),
         }
     }
 }

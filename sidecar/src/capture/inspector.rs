@@ -207,11 +207,12 @@ fn read_logs(directory: Option<&Path>) -> Option<ContainerLogs> {
 
 /// A process whose inspector died: it stays visible, and says why nothing can be had from it.
 fn unknown(process: Process, error: &CaptureError) -> Inspection {
-    let reason = Reason::new(
-        "inspection_failed",
-        format!("looking into the process failed: {error}"),
-        "see the log of sideflame; please report this as a bug",
-    );
+    let remedy = match error {
+        CaptureError::OutOfMemory { .. } => "raise sideflame.io/memory-limit on the pod",
+        _ => "see the log of sideflame; please report this as a bug",
+    };
+    let sentence = format!("looking into the process failed: {error}");
+    let reason = Reason::new("inspection_failed", sentence, remedy);
     let detected = native::detect(&process);
     Inspection {
         target: Target {

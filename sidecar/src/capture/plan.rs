@@ -78,7 +78,8 @@ pub fn plan(request: &CaptureRequest, inspection: &Inspection, settings: &Settin
             dotnet_providers: request.dotnet_providers.clone(),
             async_profiler: settings.async_profiler.clone(),
             go_pprof: settings.go_pprof.clone(),
-            max_bytes: None,
+            granted_bytes: 0,
+            max_bytes: settings.store_bytes,
         },
         format,
     })

@@ -1,7 +1,7 @@
 //! The server's side of a recorder child: starts it, listens to its reports, steers it, and cleans up after it.
 
 use std::fs::File;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -9,6 +9,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::budget::Lease;
 use super::children;
 use super::state::Order;
 use crate::profile::Quality;
@@ -22,16 +23,21 @@ const GRACE: Duration = Duration::from_secs(300);
 /// What a recorder gets to stop a profiler and remove its files before it is killed. Kubernetes kills us after 30 s.
 const CLEAN_UP: Duration = Duration::from_secs(15);
 
+/// Room a recorder gets at a time: a question each 4 MiB costs nothing, and no capture holds more than that unused.
+const STEP: u64 = 4 << 20;
+
 /// A line on stderr longer than this is not ours.
 const LONGEST_LINE: usize = 64 << 10;
 
-/// Runs one recorder to its end.
+/// Runs one recorder to its end; `lease` grows with its recording.
 ///
 /// # Errors
-/// What the recorder reported; [`RecordError::Internal`] with its stderr if it died without a word.
+/// What the recorder reported; [`RecordError::OutOfMemory`] or [`RecordError::Internal`] with its stderr if it died
+/// without a word.
 pub async fn run(
     order: &RecordOrder,
     output: File,
+    lease: &mut Lease,
     mut orders: mpsc::Receiver<Order>,
     mut entered: impl FnMut(Phase),
 ) -> Result<Quality, RecordError> {
@@ -61,6 +67,10 @@ pub async fn run(
                 None => break,
                 Some(text) => match serde_json::from_str(&text) {
                     Ok(Report::Phase(phase)) => entered(phase),
+                    Ok(Report::NeedsRoom) => {
+                        lease.grow(STEP);
+                        tell(&mut stdin, format!("room {}\n", lease.bytes()).as_bytes()).await;
+                    }
                     Ok(Report::Done(quality)) => outcome = Some(Ok(*quality)),
                     Ok(Report::Failed(error)) => outcome = Some(Err(error)),
                     Err(_) if said.len() < 4000 => { said.push_str(&text); said.push('\n'); }
@@ -86,13 +96,17 @@ pub async fn run(
         }
     }
     drop(stdin);
-    let clean = wait_or_kill(&mut child).await && outcome.is_some();
-    if !clean {
+    let status = wait_or_kill(&mut child).await;
+    let by_itself = status.is_some_and(|status| status.code().is_some());
+    if !by_itself || outcome.is_none() {
         sweep(&order.target).await;
     }
     outcome.unwrap_or_else(|| {
         if cancelled {
             return Err(RecordError::Cancelled);
+        }
+        if status.is_some_and(|status| children::out_of_memory(status, &said)) {
+            return Err(RecordError::OutOfMemory);
         }
         Err(internal(
             "record",
@@ -149,12 +163,12 @@ async fn next_line<R: tokio::io::AsyncRead + Unpin>(
     }
 }
 
-/// True if the child ended by itself.
-async fn wait_or_kill(child: &mut Child) -> bool {
+/// How the child ended; `None` if we had to kill it.
+async fn wait_or_kill(child: &mut Child) -> Option<ExitStatus> {
     if let Ok(status) = timeout(CLEAN_UP, child.wait()).await {
-        return status.is_ok_and(|status| status.code().is_some());
+        return status.ok();
     }
     tracing::warn!("the recorder does not end; killing it");
     let _ = child.kill().await;
-    false
+    None
 }

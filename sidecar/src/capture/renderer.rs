@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::{CaptureError, children};
 use crate::format::{Format, RecordingKind};
 use crate::profile::Quality;
+use crate::record::NoRoom;
 
 /// A renderer holds a bounded profile in memory; minutes would mean it hangs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -30,10 +31,22 @@ pub struct RenderOrder {
     pub max_bytes: u64,
 }
 
+/// A renderer's last word, as one line of JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RenderReport {
+    /// The artifact is whole; the stamp is completed.
+    Done(Box<Quality>),
+    /// The artifact did not fit.
+    NoRoom(NoRoom),
+    /// The recording cannot be rendered, and why.
+    Failed(String),
+}
+
 /// Renders `recording` into `artifact`; gives back the stamp with what rendering counted.
 ///
 /// # Errors
-/// The renderer's own words.
+/// [`CaptureError::NoRoom`], [`CaptureError::OutOfMemory`], else the renderer's own words.
 pub async fn run(order: &RenderOrder, recording: File, artifact: File) -> Result<Quality, CaptureError> {
     let failed = |error: &dyn std::fmt::Display| CaptureError::Render(error.to_string());
     let json = serde_json::to_string(order).map_err(|error| failed(&error))?;
@@ -47,8 +60,11 @@ pub async fn run(order: &RenderOrder, recording: File, artifact: File) -> Result
     let output = output.map_err(|_| failed(&format!("not finished after {} s", LIMIT.as_secs())))?;
     let output = output.map_err(|error| failed(&error))?;
     let said = String::from_utf8_lossy(&output.stderr[..output.stderr.len().min(2000)]).into_owned();
-    if !output.status.success() {
-        return Err(failed(&format!("{} ({})", said.trim(), output.status)));
+    match serde_json::from_str(said.lines().last().unwrap_or_default()) {
+        Ok(RenderReport::Done(quality)) => Ok(*quality),
+        Ok(RenderReport::NoRoom(limit)) => Err(CaptureError::NoRoom(limit)),
+        Ok(RenderReport::Failed(words)) => Err(failed(&words)),
+        Err(_) if children::out_of_memory(output.status, &said) => Err(CaptureError::OutOfMemory { child: "renderer" }),
+        Err(_) => Err(failed(&format!("{} ({})", said.trim(), output.status))),
     }
-    serde_json::from_str(said.lines().last().unwrap_or_default()).map_err(|error| failed(&error))
 }

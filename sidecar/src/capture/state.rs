@@ -174,11 +174,14 @@ impl Capture {
         self.fetched.store(true, Ordering::Relaxed);
     }
 
-    /// Failed, or finished and fetched at least once.
+    /// Failed, or finished and fetched at least once; not while something of it is rendered or read.
     pub(super) fn may_be_evicted(&self) -> bool {
         match *self.state.borrow() {
             CaptureState::Running(_) => false,
-            CaptureState::Finished(_) => self.fetched.load(Ordering::Relaxed),
+            CaptureState::Finished(_) => {
+                let at_rest = self.artifacts.try_lock().is_ok() && !self.directory.is_being_read();
+                at_rest && self.fetched.load(Ordering::Relaxed)
+            }
             CaptureState::Failed(_) => true,
         }
     }

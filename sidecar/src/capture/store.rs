@@ -2,18 +2,21 @@
 //!
 //! A server holds a lock on its folder; the next one removes folders nobody holds, so a crash leaves nothing for long.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::budget::{Budget, Lease};
 use super::state::CaptureId;
 
 /// Bounded store of recordings and artifacts.
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
-    max_bytes: u64,
+    budget: Budget,
     /// Held for our life; a folder whose lock is free is a leftover.
     _lock: File,
 }
@@ -40,7 +43,7 @@ impl Store {
         lock.try_lock()?;
         Ok(Self {
             directory,
-            max_bytes,
+            budget: Budget::new(max_bytes),
             _lock: lock,
         })
     }
@@ -52,19 +55,15 @@ impl Store {
     pub fn create(&self, id: &CaptureId) -> io::Result<CaptureDirectory> {
         let path = self.directory.join(id.as_str());
         private_directory(&path)?;
-        Ok(CaptureDirectory { path })
+        Ok(CaptureDirectory {
+            path,
+            leases: Mutex::default(),
+        })
     }
 
-    /// Bytes in all captures, those still growing included.
-    pub fn used(&self) -> u64 {
-        let captures = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let files = captures.flat_map(|capture| std::fs::read_dir(capture.path()).into_iter().flatten().flatten());
-        files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
-    }
-
-    /// Bytes that may still be written.
-    pub fn room(&self) -> u64 {
-        self.max_bytes.saturating_sub(self.used())
+    /// What may still be written. Every byte is leased before it is written.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Removes everything; the server is going down.
@@ -77,6 +76,44 @@ impl Store {
 #[derive(Debug)]
 pub struct CaptureDirectory {
     path: PathBuf,
+    /// Of the whole files, by name. Readers share them: a removed file takes its place on the disk until it is closed.
+    leases: Mutex<HashMap<Option<&'static str>, Arc<Lease>>>,
+}
+
+/// A whole file, open for reading.
+#[derive(Debug)]
+pub struct KeptFile {
+    /// At its start.
+    pub file: File,
+    /// Held for as long as the file is open.
+    pub lease: Arc<Lease>,
+}
+
+/// A file that becomes visible under its name only when whole, and is removed if that never happens.
+#[derive(Debug)]
+pub struct PartialFile<'a> {
+    /// Open for writing, empty.
+    pub file: File,
+    directory: &'a CaptureDirectory,
+    name: &'static str,
+}
+
+impl PartialFile<'_> {
+    /// Gives the whole file its name; `lease` is at least its length.
+    ///
+    /// # Errors
+    /// What `rename` says; NotFound if the capture was removed meanwhile.
+    pub fn publish(self, lease: Lease) -> io::Result<()> {
+        let path = self.directory.path.join(self.name);
+        std::fs::rename(self.directory.partial(self.name), path)?;
+        self.directory.keep(Some(self.name), lease, &self.file)
+    }
+}
+
+impl Drop for PartialFile<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.directory.partial(self.name));
+    }
 }
 
 impl CaptureDirectory {
@@ -88,35 +125,43 @@ impl CaptureDirectory {
         private_file(&self.path.join(RECORDING))
     }
 
-    /// Opens a file of this capture for reading: the recording without `name`.
+    /// Keeps `lease` for the whole recording, whose writer has ended.
     ///
     /// # Errors
-    /// What `open` says.
-    pub fn open(&self, name: Option<&str>) -> io::Result<File> {
-        File::open(self.path.join(name.unwrap_or(RECORDING)))
+    /// The length of the file cannot be read.
+    pub fn keep_recording(&self, lease: Lease) -> io::Result<()> {
+        self.keep(None, lease, &File::open(self.path.join(RECORDING))?)
+    }
+
+    /// Opens a whole file of this capture for reading: the recording without `name`.
+    ///
+    /// # Errors
+    /// What `open` says; NotFound if it is not kept (any more).
+    pub fn open(&self, name: Option<&'static str>) -> io::Result<KeptFile> {
+        let lease = self
+            .leases()
+            .get(&name)
+            .map(Arc::clone)
+            .ok_or(io::ErrorKind::NotFound)?;
+        let file = File::open(self.path.join(name.unwrap_or(RECORDING)))?;
+        Ok(KeptFile { file, lease })
     }
 
     /// Creates a file that becomes visible under `name` only when whole.
     ///
     /// # Errors
     /// What `open` says.
-    pub fn create_partial(&self, name: &str) -> io::Result<File> {
-        let path = self.partial(name);
-        let _ = std::fs::remove_file(&path);
-        private_file(&path)
+    pub fn create_partial(&self, name: &'static str) -> io::Result<PartialFile<'_>> {
+        Ok(PartialFile {
+            file: private_file(&self.partial(name))?,
+            directory: self,
+            name,
+        })
     }
 
-    /// Gives a whole partial file its name.
-    ///
-    /// # Errors
-    /// What `rename` says.
-    pub fn publish(&self, name: &str) -> io::Result<()> {
-        std::fs::rename(self.partial(name), self.path.join(name))
-    }
-
-    /// Removes a partial file.
-    pub fn discard(&self, name: &str) {
-        let _ = std::fs::remove_file(self.partial(name));
+    /// True while a whole file is being read: removing it would make no room.
+    pub fn is_being_read(&self) -> bool {
+        self.leases().values().any(|lease| Arc::strong_count(lease) > 1)
     }
 
     /// Removes the recording of a failed capture.
@@ -127,6 +172,17 @@ impl CaptureDirectory {
     /// Removes everything. Artifacts that are being read stay readable through their open files.
     pub fn remove(&self) {
         let _ = std::fs::remove_dir_all(&self.path);
+        self.leases().clear();
+    }
+
+    fn keep(&self, name: Option<&'static str>, mut lease: Lease, file: &File) -> io::Result<()> {
+        lease.shrink(file.metadata()?.len());
+        self.leases().insert(name, Arc::new(lease));
+        Ok(())
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<Option<&'static str>, Arc<Lease>>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn partial(&self, name: &str) -> PathBuf {
@@ -145,4 +201,51 @@ fn private_file(path: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn store(bytes: u64) -> (tempfile::TempDir, Store, CaptureDirectory) {
+        let parent = tempfile::tempdir().unwrap();
+        let store = Store::open(parent.path(), bytes).unwrap();
+        let directory = store.create(&CaptureId::random().unwrap()).unwrap();
+        (parent, store, directory)
+    }
+
+    #[test]
+    fn a_whole_file_takes_its_length_and_a_removed_one_until_it_is_closed() {
+        let (_parent, store, directory) = store(100);
+        directory.create_recording().unwrap().write_all(b"12345").unwrap();
+        directory.keep_recording(store.budget().lease(60)).unwrap();
+        assert_eq!(store.budget().free(), 95);
+        let reader = directory.open(None).unwrap();
+        assert!(directory.is_being_read());
+        directory.remove();
+        assert_eq!(store.budget().free(), 95);
+        assert_eq!(directory.open(None).unwrap_err().kind(), io::ErrorKind::NotFound);
+        drop(reader);
+        assert_eq!(store.budget().free(), 100);
+    }
+
+    #[test]
+    fn a_partial_file_is_seen_when_published_and_gone_when_dropped() {
+        let (_parent, store, directory) = store(100);
+        let mut partial = directory.create_partial("svg").unwrap();
+        partial.file.write_all(b"<svg").unwrap();
+        assert!(directory.open(Some("svg")).is_err());
+        drop(partial);
+        let mut partial = directory.create_partial("svg").unwrap();
+        partial.file.write_all(b"<svg/>").unwrap();
+        partial.publish(store.budget().lease(50)).unwrap();
+        assert!(directory.open(Some("svg")).is_ok());
+        assert_eq!(store.budget().promised(), 6);
+        let late = directory.create_partial("pprof").unwrap();
+        directory.remove();
+        let error = late.publish(store.budget().lease(50)).unwrap_err();
+        assert_eq!((error.kind(), store.budget().promised()), (io::ErrorKind::NotFound, 0));
+    }
 }

@@ -33,12 +33,14 @@ fn code(error: &CaptureError) -> u8 {
         CaptureError::NoSuchProcess { .. } | CaptureError::Ambiguous { .. } | CaptureError::NoSuchCapture(_) => 4,
         CaptureError::Busy { .. }
         | CaptureError::StoreFull { .. }
+        | CaptureError::NoRoom(_)
         | CaptureError::Record(RecordError::AlreadyProfiled { .. } | RecordError::StoreFull { .. }) => 6,
         CaptureError::Record(RecordError::Timeout { .. }) => 124,
         CaptureError::Record(RecordError::Cancelled) | CaptureError::ShuttingDown => 130,
         CaptureError::NotFinished(_)
         | CaptureError::Record(_)
         | CaptureError::Render(_)
+        | CaptureError::OutOfMemory { .. }
         | CaptureError::Internal { .. } => 1,
     }
 }

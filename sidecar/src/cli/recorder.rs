@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use crate::confine;
 use crate::process::ProcessTable;
-use crate::record::{self, Control, RecordOrder, Report, Reporter};
+use crate::record::{self, Control, MeteredFile, RecordOrder, Report, Reporter};
 use crate::target::Runtime;
 
 /// Runs the command.
@@ -24,16 +24,21 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let order: RecordOrder = serde_json::from_str(&line)?;
     // Opened as ourselves: the target's user may have no right to read our copy.
     let agent = File::open(&order.async_profiler).ok();
-    confine::limit(order.max_bytes)?;
+    confine::limit(Some(order.max_bytes))?;
     let table = ProcessTable::default();
     if order.target.runtime() == Runtime::Go {
         confine::enter_network(&table, order.target.id())?;
     }
     confine::become_target(order.target.process.credentials)?;
 
-    let control = Control::listen(orders, table, order.target.id())?;
+    let (control, grants) = Control::listen(orders, table, order.target.id())?;
     let mut reporter = Reporter::new(Box::new(std::io::stderr()));
-    let mut output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let mut output = MeteredFile::new(
+        File::from(std::io::stdout().as_fd().try_clone_to_owned()?),
+        order.granted_bytes,
+        grants,
+        Reporter::new(Box::new(std::io::stderr())),
+    );
     match record::record(&order, agent, &mut output, &control, &mut reporter) {
         Ok(quality) => {
             reporter.send(&Report::Done(Box::new(quality)));

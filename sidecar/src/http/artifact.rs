@@ -12,6 +12,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
@@ -158,11 +159,16 @@ fn header_value(text: &str) -> HeaderValue {
 }
 
 fn body(artifact: Artifact, first: u64, length: u64) -> Result<Body, Problem> {
-    let mut file = artifact.file;
+    let Artifact { mut file, lease, .. } = artifact;
     file.seek(SeekFrom::Start(first))
         .map_err(|error| Problem::bug(&error))?;
     let part = tokio::fs::File::from_std(file).take(length);
-    Ok(Body::from_stream(ReaderStream::with_capacity(part, CHUNK)))
+    let chunks = ReaderStream::with_capacity(part, CHUNK).map(move |chunk| {
+        // The stream owns the lease: the file's place on the disk is taken until the stream is dropped.
+        let _held = &lease;
+        chunk
+    });
+    Ok(Body::from_stream(chunks))
 }
 
 /// True if an If-None-Match value names the tag; the comparison is weak (RFC 9110 §13.1.2).

@@ -57,7 +57,7 @@ impl Metrics {
         page.family(
             "sideflame_store_bytes",
             "gauge",
-            "Bytes of recordings and artifacts kept.",
+            "Bytes of recordings and artifacts, with those promised to running captures.",
         );
         page.sample("", captures.store_bytes());
         page.family(

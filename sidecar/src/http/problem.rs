@@ -58,6 +58,7 @@ enum Code {
     ShuttingDown,
     StepTimedOut,
     StoreFull,
+    OutOfMemory,
 }
 
 impl Code {
@@ -125,6 +126,7 @@ impl Code {
                 "the process did not answer in time",
             ),
             Self::StoreFull => ("store_full", S::INSUFFICIENT_STORAGE, "the store is full"),
+            Self::OutOfMemory => ("out_of_memory", S::SERVICE_UNAVAILABLE, "out of memory"),
         }
     }
 }

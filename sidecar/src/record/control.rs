@@ -1,7 +1,8 @@
 //! How a recorder waits: for time to pass, for the server's word, for the target's end.
 //!
-//! The server says `stop` on the recorder's stdin (keep what there is); closing stdin, SIGTERM, SIGINT or SIGHUP
-//! mean cancel (clean up, keep nothing). A dead server closes stdin, so a recorder never outlives one for long.
+//! The server says `stop` on the recorder's stdin (keep what there is) and `room <bytes>` (see [`super::MeteredFile`]);
+//! closing stdin, SIGTERM, SIGINT or SIGHUP mean cancel (clean up, keep nothing). A dead server closes stdin, so a
+//! recorder never outlives one for long.
 
 use std::io::BufRead;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -36,8 +37,8 @@ pub struct Control {
 const TARGET_CHECK: Duration = Duration::from_millis(100);
 
 impl Control {
-    /// Listens to `orders` (stdin) and to signals. Call before any other thread exists: it blocks the signals for
-    /// all of them.
+    /// Listens to `orders` (stdin) and to signals; the receiver gets the room that is granted. Call before any other
+    /// thread exists: it blocks the signals for all of them.
     ///
     /// # Errors
     /// The signal mask could not be changed.
@@ -45,13 +46,14 @@ impl Control {
         orders: impl BufRead + Send + 'static,
         table: ProcessTable,
         target: ProcessId,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<(Self, Receiver<u64>)> {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             signals.add(signal);
         }
         signals.thread_block()?;
         let (control, sender) = Self::channel(table, target);
+        let (grant, grants) = channel();
         let by_signal = sender.clone();
         std::thread::spawn(move || {
             while signals.wait().is_ok() {
@@ -62,15 +64,16 @@ impl Control {
         });
         std::thread::spawn(move || {
             for line in orders.lines() {
-                match line.as_deref() {
-                    Ok("stop") if sender.send(Interruption::Stop).is_ok() => {}
-                    Ok(_) => {}
-                    Err(_) => break,
+                let Ok(line) = line else { break };
+                if let Some(Ok(bytes)) = line.strip_prefix("room ").map(str::parse) {
+                    let _ = grant.send(bytes);
+                } else if line == "stop" {
+                    let _ = sender.send(Interruption::Stop);
                 }
             }
             let _ = sender.send(Interruption::Cancel);
         });
-        Ok(control)
+        Ok((control, grants))
     }
 
     /// A control driven by the returned sender; for tests and for the CLI.

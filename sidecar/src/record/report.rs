@@ -1,7 +1,7 @@
 //! What a recorder says to the server: one JSON object per line on stderr. Everything else on stderr is a tool's own
 //! message and becomes the detail of an error.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub enum Phase {
 pub enum Report {
     /// The capture entered a phase.
     Phase(Phase),
+    /// The recording has the bytes it was granted. The server answers `room <bytes it may have>`.
+    NeedsRoom,
     /// The recording is whole.
     Done(Box<Quality>),
     /// There is no recording.
@@ -83,11 +85,14 @@ pub enum RecordError {
         message: String,
     },
     /// The recording is larger than the store allows, or the disk is full.
-    #[error("no room for the recording: {detail}")]
+    #[error("no room for the recording: {limit}")]
     StoreFull {
-        /// The operating system's words.
-        detail: String,
+        /// Whose room it is.
+        limit: NoRoom,
     },
+    /// The recorder was killed from outside or got no memory.
+    #[error("the recorder ran out of memory or was killed")]
+    OutOfMemory,
     /// A stop was asked for before there was anything to keep, or the runtime cannot keep a part.
     #[error("{detail}")]
     NothingToKeep {
@@ -110,16 +115,37 @@ pub enum RecordError {
 impl RecordError {
     /// An I/O error of ours, with "no room" told apart.
     pub fn io(step: &str, error: &std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge | std::io::ErrorKind::QuotaExceeded => {
-                Self::StoreFull {
-                    detail: error.to_string(),
-                }
-            }
-            _ => Self::Internal {
+        match (NoRoom::of(error), error.kind()) {
+            (Some(limit), _) => Self::StoreFull { limit },
+            // What a `MeteredFile` says when the server hung up.
+            (None, ErrorKind::BrokenPipe) => Self::Cancelled,
+            (None, _) => Self::Internal {
                 step: step.to_owned(),
                 detail: error.to_string(),
             },
+        }
+    }
+}
+
+/// What is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum NoRoom {
+    /// The store has the size the operator gave it.
+    #[error("the store has reached its size")]
+    Store,
+    /// The file system below it has no room, or the user's quota is used up.
+    #[error("the disk below the store is full")]
+    Disk,
+}
+
+impl NoRoom {
+    /// Tells "no room" from other errors of writing. EFBIG comes from our own limits only.
+    pub fn of(error: &std::io::Error) -> Option<Self> {
+        match error.kind() {
+            ErrorKind::FileTooLarge => Some(Self::Store),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(Self::Disk),
+            _ => None,
         }
     }
 }
@@ -151,6 +177,26 @@ impl Reporter {
         if let Ok(mut line) = serde_json::to_vec(report) {
             line.push(b'\n');
             let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_full_store_and_both_from_other_errors() {
+        let cases = [
+            (Errno::ENOSPC, Some(NoRoom::Disk)),
+            (Errno::EDQUOT, Some(NoRoom::Disk)),
+            (Errno::EFBIG, Some(NoRoom::Store)),
+            (Errno::EIO, None),
+        ];
+        for (errno, expected) in cases {
+            assert_eq!(NoRoom::of(&errno.into()), expected, "{errno}");
         }
     }
 }

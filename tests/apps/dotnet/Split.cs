@@ -1,5 +1,6 @@
 using System;
 using System.Diagnostics;
+using System.Diagnostics.Tracing;
 using System.Runtime.CompilerServices;
 using System.Threading;
 
@@ -38,6 +39,7 @@ namespace Demo.Shop
                 case "alloc": return Alloc;
                 case "lock": return Lock;
                 case "exceptions": return Exceptions;
+                case "trace": return Trace;
                 case "idle": return () => Thread.Sleep(Timeout.Infinite);
                 default: throw new ArgumentException("unknown scenario: " + scenario);
             }
@@ -239,5 +241,27 @@ namespace Demo.Shop
                 Thread.Sleep(20);
             }
         }
+
+        /// <summary>Events of 16 KB as long as somebody listens, 1 MB each 10 ms at most.</summary>
+        private void Trace()
+        {
+            string note = new string('x', 8000);
+            for (int number = 0; ; Thread.Sleep(10))
+            {
+                for (int i = 0; i < 64 && Orders.Log.IsEnabled(); i++)
+                {
+                    Orders.Log.Shipped(number++, note);
+                }
+            }
+        }
+    }
+
+    [EventSource(Name = "Demo-Shop")]
+    internal sealed class Orders : EventSource
+    {
+        public static readonly Orders Log = new Orders();
+
+        [Event(1, Level = EventLevel.Verbose)]
+        public void Shipped(int number, string note) => WriteEvent(1, number, note);
     }
 }

@@ -44,6 +44,7 @@ public final class Split extends Thread {
                 case "wall" -> wall();
                 case "alloc" -> alloc();
                 case "lock" -> lock();
+                case "deep" -> deep();
                 case "idle" -> LockSupport.park();
                 default -> {
                     System.err.println("unknown scenario: " + scenario);
@@ -108,6 +109,28 @@ public final class Split extends Thread {
             round(i);
             LockSupport.parkNanos((System.nanoTime() - start) * (threads - 1));
         }
+    }
+
+    /** Allocates some 20 times a millisecond from 2^40 stacks: nearly every sample has a stack of its own. */
+    private void deep() {
+        for (long path = 1; ; path += 0x9E3779B97F4A7C15L) {
+            left(path, 40);
+        }
+    }
+
+    private static void left(long path, int depth) {
+        if (depth == 0) {
+            sink = spin(sink | 1, 20_000);
+            keep = new byte[BLOCK];
+        } else if ((path & 1) == 0) {
+            left(path >>> 1, depth - 1);
+        } else {
+            right(path >>> 1, depth - 1);
+        }
+    }
+
+    private static void right(long path, int depth) {
+        left(path, depth);
     }
 
     /** Absolute deadlines, so that the overshoots of the sleeps cancel out. */

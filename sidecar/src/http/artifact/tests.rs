@@ -60,6 +60,16 @@ async fn bytes(response: Response) -> Vec<u8> {
     response.into_body().collect().await.unwrap().to_bytes().to_vec()
 }
 
+#[test]
+fn a_body_keeps_its_place_in_the_store_until_it_is_dropped() {
+    let artifact = artifact_of(CONTENT, Format::Pprof);
+    let lease = std::sync::Arc::downgrade(&artifact.lease);
+    let response = fresh(artifact, "0123", &Disposition::Inline).unwrap();
+    assert_eq!(lease.strong_count(), 1);
+    drop(response);
+    assert_eq!(lease.strong_count(), 0);
+}
+
 async fn part(range: &str) -> (u16, Option<String>, Vec<u8>) {
     match ask_of(CONTENT, &Method::GET, &[("range", range)]) {
         Ok(response) => {

@@ -7,7 +7,7 @@ use super::{Code, Problem};
 use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
 use crate::doctor::Reason;
-use crate::record::RecordError;
+use crate::record::{NoRoom, RecordError};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
 
@@ -139,6 +139,25 @@ impl Problem {
         Self::new(Code::Internal, "sideflame could not make the response", REPORT)
     }
 
+    fn store_full(limit: NoRoom, detail: String) -> Self {
+        let remedy = match limit {
+            NoRoom::Store => {
+                "DELETE captures of GET /captures, record for a shorter time, or give the store more room: \
+                 sideflame.io/capture-size on the pod, --store-size elsewhere"
+            }
+            NoRoom::Disk => {
+                "free space on the disk below --store-dir, in a pod the node's; what was captured before is still \
+                 there, and DELETE of captures of GET /captures frees their part"
+            }
+        };
+        Self::new(Code::StoreFull, detail, remedy)
+    }
+
+    fn out_of_memory(detail: String) -> Self {
+        let remedy = "raise sideflame.io/memory-limit on the pod, or record less: a shorter time, a lower frequency";
+        Self::new(Code::OutOfMemory, detail, remedy)
+    }
+
     fn impossible(reason: Reason) -> Self {
         let mut problem = Self::new(Code::Impossible, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());
@@ -223,11 +242,9 @@ impl From<CaptureError> for Problem {
                                                /captures/{id}/stop",
             )
             .header(RETRY_AFTER, retry_after.to_string()),
-            CaptureError::StoreFull { .. } => Self::new(
-                Code::StoreFull,
-                detail,
-                "DELETE captures of GET /captures, or give the store more room",
-            ),
+            CaptureError::StoreFull { .. } => Self::store_full(NoRoom::Store, detail),
+            CaptureError::NoRoom(limit) => Self::store_full(limit, detail),
+            CaptureError::OutOfMemory { .. } => Self::out_of_memory(detail),
             CaptureError::NoSuchCapture(_) => Self::new(Code::NoSuchCapture, detail, "see GET /captures"),
             CaptureError::NotFinished(id) => Self::new(
                 Code::CaptureNotFinished,
@@ -270,11 +287,8 @@ impl From<RecordError> for Problem {
                 format!("change or leave out {parameter}"),
             )
             .parameter(parameter),
-            RecordError::StoreFull { .. } => Self::new(
-                Code::StoreFull,
-                detail,
-                "record for a shorter time, DELETE captures of GET /captures, or give the store more room",
-            ),
+            RecordError::StoreFull { limit } => Self::store_full(limit, detail),
+            RecordError::OutOfMemory => Self::out_of_memory(detail),
             RecordError::NothingToKeep { .. } => Self::new(Code::NothingToKeep, detail, "let it run for longer"),
             RecordError::Cancelled => Self::new(Code::CaptureCancelled, detail, "start another one"),
             RecordError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),

@@ -347,7 +347,8 @@ mod tests {
             },
             "event": "cpu", "kind": "collapsed", "seconds": 30, "frequency": null, "interval": null, "threads": false,
             "include": [], "exclude": [], "dotnetProfiles": [], "dotnetProviders": [], "asyncProfiler": "/ap.so",
-            "goPprof": {"ports": [], "pathPrefix": "", "headers": [], "insecureTls": false}
+            "goPprof": {"ports": [], "pathPrefix": "", "headers": [], "insecureTls": false},
+            "grantedBytes": 4096, "maxBytes": 65536
         });
         let process = whole["target"].take();
         whole["target"] = serde_json::json!({

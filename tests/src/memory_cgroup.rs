@@ -1,0 +1,98 @@
+//! A memory cgroup of our own, of version 2 or 1, removed when dropped.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A cgroup with a memory limit.
+#[derive(Debug)]
+pub struct MemoryCgroup {
+    folder: PathBuf,
+    version: u8,
+}
+
+impl MemoryCgroup {
+    /// A cgroup that may have `bytes` of memory and no swap.
+    ///
+    /// # Panics
+    /// There is no memory controller that we may use.
+    pub fn new(bytes: u64) -> Self {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let two = PathBuf::from("/sys/fs/cgroup/cgroup.controllers").exists();
+        let (mount, version) = if two {
+            ("/sys/fs/cgroup", 2)
+        } else {
+            ("/sys/fs/cgroup/memory", 1)
+        };
+        if two {
+            // What is there already stays; a failure shows below, as there is no memory.max then.
+            let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+        }
+        let folder = PathBuf::from(mount).join(format!("sideflame-test-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap_or_else(|error| {
+            panic!("this test needs root and a writable memory cgroup, version 1 or 2, below {mount}: {error}")
+        });
+        let cgroup = Self { folder, version };
+        let limit = if two { "memory.max" } else { "memory.limit_in_bytes" };
+        cgroup.write(limit, &bytes.to_string());
+        let swap = if two {
+            ("memory.swap.max", "0")
+        } else {
+            ("memory.swappiness", "0")
+        };
+        // Absent where the kernel counts no swap.
+        if cgroup.folder.join(swap.0).exists() {
+            cgroup.write(swap.0, swap.1);
+        }
+        cgroup
+    }
+
+    /// A command that runs `program` inside, its children too.
+    pub fn command(&self, program: &std::path::Path) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
+        command.arg(self.folder.join("cgroup.procs")).arg(program);
+        command
+    }
+
+    /// How many processes the kernel has killed at the limit.
+    pub fn oom_kills(&self) -> u64 {
+        let file = if self.version == 2 {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        self.field(file, "oom_kill")
+    }
+
+    /// Bytes of memory now that no page of a file backs.
+    pub fn anonymous(&self) -> u64 {
+        self.field("memory.stat", if self.version == 2 { "anon" } else { "rss" })
+    }
+
+    fn field(&self, file: &str, name: &str) -> u64 {
+        let text = std::fs::read_to_string(self.folder.join(file)).unwrap();
+        let mut fields = text.lines().filter_map(|line| line.split_once(' '));
+        let value = fields.find(|(key, _)| *key == name).map(|(_, value)| value.trim());
+        value
+            .unwrap_or_else(|| panic!("no {name} in {file}: {text}"))
+            .parse()
+            .unwrap()
+    }
+
+    fn write(&self, file: &str, value: &str) {
+        let path = self.folder.join(file);
+        std::fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+impl Drop for MemoryCgroup {
+    fn drop(&mut self) {
+        // Busy until the last process in it is gone for good.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while std::fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

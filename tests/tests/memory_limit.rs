@@ -1,0 +1,83 @@
+//! The sidecar in little memory: it streams what is large, and says so when something cannot be done.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use e2e::app::{self, App};
+use e2e::{Answer, MemoryCgroup, Server, cache};
+use sha2::{Digest, Sha256};
+
+fn assert_digest(answer: &Answer) {
+    let digest: String = Sha256::digest(&answer.body)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(answer.header("etag"), format!("\"sha256-{digest}\""));
+}
+
+#[test]
+fn large_recordings_pass_through_32_mib() {
+    const LARGE: u64 = 200_000_000;
+    let dotnet = App::start(app::dotnet("8", "trace"));
+    let java = App::start(app::java("17", &[], "cpu"));
+    let cgroup = MemoryCgroup::new(32 << 20);
+    let server = Server::start_by(cgroup.command(&cache::sideflame()), &["--store-size", "1GiB"]);
+
+    let providers = "providers=Demo-Shop%3Affffffffffffffff%3A5";
+    let id = server.capture(&format!("pid={}&seconds=60&{providers}", dotnet.pid));
+    let deadline = Instant::now() + Duration::from_secs(50);
+    while server.stored().iter().all(|(_, length)| *length < LARGE) {
+        assert!(Instant::now() < deadline, "too slow: {:?}", server.stored());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.send("POST", &format!("/captures/{id}/stop"), &[]);
+    server.wait_for(&id, &["finished"]);
+    let path = format!("/captures/{id}/artifact");
+    let nettrace = server.get(&path).ok();
+    assert!(nettrace.body.len() as u64 >= LARGE);
+    assert_digest(&nettrace);
+    // The tag that ends a nettrace of version 4.
+    assert!(nettrace.body.starts_with(b"Nettrace") && nettrace.body.ends_with(&[1]));
+    let end = server.send("GET", &path, &[("range", "bytes=-1000000")]);
+    assert_eq!(end.status, 206);
+    assert!(nettrace.body.ends_with(&end.body));
+
+    let jfr = server
+        .get(&format!("/profile?pid={}&seconds=3&format=jfr", java.pid))
+        .ok();
+    assert_digest(&jfr);
+    let file = std::env::temp_dir().join(format!("sideflame-memory-{}.jfr", std::process::id()));
+    std::fs::write(&file, &jfr.body).unwrap();
+    let tool = app::jdk_home("17").join("bin/jfr");
+    let summary = Command::new(tool).arg("summary").arg(&file).output().unwrap();
+    std::fs::remove_file(file).unwrap();
+    let summary = String::from_utf8_lossy(&summary.stdout).into_owned();
+    assert!(summary.contains("jdk.ExecutionSample"), "{summary}");
+
+    let svg = server.get(&format!("/profile?pid={}&seconds=2", java.pid)).ok();
+    assert_digest(&svg);
+    assert!(svg.text().contains("Split"));
+    assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
+    // All of it went through the server; none of it stayed.
+    assert!(cgroup.anonymous() < 8 << 20, "{} bytes", cgroup.anonymous());
+    drop(server);
+}
+
+#[test]
+fn a_profile_too_large_for_the_memory_says_so() {
+    let java = App::start(app::java("17", &[], "deep"));
+    let cgroup = MemoryCgroup::new(16 << 20);
+    let server = Server::start_by(cgroup.command(&cache::sideflame()), &[]);
+    let answer = server.get(&format!("/profile?pid={}&seconds=5&event=alloc&interval=1k", java.pid));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (503, "out_of_memory"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.text().contains("sideflame.io/memory-limit"), "{}", answer.text());
+    server.get(&format!("/profile?pid={}&seconds=1", java.pid)).ok();
+    // It was refused memory; had the kernel been asked to kill, it might have taken the server as well.
+    assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
+    drop(server);
+}

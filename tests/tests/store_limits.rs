@@ -1,0 +1,117 @@
+//! The store's limit and a full disk: a clean 507, and every finished artifact as it was.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
+
+use std::fs::File;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use e2e::app::{self, App};
+use e2e::{Answer, Server, cache, target_files};
+
+/// Some 100 MB/s of events of the scenario `trace`.
+fn many_events(app: &App) -> String {
+    format!("pid={}&seconds=60&providers=Demo-Shop%3Affffffffffffffff%3A5", app.pid)
+}
+
+/// A capture that is finished, with a flame graph of it.
+fn finished(server: &Server, app: &App) -> (String, Answer) {
+    let id = server.capture(&format!("pid={}&seconds=1", app.pid));
+    server.wait_for(&id, &["finished"]);
+    let artifact = server.get(&format!("/captures/{id}/artifact")).ok();
+    (id, artifact)
+}
+
+fn assert_as_it_was(server: &Server, (id, before): &(String, Answer)) {
+    let now = server.get(&format!("/captures/{id}/artifact")).ok();
+    assert!(now.body == before.body, "the artifact changed");
+    assert_eq!(now.header("etag"), before.header("etag"));
+}
+
+fn assert_full(answer: &Answer, whose: &str, remedy: &str) {
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (507, "store_full"),
+        "{}",
+        answer.text()
+    );
+    let problem = answer.json();
+    assert!(problem["detail"].as_str().unwrap().contains(whose), "{problem}");
+    assert!(problem["remedy"].as_str().unwrap().contains(remedy), "{problem}");
+}
+
+#[test]
+fn two_captures_at_once_never_exceed_the_store() {
+    const SIZE: u64 = 48 << 20;
+    let talkers = ["3.1", "8"].map(|version| App::start(app::dotnet(version, "trace")));
+    let java = App::start(app::java("17", &[], "cpu"));
+    let server = Server::start(&["--store-size", "48MiB"]);
+    let kept = finished(&server, &java);
+
+    let ids = talkers.each_ref().map(|app| server.capture(&many_events(app)));
+    let running = |id: &String| server.get(&format!("/captures/{id}")).ok().json()["status"] == "running";
+    let deadline = Instant::now() + Duration::from_secs(50);
+    let mut most = 0;
+    while ids.iter().any(running) {
+        assert!(Instant::now() < deadline, "{:?}", server.stored());
+        // Looking is much faster than asking, and what is looked for lasts for milliseconds.
+        for _ in 0..50 {
+            most = most.max(server.stored().iter().map(|(_, length)| length).sum());
+        }
+    }
+    for id in ids {
+        let answer = server.get(&format!("/captures/{id}/artifact"));
+        assert_full(&answer, "its size", "sideflame.io/capture-size");
+    }
+    assert!(most <= SIZE, "{most} bytes were in a store of {SIZE}");
+    // The one that lived longer had nearly all of it to itself.
+    assert!(most > SIZE * 9 / 10, "only {most} bytes of {SIZE} could be used");
+
+    assert_as_it_was(&server, &kept);
+    for app in talkers {
+        server.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+    }
+    server.get(&format!("/profile?pid={}&seconds=1", java.pid)).ok();
+    assert!(target_files::left(java.pid).is_empty());
+}
+
+#[test]
+fn a_full_disk_loses_no_finished_artifact() {
+    let mut talker = App::start(app::dotnet("8", "trace"));
+    let mut java = App::start(app::java("17", &[], "cpu"));
+    let folder = std::env::temp_dir().join(format!("sideflame-disk-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    // In a mount namespace of the server's own: it goes when the server does.
+    let mut small = Command::new("unshare");
+    small.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    small.arg("mount -t tmpfs -o size=24m tmpfs \"$0\" && exec \"$@\"");
+    small.arg(&folder).arg(cache::sideflame());
+    let server = Server::start_by(small, &["--store-dir", &folder.to_string_lossy()]);
+    let kept = finished(&server, &java);
+
+    // The disk is full in the middle of a recording.
+    let answer = server.get(&format!("/profile?{}", many_events(&talker)));
+    assert_full(&answer, "disk", "the node's");
+    assert_as_it_was(&server, &kept);
+
+    // The disk is full before anything starts.
+    let filler = server.store().join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    let answer = server.get(&format!("/profile?pid={}&seconds=1", java.pid));
+    assert_full(&answer, "disk", "the node's");
+    assert!(target_files::left(java.pid).is_empty());
+    let pprof = format!("/captures/{}/artifact?format=pprof", kept.0);
+    assert_full(&server.get(&pprof), "disk", "the node's");
+    assert_as_it_was(&server, &kept);
+
+    // There is room again.
+    std::fs::remove_file(filler).unwrap();
+    server.get(&pprof).ok();
+    server.get(&format!("/profile?pid={}&seconds=1", java.pid)).ok();
+    server.get(&format!("/profile?pid={}&seconds=1", talker.pid)).ok();
+    assert_as_it_was(&server, &kept);
+    assert!(java.is_alive() && talker.is_alive());
+}
