@@ -7,9 +7,11 @@ pub mod dotnet;
 pub mod go;
 pub mod jvm;
 pub mod native;
+pub mod no_access;
 
 use std::borrow::Cow;
 
+pub use no_access::no_access;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -116,31 +118,6 @@ pub fn examine(table: &ProcessTable, target: &Target) -> Vec<Verdict> {
         Runtime::Go => go::verdicts(&examination),
         Runtime::Native => native::verdicts(&examination),
     }
-}
-
-/// The reason every runtime that needs the target's files gives when we may not look into the process.
-///
-/// The rule is the kernel's `ptrace_may_access(PTRACE_MODE_READ_FSCREDS)`: same uid **and** gid, dumpable, and our
-/// capabilities a superset of the target's.
-pub fn no_access(target: &Target) -> Reason {
-    let theirs = target.process.credentials;
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let sentence = if (uid, gid) != (theirs.uid, theirs.gid) {
-        format!(
-            "the process runs as {}:{} and sideflame as {uid}:{gid}; the kernel lets only the same user and group \
-             look into it",
-            theirs.uid, theirs.gid
-        )
-    } else {
-        "the process holds capabilities sideflame lacks, or is not dumpable; the kernel refuses to look into it"
-            .to_owned()
-    };
-    let remedy = format!(
-        "run sideflame with securityContext: {{runAsUser: {}, runAsGroup: {}}}, or as uid 0 with capabilities \
-         add: [SETUID, SETGID], or with SYS_PTRACE",
-        theirs.uid, theirs.gid
-    );
-    Reason::new("no_access", sentence, remedy)
 }
 
 /// The reason for a target that is stopped by a signal or a debugger.

@@ -5,6 +5,8 @@
 #   localhost/sideflame-test-apps:root     runs as root
 #   localhost/sideflame-test-apps:user     runs as 1001:1001
 #
+# A third one, :capable, has busybox alone: /bin/busybox with the file capability NET_BIND_SERVICE, /bin/sh without.
+#
 # Libraries are those of the Debian packages on this machine. The archives are kept in the cache by what is in them.
 set -euo pipefail
 
@@ -42,15 +44,23 @@ root_file_system() {
   chmod 1777 "$root/tmp"
 }
 
-# Times differ from build to build, contents do not.
-archive() {
-  tar -C "$root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$work/root.tar" .
+capable_file_system() {
+  mkdir -p "$capable"/{bin,proc,sys,dev}
+  install -m 0755 "$(command -v busybox)" "$capable/bin/sh"
+  install -m 0755 "$(command -v busybox)" "$capable/bin/busybox"
+  setcap cap_net_bind_service=ep "$capable/bin/busybox"
 }
 
-[[ -x $(command -v busybox) && -x $(command -v buildah) ]] || {
+# archive FOLDER OUT: times differ from build to build, contents do not.
+archive() {
+  tar -C "$1" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --xattrs --xattrs-include=security.capability \
+    -cf "$2" .
+}
+
+[[ -x $(command -v busybox) && -x $(command -v buildah) && -x $(command -v setcap) ]] || {
   apt-get -qq update
   DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    busybox-static buildah
+    busybox-static buildah libcap2-bin
 } >&2
 mkdir -p "$cache/app-images"
 exec 9>"$cache/app-images/.lock"
@@ -65,13 +75,16 @@ if [[ ! -d $final ]]; then
   started=$SECONDS
   rm -rf "$cache"/app-images/[!.]* "$cache"/app-images/.building-*
   work=$(mktemp -d "$cache/app-images/.building-XXXXXX")
-  root=$work/root
+  root=$work/root capable=$work/capable
   root_file_system
-  archive
+  archive "$root" "$work/root.tar"
+  capable_file_system
+  archive "$capable" "$work/capable.tar"
   mkdir "$work/images"
   environment=(--env DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 --env DOTNET_CLI_TELEMETRY_OPTOUT=1 --env PATH=/bin)
   "$rig/image.sh" "$work/images/root.tar" "$name:root" "$work/root.tar" "${environment[@]}" --user 0:0
   "$rig/image.sh" "$work/images/user.tar" "$name:user" "$work/root.tar" "${environment[@]}" --user 1001:1001
+  "$rig/image.sh" "$work/images/capable.tar" "$name:capable" "$work/capable.tar" --env PATH=/bin --user 1001:1001
   mv "$work/images" "$final"
   rm -rf "$work"
   echo "app images: $((SECONDS - started)) s" >&2

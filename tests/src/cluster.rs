@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::control_plane::{ControlPlane, Namespace, Said, wait};
 
 /// Where the images of this checkout are known to the node.
@@ -56,10 +57,18 @@ impl Cluster {
     /// # Panics
     /// It is not within a minute.
     pub fn wait_ready(&self, namespace: &Namespace, pod: &str) -> Value {
+        self.wait_ready_within(namespace, pod, Duration::from_secs(60))
+    }
+
+    /// The same for a pod with many containers, which the kubelet starts one after the other.
+    ///
+    /// # Panics
+    /// It is not within `limit`.
+    pub fn wait_ready_within(&self, namespace: &Namespace, pod: &str, limit: Duration) -> Value {
         let path = namespace.path(&format!("pods/{pod}"));
         let mut last = Value::Null;
         let ready = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait("ready pod", Duration::from_secs(60), || {
+            wait("ready pod", limit, || {
                 last = self.plane.get(&path).ok().body;
                 is_ready(&last).then(|| last.clone())
             })
@@ -118,6 +127,23 @@ impl Cluster {
 /// Name of an object.
 pub fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The row of `/processes` of a container's first process.
+///
+/// # Panics
+/// The sidecar does not see it.
+pub fn process_of(sidecar: &Client, pod: &Value, container: &str) -> Value {
+    let id = container_status(pod, container)["containerID"]
+        .as_str()
+        .unwrap_or_default();
+    let id = id.trim_start_matches("containerd://");
+    let processes = sidecar.get("/processes").ok().json();
+    let mut all = processes.as_array().into_iter().flatten();
+    let process = all.find(|process| process["container"] == id);
+    process
+        .unwrap_or_else(|| panic!("no process of {container} among {processes}"))
+        .clone()
 }
 
 /// The state of one container in a pod's status, init and ephemeral ones included.

@@ -2,10 +2,15 @@
 
 use serde_json::{Value, json};
 
+use crate::cluster::SIDECAR_IMAGE;
+
 /// The image whose user is 1001:1001.
 pub const USER_IMAGE: &str = "localhost/sideflame-test-apps:user";
 /// The image that runs as root.
 pub const ROOT_IMAGE: &str = "localhost/sideflame-test-apps:root";
+
+/// Busybox twice, run by 1001:1001: `/bin/busybox` has the file capability NET_BIND_SERVICE, `/bin/sh` has none.
+pub const CAPABLE_IMAGE: &str = "localhost/sideflame-test-apps:capable";
 
 /// A container of `java`, `dotnet`, `go` or `c` that runs a scenario of the split, called after the app.
 ///
@@ -33,6 +38,31 @@ pub fn container(app: &str, image: &str, scenario: &str) -> Value {
         "imagePullPolicy": "Never",
         "command": command,
         "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+    })
+}
+
+/// The container under another name, with a `securityContext` and a limit that leaves the machine to others.
+pub fn shaped(mut container: Value, name: &str, security_context: &Value) -> Value {
+    container["name"] = json!(name);
+    container["securityContext"] = security_context.clone();
+    container["resources"]["limits"]["cpu"] = json!("300m");
+    container
+}
+
+/// A hand-written sidecar, for rights that the webhook would not give; it listens on `port`, and its store is in the
+/// volume `stores`.
+pub fn sidecar(name: &str, port: u16, security_context: &Value) -> Value {
+    json!({
+        "name": name,
+        "image": SIDECAR_IMAGE,
+        "imagePullPolicy": "Never",
+        "args": ["serve"],
+        "env": [
+            {"name": "SIDEFLAME_LISTEN", "value": format!("127.0.0.1:{port}")},
+            {"name": "SIDEFLAME_STORE_DIR", "value": "/var/lib/sideflame"},
+        ],
+        "securityContext": security_context,
+        "volumeMounts": [{"name": "stores", "subPath": name, "mountPath": "/var/lib/sideflame"}],
     })
 }
 

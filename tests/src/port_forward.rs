@@ -16,7 +16,7 @@ const PORT: u16 = 7117;
 #[derive(Debug)]
 pub struct PortForward {
     child: Child,
-    client: Client,
+    clients: Vec<Client>,
 }
 
 impl PortForward {
@@ -25,9 +25,17 @@ impl PortForward {
     /// # Panics
     /// kubectl gives up.
     pub fn to(cluster: &Cluster, namespace: &Namespace, target: &str) -> Self {
+        Self::to_ports(cluster, namespace, target, &[PORT])
+    }
+
+    /// Forwards a free local port to each of `ports`; [`Self::clients`] are in the same order.
+    ///
+    /// # Panics
+    /// kubectl gives up.
+    pub fn to_ports(cluster: &Cluster, namespace: &Namespace, target: &str, ports: &[u16]) -> Self {
         let mut child = Command::new(cache::file("kube/kubectl"))
             .args(["--namespace", &namespace.name, "port-forward", target])
-            .arg(format!(":{PORT}"))
+            .args(ports.iter().map(|port| format!(":{port}")))
             .env("KUBECONFIG", &cluster.plane.kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -35,20 +43,23 @@ impl PortForward {
             .spawn()
             .expect("kubectl starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let first = lines
-            .next()
-            .and_then(Result::ok)
-            .expect("kubectl forwards; it said why not above");
-        let address = first
-            .split_whitespace()
-            .find(|word| word.starts_with("127.0.0.1:"))
-            .unwrap_or_else(|| panic!("{first}"));
-        let client = Client {
-            url: format!("http://{address}"),
+        let client = |line: String| {
+            let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"))?;
+            Some(Client {
+                url: format!("http://{address}"),
+            })
         };
+        let clients = lines.by_ref().map_while(Result::ok).filter_map(client);
+        let clients: Vec<Client> = clients.take(ports.len()).collect();
+        assert_eq!(clients.len(), ports.len(), "kubectl forwards; it said why not above");
         // It reports every connection, and would block on a full pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self { child, client }
+        Self { child, clients }
+    }
+
+    /// A client for each port.
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
     }
 
     /// Cuts the connection as a lost network does: nobody says goodbye.
@@ -62,7 +73,7 @@ impl Deref for PortForward {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        &self.client
+        &self.clients[0]
     }
 }
 

@@ -1,4 +1,4 @@
-//! The whole promise on a real Kubernetes: annotate, port-forward, curl. .NET is in `cluster_rights.rs`.
+//! The whole promise on a real Kubernetes: annotate, port-forward, curl. .NET is in `cluster_levels.rs`.
 
 use e2e::{Client, Cluster, PortForward, pod, shares};
 use serde_json::json;

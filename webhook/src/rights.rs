@@ -12,13 +12,14 @@ mod target;
 mod verdict;
 
 use clap::ValueEnum;
+use serde_json::Value;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use target::Tmp;
 pub(crate) use verdict::{Availability, Verdict};
 
 use crate::annotations::Event;
-use crate::pod::PodView;
+use crate::pod::{PodView, name};
 use target::Target;
 
 /// What a user asks for.
@@ -161,6 +162,20 @@ pub(crate) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, NotAdmitted> {
     })
 }
 
+/// Whether the container `sidecar` of a pod could look into processes of the container `target`, both as they stand. The
+/// answer is that of `sideflame.io/status`, e.g. `impossible: other_user`; `None` if there is no such container.
+///
+/// No plan is made: with this, what the planner believes can be held against real containers.
+pub fn reach(pod: &Value, sidecar: &str, target: &str) -> Option<String> {
+    let pod = PodView::new(pod).ok()?;
+    let find = |wanted: &str| {
+        let found = pod.all_containers().find(|container| name(container) == wanted);
+        found.map(|container| Target::new(&pod, container))
+    };
+    let sidecar = Candidate::of(&find(sidecar)?);
+    Some(verdict::reach(&sidecar, &find(target)?).text())
+}
+
 fn verdicts(rights: &Candidate, target: &Target<'_>, events: &[Event], user_namespace: bool) -> Vec<(Event, Verdict)> {
     let judge = |event: &Event| (*event, verdict::verdict(rights, target, *event, user_namespace));
     events.iter().map(judge).collect()
@@ -175,16 +190,20 @@ fn choose(request: &Request<'_>, chosen: &[&Target<'_>], user_namespace: bool) -
         Rights::SwitchUser => candidate.mode == Mode::SwitchUser,
         Rights::Perf => candidate.mode == Mode::Perf,
     };
+    // How many verdicts are impossible, unknown, degraded.
     let refusals = |candidate: &Candidate| {
-        let all = chosen
-            .iter()
-            .flat_map(|target| verdicts(candidate, target, request.events, user_namespace));
-        let (mut impossible, mut doubtful) = (0, 0);
-        for (_, verdict) in all {
-            impossible += usize::from(verdict.availability == Availability::Impossible);
-            doubtful += usize::from(verdict.availability != Availability::Works);
+        let mut counts = [0; 3];
+        for target in chosen {
+            for (_, verdict) in verdicts(candidate, target, request.events, user_namespace) {
+                match verdict.availability {
+                    Availability::Impossible => counts[0] += 1,
+                    Availability::Unknown => counts[1] += 1,
+                    Availability::Degraded => counts[2] += 1,
+                    Availability::Works => {}
+                }
+            }
         }
-        (impossible, doubtful)
+        counts
     };
     let admitted = |candidate: &&Candidate| candidate.needs() >= request.level;
     let best = candidates

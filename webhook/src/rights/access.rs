@@ -2,7 +2,7 @@
 //!
 //! `ptrace_may_access(PTRACE_MODE_READ_FSCREDS)`: same user **and** group as all of the target's, target dumpable, and the
 //! target's permitted capabilities a subset of ours; or CAP_SYS_PTRACE. Without it only the world-readable rows of `/proc`
-//! are left. Must not know pods. The tests hold the measured matrix.
+//! are left. Must not know pods, nor who is dumpable: that is what a process does. The tests hold the measured matrix.
 
 use super::capabilities::CapabilitySet;
 
@@ -27,35 +27,16 @@ pub(crate) enum Obstacle {
 }
 
 /// Whether `sidecar` can do everything with `target` that a recording takes: read its memory maps and files, talk to its
-/// 0600 sockets, signal it. `sidecar` becomes the target first where it can.
+/// 0600 sockets, signal it. It becomes the target first where it can, and keeps at most what the target holds: also of
+/// CAP_SYS_PTRACE, which therefore helps only against a target that has it.
 pub(crate) fn access(sidecar: Credentials, target: Credentials) -> Result<(), Obstacle> {
     let switches = sidecar.uid == 0 && sidecar.capabilities.contains(CapabilitySet::SWITCH);
-    let caller = if switches {
-        Credentials {
-            capabilities: sidecar.capabilities,
-            ..target
-        }
-    } else {
-        sidecar
-    };
-    access_unchanged(caller, target)
-}
-
-/// The same for a process that stays who it is.
-fn access_unchanged(caller: Credentials, target: Credentials) -> Result<(), Obstacle> {
-    // By itself CAP_SYS_PTRACE opens neither 0600 files and sockets nor kill(2). Capabilities of a container that does
-    // not run as uid 0 are lost when it is executed.
-    const MASTER: CapabilitySet = CapabilitySet::SYS_PTRACE
-        .union(CapabilitySet::DAC_OVERRIDE)
-        .union(CapabilitySet::KILL);
-    let same = caller.uid == target.uid && caller.gid == target.gid;
-    let reads_any = caller.capabilities.contains(CapabilitySet::SYS_PTRACE);
+    let kept = sidecar.capabilities.intersection(target.capabilities);
     match () {
-        () if caller.capabilities.contains(MASTER) => Ok(()),
-        () if caller.uid != target.uid => Err(Obstacle::User),
-        () if !same => Err(Obstacle::Group),
-        () if !reads_any && !caller.capabilities.contains(target.capabilities) => Err(Obstacle::Capabilities),
-        () => Ok(()),
+        () if !switches && sidecar.uid != target.uid => Err(Obstacle::User),
+        () if !switches && sidecar.gid != target.gid => Err(Obstacle::Group),
+        () if kept == target.capabilities || kept.contains(CapabilitySet::SYS_PTRACE) => Ok(()),
+        () => Err(Obstacle::Capabilities),
     }
 }
 

@@ -78,6 +78,10 @@ fn sentence(key: Key, level: PodSecurityLevel, rights: &Candidate, target: &Targ
             "container {name}: runAsUser without runAsGroup leaves the group to the image, so profiling JVM and .NET may \
              fail; set runAsGroup: <gid> beside runAsUser: {uid}{or_switch}"
         ),
+        Key::FileCapabilities if rights.mode != Mode::SameUser => format!(
+            "container {name}: a program with file capabilities is out of reach if a shell or another program starts it; let it be \
+             the container's command, or set securityContext: {{allowPrivilegeEscalation: false}}"
+        ),
         Key::FileCapabilities => format!(
             "container {name}: if its program has file capabilities, it is out of reach; set securityContext: \
              {{allowPrivilegeEscalation: false}} if it needs none{or_switch}"

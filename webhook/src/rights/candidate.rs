@@ -82,6 +82,17 @@ impl Candidate {
         }
     }
 
+    /// The rights of a container as it stands.
+    pub(super) fn of(container: &Target<'_>) -> Self {
+        Self {
+            mode: Mode::SameUser,
+            uid: container.uid,
+            gid: container.gid,
+            drop_all: true,
+            add: container.most_capabilities(),
+        }
+    }
+
     /// The strictest level that admits it.
     pub(super) fn needs(&self) -> PodSecurityLevel {
         match self.mode {

@@ -126,7 +126,7 @@ fn auto_takes_the_least_rights_that_work() {
             "file capabilities",
             json!({ "runAsUser": 101, "runAsGroup": 82, "capabilities": { "add": ["NET_BIND_SERVICE"] } }),
             Baseline,
-            "switch-user 0:0 none+SETGID+SETUID+NET_BIND_SERVICE | works",
+            "switch-user 0:0 none+SETGID+SETUID+NET_BIND_SERVICE | degraded: file_capabilities",
         ),
         (
             "no file capabilities under no_new_privs",

@@ -1,6 +1,6 @@
 //! What a set of rights is good for: one container, one event.
 
-use super::access::{Obstacle, access};
+use super::access::{Credentials, Obstacle, access};
 use super::candidate::Candidate;
 use super::capabilities::CapabilitySet;
 use super::target::{Target, Tmp};
@@ -10,7 +10,7 @@ use crate::annotations::{Event, events::Needs};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Availability {
     Works,
-    /// For some runtimes only.
+    /// For some runtimes or programs only.
     Degraded,
     /// The pod spec does not tell.
     Unknown,
@@ -108,7 +108,7 @@ pub(super) fn verdict(rights: &Candidate, target: &Target<'_>, event: Event, use
 }
 
 /// Whether JVM, .NET and native processes of the container can be looked into and spoken to.
-fn reach(rights: &Candidate, target: &Target<'_>) -> Verdict {
+pub(super) fn reach(rights: &Candidate, target: &Target<'_>) -> Verdict {
     let mut failures = Vec::new();
     let mut worlds = 0;
     for theirs in target.worlds() {
@@ -119,10 +119,17 @@ fn reach(rights: &Candidate, target: &Target<'_>) -> Verdict {
     }
     match failures.first() {
         None if target.tmp != Tmp::Writable => Verdict::new(Availability::Impossible, Key::TmpReadOnly),
+        // Who gains capabilities at its start is not dumpable. A container's first process loses some instead.
+        None if target.worlds().iter().any(by_a_file) => Verdict::new(Availability::Degraded, Key::FileCapabilities),
         None => Verdict::WORKS,
         Some(obstacle) if failures.len() == worlds => Verdict::new(Availability::Impossible, certain(*obstacle)),
         Some(_) => Verdict::new(Availability::Unknown, open_question(rights, target)),
     }
+}
+
+/// A user's capabilities come from the file of its program.
+fn by_a_file(world: &Credentials) -> bool {
+    world.uid != 0 && !world.capabilities.is_empty()
 }
 
 fn certain(obstacle: Obstacle) -> Key {
