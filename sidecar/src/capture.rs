@@ -170,7 +170,8 @@ impl Captures {
         self.lock().insert(id, Arc::clone(&capture));
         self.counters.started();
         let target = &plan.order.target;
-        let span = tracing::info_span!("capture", id = %capture.id, pid = target.id().pid, name = target.name,
+        // Not `name`: in JSON the span's own would hide it.
+        let span = tracing::info_span!("capture", id = %capture.id, pid = target.id().pid, process = target.name,
             runtime = %target.runtime(), event = %plan.order.event, seconds = plan.order.seconds);
         tracing::info!(parent: &span, "capture started");
         tokio::spawn(
@@ -219,7 +220,11 @@ impl Captures {
                 capture.finish(quality, expires_at);
             }
             Err(error) => {
-                tracing::warn!(%error, "capture failed");
+                if matches!(error, RecordError::Cancelled) {
+                    tracing::info!("capture cancelled");
+                } else {
+                    tracing::warn!(%error, "capture failed");
+                }
                 self.counters.failed();
                 capture.directory.remove_recording();
                 capture.fail(CaptureError::Record(error), expires_at);

@@ -2,8 +2,9 @@
 //! namespaces of their own.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -102,6 +103,55 @@ impl Cluster {
         })
     }
 
+    /// Waits for something in the status of a pod or another object and gives the object.
+    ///
+    /// # Panics
+    /// It is not so within `limit`.
+    pub fn wait_until(&self, path: &str, limit: Duration, is: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + limit;
+        loop {
+            let object = self.plane.get(path).ok().body;
+            if is(&object) {
+                return object;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "after {limit:?} {path}: {}",
+                object["status"]
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// containerd's client on the node.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn ctr(&self, arguments: &[&str]) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/rig/cluster.sh");
+        let output = Command::new(script).arg("ctr").args(arguments).output();
+        let output = output.expect("cluster.sh starts");
+        assert!(
+            output.status.success(),
+            "ctr {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The first process of a container, as the node numbers it.
+    ///
+    /// # Panics
+    /// The container does not run.
+    pub fn node_pid(&self, container_status: &Value) -> u32 {
+        let id = container_id(container_status);
+        let tasks = self.ctr(&["tasks", "list"]);
+        let mut rows = tasks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row.first() == Some(&id));
+        row.and_then(|row| row.get(1)?.parse().ok())
+            .unwrap_or_else(|| panic!("{id} does not run: {tasks}"))
+    }
+
     /// `kubectl -n NAMESPACE ARGUMENTS`.
     pub fn kubectl(&self, namespace: &Namespace, arguments: &[&str]) -> Said {
         let scope = ["--namespace", &namespace.name];
@@ -129,15 +179,23 @@ pub fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
+/// The runtime's id of a container, 64 hexadecimal digits.
+///
+/// # Panics
+/// The container was never started.
+pub fn container_id(container_status: &Value) -> &str {
+    container_status["containerID"]
+        .as_str()
+        .and_then(|id| id.strip_prefix("containerd://"))
+        .unwrap_or_else(|| panic!("{container_status}"))
+}
+
 /// The row of `/processes` of a container's first process.
 ///
 /// # Panics
 /// The sidecar does not see it.
 pub fn process_of(sidecar: &Client, pod: &Value, container: &str) -> Value {
-    let id = container_status(pod, container)["containerID"]
-        .as_str()
-        .unwrap_or_default();
-    let id = id.trim_start_matches("containerd://");
+    let id = container_id(container_status(pod, container));
     let processes = sidecar.get("/processes").ok().json();
     let mut all = processes.as_array().into_iter().flatten();
     let process = all.find(|process| process["container"] == id);

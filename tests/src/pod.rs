@@ -66,6 +66,23 @@ pub fn sidecar(name: &str, port: u16, security_context: &Value) -> Value {
     })
 }
 
+/// The same container with at most this much of a CPU, such as `200m`: for tests that judge no shares.
+pub fn limited(mut container: Value, cpu: &str) -> Value {
+    container["resources"]["limits"]["cpu"] = json!(cpu);
+    container
+}
+
+/// A container that runs a shell script as 1001:1001.
+pub fn script(name: &str, script: &str) -> Value {
+    json!({
+        "name": name,
+        "image": USER_IMAGE,
+        "imagePullPolicy": "Never",
+        "command": ["/bin/sh", "-c", script],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}},
+    })
+}
+
 /// A pod that nobody annotated.
 pub fn bare(containers: &[Value]) -> Value {
     json!({
@@ -80,6 +97,12 @@ pub fn bare(containers: &[Value]) -> Value {
 pub fn annotated(containers: &[Value]) -> Value {
     let mut pod = bare(containers);
     pod["metadata"]["annotations"] = json!({"sideflame.io/inject": "true"});
+    pod
+}
+
+/// The same pod with another annotation of ours: `sidecar` for `sideflame.io/sidecar`.
+pub fn with_annotation(mut pod: Value, name: &str, value: &str) -> Value {
+    pod["metadata"]["annotations"][format!("sideflame.io/{name}")] = json!(value);
     pod
 }
 

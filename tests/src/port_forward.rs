@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::cache;
 use crate::client::Client;
 use crate::cluster::Cluster;
-use crate::control_plane::Namespace;
+use crate::control_plane::{Namespace, wait};
 
 /// Port of the sidecar unless told otherwise.
 const PORT: u16 = 7117;
@@ -60,6 +61,18 @@ impl PortForward {
     /// A client for each port.
     pub fn clients(&self) -> &[Client] {
         &self.clients
+    }
+
+    /// The same, to a sidecar that may still be starting.
+    ///
+    /// # Panics
+    /// It does not answer within half a minute.
+    pub fn when_up(cluster: &Cluster, namespace: &Namespace, target: &str) -> Self {
+        wait("sidecar", Duration::from_secs(30), || {
+            let forward = Self::to(cluster, namespace, target);
+            let answer = forward.try_send("GET", "/healthz", &[]);
+            answer.is_ok_and(|answer| answer.status == 200).then_some(forward)
+        })
     }
 
     /// Cuts the connection as a lost network does: nobody says goodbye.

@@ -312,7 +312,9 @@ impl Request<'_> {
         let mut annotations = Map::new();
         annotations.insert(STATUS.to_owned(), json!(status::status(sidecar.image, main, plan)));
         if !sidecar.native && pod.annotation(DEFAULT_CONTAINER).is_none() {
-            annotations.insert(DEFAULT_CONTAINER.to_owned(), json!(main));
+            // What kubectl takes by itself, profiled or not; said, so that it need not print which of them it took.
+            let first = pod.containers.first().map_or("", name);
+            annotations.insert(DEFAULT_CONTAINER.to_owned(), json!(first));
         }
         if pod.metadata.is_none() {
             patch.add(&["metadata"], json!({ "labels": labels, "annotations": annotations }));

@@ -63,6 +63,7 @@ fn start_log(format: LogFormat, level: LevelFilter) {
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_target(false).init(),
+        // Without the list of spans: there is one span, and it would stand in every line twice.
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
 }

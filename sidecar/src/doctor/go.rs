@@ -101,10 +101,11 @@ fn explain_absence(absence: &PprofAbsence) -> Reason {
         PprofAbsence::Stopped => stopped(),
         PprofAbsence::OtherNetworkNamespace { .. } => Reason::new(
             "other_network_namespace",
-            "the program is in another network namespace, and sideflame lacks CAP_SYS_ADMIN to enter it; the program's \
-             loopback ports cannot be reached from here",
-            "run sideflame privileged (kubectl debug node/<node> --profile=sysadmin) or in the same pod (kubectl debug \
-             --target=<container>); or kubectl port-forward to that pod's pprof port and use go tool pprof",
+            "the program is in another network namespace, and to enter it sideflame lacks CAP_SYS_ADMIN or CAP_SYS_PTRACE; the \
+             program's loopback ports cannot be reached from here",
+            "run sideflame with capabilities: {add: [SYS_ADMIN, SYS_PTRACE]} (kubectl debug node/<node> --profile=sysadmin has \
+             them) or in the same pod (kubectl debug --target=<container>); or kubectl port-forward to that pod's pprof port \
+             and use go tool pprof",
         ),
         PprofAbsence::SocketsUnreadable { detail } => Reason::new(
             "sockets_unreadable",

@@ -107,3 +107,19 @@ fn long_names_do_not_make_long_warnings() {
         skip.warnings
     );
 }
+
+#[test]
+fn kubectl_reaches_the_container_it_would_have_reached_anyway() {
+    let annotations = json!({
+        "sideflame.io/inject": "true",
+        "sideflame.io/sidecar": "container",
+        "sideflame.io/container": "second",
+    });
+    let containers = json!([{ "name": "first" }, { "name": "second" }]);
+    let mut pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": containers } });
+    let Decision::Inject(injection) = inject(&pod, &settings(), &facts()) else {
+        panic!("not injected");
+    };
+    json_patch::patch(&mut pod, &injection.patch).unwrap();
+    assert_eq!(pod["metadata"]["annotations"][DEFAULT_CONTAINER], "first");
+}

@@ -219,8 +219,8 @@ impl From<CaptureError> for Problem {
             CaptureError::NoSuchProcess { candidates } => Self::new(
                 Code::NoSuchProcess,
                 detail,
-                "see GET /processes; if the app is not listed, the pod lacks \
-                                                        shareProcessNamespace: true",
+                "see GET /processes; if the app is not listed, the pod lacks shareProcessNamespace: true, or the \
+                 ephemeral container the app's name as --target",
             )
             .candidates(candidates),
             CaptureError::Ambiguous { candidates, .. } => {

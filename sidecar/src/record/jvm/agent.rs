@@ -22,6 +22,9 @@ const QUICK: Duration = Duration::from_secs(10);
 /// Ending a session for good: a cancelled capture must not wait longer.
 pub const BRIEF: Duration = Duration::from_secs(5);
 
+/// Pause before a JVM that is still starting is asked again.
+const STARTING_POLL: Duration = Duration::from_millis(100);
+
 /// What a command left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -86,9 +89,8 @@ impl<'a> Agent<'a> {
                     self.answered = true;
                     return Ok(code);
                 }
-                // A JVM answers before it has finished starting; a pod that is just ready is what people profile.
-                LoadOutcome::NotLoaded(text) if text.contains("live phase") && Instant::now() < deadline => {
-                    patience.pause(Duration::from_millis(100))?;
+                LoadOutcome::NotLoaded(text) if still_starting(&text) && Instant::now() < deadline => {
+                    patience.pause(STARTING_POLL)?;
                 }
                 LoadOutcome::NotLoaded(text) => return Err(not_loaded(&text)),
             }
@@ -149,6 +151,11 @@ impl<'a> Agent<'a> {
         // Nothing to do about a JVM that does not even answer this.
         let _ = self.load(patience, ("close async-profiler's log", QUICK), "status,loglevel=none");
     }
+}
+
+/// Seconds on a tight CPU limit: the attach listener answers before the JVM is ready for agents (JDK 21 and later say so).
+fn still_starting(text: &str) -> bool {
+    text.contains("only permitted in the live phase")
 }
 
 /// Why the JVM did not load the library, from its words.
