@@ -58,6 +58,8 @@ test: apps ## Run the unit tests, the live tests against real runtimes, and thos
 bench: build apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
 	@tests/rig/bench_webhook.sh
+	@$(MAKE) --no-print-directory cluster-up
+	@status=0; tests/rig/bench_cluster.sh || status=$$?; [[ -n $${KEEP_CLUSTER-} ]] || tests/rig/cluster.sh down; exit $$status
 
 .PHONY: lint
 lint: ## Check format, lints, documentation, licences and sources

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 /// Speaks to one server.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -56,6 +58,19 @@ impl Answer {
         assert_eq!(self.status, 200, "{}", self.text());
         self
     }
+
+    /// The same answer, after a check that it is the artifact to the last byte.
+    ///
+    /// # Panics
+    /// It is no 200, or its length or its SHA-256 are not what the headers say.
+    pub fn whole(self) -> Self {
+        let answer = self.ok();
+        assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+        let digest = Sha256::digest(&answer.body);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(answer.header("etag"), format!("\"sha256-{digest}\""));
+        answer
+    }
 }
 
 impl Client {
@@ -78,9 +93,10 @@ impl Client {
     /// # Errors
     /// The connection broke.
     pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        // Beyond the longest capture of any test, ten minutes.
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(300)))
+            .timeout_global(Some(Duration::from_secs(900)))
             .build()
             .into();
         let mut request = ureq::http::Request::builder()

@@ -29,9 +29,7 @@ impl Cluster {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let state = std::env::var_os("SIDEFLAME_CLUSTER")
-                .map_or_else(|| PathBuf::from("/var/lib/sideflame-cluster"), PathBuf::from);
-            let kubeconfig = state.join("pki/admin.kubeconfig");
+            let kubeconfig = state().join("pki/admin.kubeconfig");
             assert!(kubeconfig.exists(), "there is no cluster; run `make cluster-up`");
             Self {
                 plane: ControlPlane::running(kubeconfig, "http://127.0.0.1:18001".to_owned()),
@@ -172,6 +170,11 @@ impl Cluster {
     fn events(&self, namespace: &Namespace) -> String {
         self.kubectl(namespace, &["get", "events"]).stdout
     }
+}
+
+/// Where the cluster keeps its state, the kubelet's volumes among it.
+pub fn state() -> PathBuf {
+    std::env::var_os("SIDEFLAME_CLUSTER").map_or_else(|| PathBuf::from("/var/lib/sideflame-cluster"), PathBuf::from)
 }
 
 /// Name of an object.

@@ -1,14 +1,19 @@
-//! A memory cgroup of our own, of version 2 or 1, removed when dropped.
+//! A memory cgroup, of version 2 or 1: one of our own, removed when dropped, or a container's.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cluster;
 
 /// A cgroup with a memory limit.
 #[derive(Debug)]
 pub struct MemoryCgroup {
     folder: PathBuf,
     version: u8,
+    ours: bool,
 }
 
 impl MemoryCgroup {
@@ -19,12 +24,8 @@ impl MemoryCgroup {
     pub fn new(bytes: u64) -> Self {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let two = PathBuf::from("/sys/fs/cgroup/cgroup.controllers").exists();
-        let (mount, version) = if two {
-            ("/sys/fs/cgroup", 2)
-        } else {
-            ("/sys/fs/cgroup/memory", 1)
-        };
+        let (mount, version) = mount();
+        let two = version == 2;
         if two {
             // What is there already stays; a failure shows below, as there is no memory.max then.
             let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
@@ -33,7 +34,11 @@ impl MemoryCgroup {
         std::fs::create_dir(&folder).unwrap_or_else(|error| {
             panic!("this test needs root and a writable memory cgroup, version 1 or 2, below {mount}: {error}")
         });
-        let cgroup = Self { folder, version };
+        let cgroup = Self {
+            folder,
+            version,
+            ours: true,
+        };
         let limit = if two { "memory.max" } else { "memory.limit_in_bytes" };
         cgroup.write(limit, &bytes.to_string());
         let swap = if two {
@@ -46,6 +51,42 @@ impl MemoryCgroup {
             cgroup.write(swap.0, swap.1);
         }
         cgroup
+    }
+
+    /// That of a running container of a pod on this machine.
+    ///
+    /// # Panics
+    /// It is not where a kubelet with cgroup driver cgroupfs puts it.
+    pub fn of_container(pod: &Value, container: &str) -> Self {
+        let (mount, version) = mount();
+        let class = match pod["status"]["qosClass"].as_str().unwrap_or_default() {
+            "Guaranteed" => String::new(),
+            class => format!("{}/", class.to_lowercase()),
+        };
+        let uid = pod["metadata"]["uid"].as_str().expect("a pod has a uid");
+        let id = cluster::container_status(pod, container)["containerID"].as_str();
+        let id = id.and_then(|id| id.rsplit('/').next()).expect("it runs");
+        let folder = PathBuf::from(format!("{mount}/kubepods/{class}pod{uid}/{id}"));
+        assert!(folder.is_dir(), "no {}", folder.display());
+        Self {
+            folder,
+            version,
+            ours: false,
+        }
+    }
+
+    /// Bytes of memory that it may have.
+    ///
+    /// # Panics
+    /// There is no limit.
+    pub fn limit(&self) -> u64 {
+        let name = if self.version == 2 {
+            "memory.max"
+        } else {
+            "memory.limit_in_bytes"
+        };
+        let text = std::fs::read_to_string(self.folder.join(name)).expect("readable");
+        text.trim().parse().unwrap_or_else(|_| panic!("{name}: {text}"))
     }
 
     /// A command that runs `program` inside, its children too.
@@ -89,10 +130,22 @@ impl MemoryCgroup {
 
 impl Drop for MemoryCgroup {
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         // Busy until the last process in it is gone for good.
         let deadline = Instant::now() + Duration::from_secs(5);
         while std::fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Where memory cgroups are, and their version.
+fn mount() -> (&'static str, u8) {
+    if PathBuf::from("/sys/fs/cgroup/cgroup.controllers").exists() {
+        ("/sys/fs/cgroup", 2)
+    } else {
+        ("/sys/fs/cgroup/memory", 1)
     }
 }

@@ -4,16 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::app::{self, App};
-use e2e::{Answer, MemoryCgroup, Server, cache};
-use sha2::{Digest, Sha256};
-
-fn assert_digest(answer: &Answer) {
-    let digest: String = Sha256::digest(&answer.body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(answer.header("etag"), format!("\"sha256-{digest}\""));
-}
+use e2e::{MemoryCgroup, Server, cache};
 
 #[test]
 fn large_recordings_pass_through_32_mib() {
@@ -33,9 +24,8 @@ fn large_recordings_pass_through_32_mib() {
     server.send("POST", &format!("/captures/{id}/stop"), &[]);
     server.wait_for(&id, &["finished"]);
     let path = format!("/captures/{id}/artifact");
-    let nettrace = server.get(&path).ok();
+    let nettrace = server.get(&path).whole();
     assert!(nettrace.body.len() as u64 >= LARGE);
-    assert_digest(&nettrace);
     // The tag that ends a nettrace of version 4.
     assert!(nettrace.body.starts_with(b"Nettrace") && nettrace.body.ends_with(&[1]));
     let end = server.send("GET", &path, &[("range", "bytes=-1000000")]);
@@ -44,8 +34,7 @@ fn large_recordings_pass_through_32_mib() {
 
     let jfr = server
         .get(&format!("/profile?pid={}&seconds=3&format=jfr", java.pid))
-        .ok();
-    assert_digest(&jfr);
+        .whole();
     let file = std::env::temp_dir().join(format!("sideflame-memory-{}.jfr", std::process::id()));
     std::fs::write(&file, &jfr.body).unwrap();
     let tool = app::jdk_home("17").join("bin/jfr");
@@ -54,8 +43,7 @@ fn large_recordings_pass_through_32_mib() {
     let summary = String::from_utf8_lossy(&summary.stdout).into_owned();
     assert!(summary.contains("jdk.ExecutionSample"), "{summary}");
 
-    let svg = server.get(&format!("/profile?pid={}&seconds=2", java.pid)).ok();
-    assert_digest(&svg);
+    let svg = server.get(&format!("/profile?pid={}&seconds=2", java.pid)).whole();
     assert!(svg.text().contains("Split"));
     assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
     // All of it went through the server; none of it stayed.
