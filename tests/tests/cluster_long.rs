@@ -61,7 +61,7 @@ fn ten_minutes_pass_through_one_port_forward_and_32_mib() {
     };
     let (seconds, samples) = (number("Duration:", 1), number("jdk.ExecutionSample", 1));
     eprintln!("{seconds} s, {samples} samples");
-    assert!((599..=602).contains(&seconds), "{text}");
+    assert!((599..=610).contains(&seconds), "{text}");
     // 60 s of CPU at 100 Hz are 6000; the quota also throttles the JVM's own threads.
     assert!(samples > 1000, "{text}");
     assert_nothing_restarted(cluster, &namespace, name);
