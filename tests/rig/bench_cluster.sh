@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 pods=${BENCH_PODS:-20}
 idle_seconds=${BENCH_IDLE_SECONDS:-60}
+cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
+export KUBECONFIG=${SIDEFLAME_CLUSTER:-/var/lib/sideflame-cluster}/pki/admin.kubeconfig
 api=http://127.0.0.1:18001
 namespace=bench-$$
 work=$(mktemp -d)
@@ -108,7 +110,7 @@ cgroup() {
   find "$root" -type d -name "*$1*" -print -quit
 }
 
-# memory WHEN: of the sidecar of pod `idle`
+# memory CGROUP WHEN: of the sidecar of pod `idle`
 memory() {
   local group=$1 anonymous usage server resident working
   anonymous=$(awk '$1 == "rss" || $1 == "anon" {print $2}' "$group/memory.stat")
@@ -130,6 +132,9 @@ await 60 line "$path/idle" >/dev/null
 id=$(request GET "$path/idle" | json 'it.status.initContainerStatuses[0].containerID')
 group=$(cgroup "${id##*/}")
 [[ -n $group ]] || { echo "bench_cluster.sh: no memory cgroup of $id" >&2; exit 1; }
-# The kubelet's figures are up to 10 s old.
 sleep "$idle_seconds"
 memory "$group" "$idle_seconds s after its start"
+"$cache/kube/kubectl" --namespace "$namespace" exec idle --container app -- \
+  wget -qO /dev/null 'http://127.0.0.1:7117/profile?event=wall&seconds=2'
+sleep 15 # the kubelet's figures are up to 10 s old
+memory "$group" "after a capture"

@@ -25,7 +25,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 make --no-print-directory cluster-up 8>&-
-cargo test --locked --package e2e --test cluster_long >"$log" 2>&1 8>&- &
+# The whole workspace, as with the others: another selection is another set of features, and compiled anew.
+cargo test --locked --workspace --test cluster_long >"$log" 2>&1 8>&- &
 long=$!
 echo "== cluster_long: runs beside the others, see $log"
 status=0

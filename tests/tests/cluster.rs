@@ -1,6 +1,6 @@
-//! The whole promise on a real Kubernetes: annotate, port-forward, curl. .NET is in `cluster_levels.rs`.
+//! The whole promise on a real Kubernetes: annotate, port-forward, curl.
 
-use e2e::{Client, Cluster, PortForward, pod, shares};
+use e2e::{Client, Cluster, PortForward, nettrace, pod, shares};
 use serde_json::json;
 
 const JAVA: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
@@ -44,4 +44,10 @@ fn an_annotated_go_program_is_profiled_through_port_forward() {
     let (sidecar, _namespace) = forward_to("go");
     assert_flame_graph(&sidecar, "main.sixty");
     assert_pprof_shares(&sidecar, GO);
+}
+
+#[test]
+fn an_annotated_dotnet_app_is_profiled_through_port_forward() {
+    let (sidecar, _namespace) = forward_to("dotnet");
+    nettrace::assert_split(|| sidecar.get("/profile?seconds=10"));
 }

@@ -9,6 +9,7 @@
 )]
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use e2e::app;
 use e2e::{Cgroup, Node, Pod, Server, cache};
@@ -215,4 +216,23 @@ fn in_a_pod_the_kubelets_mounts_name_the_container() {
         doctor.starts_with(&first) && doctor.lines().next().unwrap().ends_with(" in shop-app"),
         "{doctor}"
     );
+}
+
+#[test]
+fn a_server_nobody_wants_anything_of_ends() {
+    let node = Node::default();
+    let shop = java(&node, "prod", "shop-1", 1001);
+    let mut server = Server::start(&["--exit-when-idle", "3s"]);
+    let began = Instant::now();
+    let id = server.capture(&format!("pid={}&seconds=8&format=collapsed", shop.pid));
+    // Longer than the idle time and nobody asks: the capture is use enough.
+    std::thread::sleep(Duration::from_secs(6));
+    server.wait_for(&id, &["finished"]);
+    // Probes are no use, and the server goes although they go on.
+    while server.try_send("GET", "/healthz", &[]).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    server.wait_until_ended();
+    assert!(server.log().contains("--exit-when-idle"), "{}", server.log());
 }
