@@ -59,7 +59,8 @@ input_hash() {
   } | sha256sum | cut -c1-16
 }
 
-# compile ARCHITECTURE: both binaries, without the paths of this machine in their panic messages
+# compile ARCHITECTURE: both binaries, without the paths of this machine in their panic messages. The flags must not name
+# the checkout, or every checkout would compile all dependencies anew; cargo names our own sources by relative paths.
 compile() {
   local triple=${triples[$1]} variable=${triples[$1]//-/_}
   local home=${CARGO_HOME:-$HOME/.cargo}
@@ -69,7 +70,7 @@ compile() {
   local linker=cc
   [[ $1 == amd64 ]] || linker=${compilers[$1]}
   env "CC_$variable=${compilers[$1]}" "CARGO_TARGET_${variable^^}_LINKER=$linker" \
-    RUSTFLAGS="--remap-path-prefix=$home=cargo --remap-path-prefix=$target=target --remap-path-prefix=$PWD=." \
+    RUSTFLAGS="--remap-path-prefix=$home=cargo --remap-path-prefix=$target=target" \
     cargo build --quiet --release --locked --target "$triple" --target-dir "$target"
 }
 
