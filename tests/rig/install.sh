@@ -17,4 +17,20 @@ mapfile -t apps <<<"$apps"
 "$cache/helm/helm" upgrade --install sideflame charts/sideflame --namespace sideflame --wait --timeout 90s \
   --set image.repository=localhost/sideflame-webhook --set sidecar.image.repository=localhost/sideflame \
   --set-string "podAnnotations.image=$(<target/images/sideflame-webhook-amd64.digest)" >/dev/null
+
+# Helm returns when the webhook is ready, up to a second before kube-proxy has told the node where it is. Until then the
+# API server creates pods without asking it.
+pod='{"apiVersion": "v1", "kind": "Pod",
+  "metadata": {"name": "asked", "annotations": {"sideflame.io/inject": "true"}},
+  "spec": {"containers": [{"name": "app", "image": "localhost/sideflame-test-apps:user"}]}}'
+injected() {
+  "$cache/kube/kubectl" --namespace default create --dry-run=server --output json --filename - <<<"$pod" | grep -q '"name": "sideflame"'
+}
+deadline=$((SECONDS + 30))
+until injected; do
+  ((SECONDS < deadline)) || {
+    echo "install.sh: the API server does not reach the webhook: no sidecar in an annotated pod within 30 s" >&2
+    exit 1
+  }
+done
 echo "sideflame $(sed -n 's/^version: //p' charts/sideflame/Chart.yaml) is installed"

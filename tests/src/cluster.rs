@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::control_plane::{ControlPlane, Namespace, Said, wait};
+use crate::webhook::is_injected;
 
 /// Where the images of this checkout are known to the node.
 pub const SIDECAR_IMAGE: &str = concat!("localhost/sideflame:", env!("CARGO_PKG_VERSION"));
@@ -45,9 +46,10 @@ impl Cluster {
     /// Creates a pod and waits until it is ready: all its containers, the sidecar among them, are started.
     ///
     /// # Panics
-    /// It is refused, or not ready within a minute.
+    /// It is refused, or not ready within a minute, or asked for a sidecar and got none.
     pub fn run(&self, namespace: &Namespace, pod: &Value) -> Value {
         let created = self.plane.create(&namespace.path("pods"), pod).ok().body;
+        assert_injected_if_asked(&created);
         self.wait_ready(namespace, name(&created))
     }
 
@@ -78,7 +80,7 @@ impl Cluster {
     /// Creates a workload of group `apps/v1` with two fields of its own, and gives the name of its one ready pod.
     ///
     /// # Panics
-    /// There is none within a minute.
+    /// There is none within a minute, or it asked for a sidecar and got none.
     pub fn deploy(&self, namespace: &Namespace, name: &str, pod: &Value) -> String {
         let deployment = json!({
             "apiVersion": "apps/v1",
@@ -97,6 +99,7 @@ impl Cluster {
         wait("pod of the deployment", Duration::from_secs(60), || {
             let pods = self.plane.get(&list).ok().body;
             let pod = pods["items"].as_array()?.iter().find(|pod| is_ready(pod))?;
+            assert_injected_if_asked(pod);
             Some(self::name(pod).to_owned())
         })
     }
@@ -220,6 +223,13 @@ pub fn container_status<'a>(pod: &'a Value, container: &str) -> &'a Value {
     let mut all = kinds.iter().filter_map(|kind| pod["status"][kind].as_array()).flatten();
     all.find(|status| status["name"] == container)
         .unwrap_or_else(|| panic!("no status of {container}: {}", pod["status"]))
+}
+
+/// The API server creates pods as they are when it cannot ask the webhook, and all that follows would fail for reasons that
+/// name another culprit.
+fn assert_injected_if_asked(pod: &Value) {
+    let asked = pod["metadata"]["annotations"]["sideflame.io/inject"] == "true";
+    assert!(!asked || is_injected(pod), "the webhook was not asked: {pod}");
 }
 
 fn is_ready(pod: &Value) -> bool {
