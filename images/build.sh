@@ -30,17 +30,6 @@ die() {
   exit 1
 }
 
-install_packages() {
-  local package missing=()
-  for package in "$@"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-  done
-  ((${#missing[@]})) || return 0
-  echo "build.sh: installing ${missing[*]}"
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
-}
-
 # async_profiler ARCHITECTURE
 async_profiler() {
   case $1 in
@@ -151,7 +140,7 @@ flock 9
 rm -rf "$cache"/images/.building-*
 tests/rig/components.sh async-profiler cargo-cyclonedx
 # shellcheck disable=SC2046 # several words each
-install_packages $(for architecture in "$@"; do echo "${packages[$architecture]}"; done)
+tests/rig/packages.sh $(for architecture in "$@"; do echo "${packages[$architecture]}"; done)
 input=$(input_hash)
 final=$cache/images/$input-$(printf '%s\n' "$@" | sort -u | paste -sd-)
 if [[ ! -d $final ]]; then

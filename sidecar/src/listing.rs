@@ -223,7 +223,7 @@ fn ordered(inspections: &[Inspection]) -> impl Iterator<Item = &Inspection> {
     managed.into_iter().chain(native)
 }
 
-/// A name is the app's to choose; an escape sequence in it must not reach a terminal.
+/// Names and tool messages are the app's to choose; an escape sequence in them must not reach a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

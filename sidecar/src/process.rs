@@ -92,6 +92,30 @@ impl Process {
         matches!(self.state, 'T' | 't')
     }
 
+    /// One for tests, called `shop`.
+    #[cfg(test)]
+    pub(crate) fn example(pid: i32) -> Self {
+        Self {
+            id: ProcessId { pid, start_time: 1 },
+            parent_pid: 1,
+            namespace_pid: pid,
+            command: "shop".to_owned(),
+            command_line: vec!["/shop".to_owned()],
+            executable: None,
+            credentials: Credentials {
+                uid: 1000,
+                gid: 1000,
+                capabilities: 0,
+            },
+            signals_caught: 0,
+            signals_ignored: 0,
+            state: 'S',
+            threads: 5,
+            no_new_privileges: true,
+            container: Container::default(),
+        }
+    }
+
     /// File name of the executable, else `comm`.
     pub fn executable_name(&self) -> String {
         let from_path = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();

@@ -57,11 +57,7 @@ archive() {
     -cf "$2" .
 }
 
-[[ -x $(command -v busybox) && -x $(command -v buildah) && -x $(command -v setcap) ]] || {
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-    busybox-static buildah libcap2-bin
-} >&2
+"$rig/packages.sh" busybox-static buildah libcap2-bin
 mkdir -p "$cache/app-images"
 exec 9>"$cache/app-images/.lock"
 flock 9

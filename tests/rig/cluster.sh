@@ -88,19 +88,6 @@ await() {
   done
 }
 
-install_packages() {
-  local package missing=()
-  for package in "${packages[@]}"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-  done
-  ((${#missing[@]})) || return 0
-  echo "cluster.sh: installing ${missing[*]}" >&2
-  {
-    apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
-  } >&2
-}
-
 make_certificates() (
   [[ -f $state/pki/done ]] && return
   mkdir -p "$state/pki"
@@ -197,7 +184,7 @@ up() {
   local started=$SECONDS
   ((UID == 0)) || die "needs root"
   [[ -x $cache/kube/kubelet ]] || die "$cache/kube is missing; run \`make components\`"
-  install_packages
+  "$rig/packages.sh" "${packages[@]}"
   # Certificates of another month, or a machine that was rebooted: begin anew.
   if [[ -f $state/pki/ca.crt ]] && { ! openssl x509 -noout -checkend 172800 -in "$state/pki/ca.crt" >/dev/null ||
     { ! alive kubelet && ! alive kube-apiserver; }; }; then

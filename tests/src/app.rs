@@ -11,6 +11,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cache;
+
+/// Query of a capture of what the .NET scenario `trace` emits, some 100 MB/s.
+pub const MANY_EVENTS: &str = "providers=Demo-Shop%3Affffffffffffffff%3A5";
+
 /// Home of a JDK under test: where CI systems say it is, else where Debian's and Adoptium's packages put it.
 ///
 /// # Panics
@@ -39,7 +44,7 @@ pub fn java(jdk: &str, options: &[&str], scenario: &str) -> Command {
     command
         .args(options)
         .arg("-cp")
-        .arg(super::cache::file(&format!("apps/java-{jdk}")))
+        .arg(cache::file(&format!("apps/java-{jdk}")))
         .arg("demo.shop.Split");
     command.arg(scenario);
     command
@@ -49,16 +54,13 @@ pub fn java(jdk: &str, options: &[&str], scenario: &str) -> Command {
 pub fn dotnet(version: &str, scenario: &str) -> Command {
     let mut command = match version {
         "3.1" => {
-            let mut command = Command::new(super::cache::file("dotnet-3.1/dotnet"));
-            command.arg(super::cache::file("apps/dotnet/Split.dll")).arg(scenario);
+            let mut command = Command::new(cache::file("dotnet-3.1/dotnet"));
+            command.arg(cache::file("apps/dotnet/Split.dll")).arg(scenario);
             command
         }
         "8" => {
-            let mut command = Command::new(super::cache::file("dotnet-8/Sarif.Multitool"));
-            command.env(
-                "DOTNET_STARTUP_HOOKS",
-                super::cache::file("apps/dotnet/StartupHook.dll"),
-            );
+            let mut command = Command::new(cache::file("dotnet-8/Sarif.Multitool"));
+            command.env("DOTNET_STARTUP_HOOKS", cache::file("apps/dotnet/StartupHook.dll"));
             command.env("SPLIT_SCENARIO", scenario);
             command
         }
@@ -159,22 +161,26 @@ impl Drop for App {
 /// `command` as user and group 1000 without capabilities, in a mount namespace of its own: there the cache, which may lie
 /// in root's home, is where this user can read it.
 pub fn as_user(command: &Command) -> Command {
-    const SEEN_AT: &str = "/mnt";
-    let cache = super::cache::root();
-    let moved = |text: &OsStr| text.to_string_lossy().replace(&*cache.to_string_lossy(), SEEN_AT);
     let mut inside = Command::new("unshare");
     inside.args(["--mount", "--propagation", "private", "sh", "-c"]);
     let drop = "setpriv --reuid 1000 --regid 1000 --clear-groups --bounding-set -all --inh-caps -all";
     inside
-        .arg(format!("mount --bind \"$0\" {SEEN_AT} && exec {drop} \"$@\""))
-        .arg(&cache);
+        .arg(format!("mount --bind \"$0\" {CACHE_SEEN_AT} && exec {drop} \"$@\""))
+        .arg(cache::root());
+    append_moved(&mut inside, command);
     inside
+}
+
+/// Where the cache is mounted for a user who may not look below its path.
+pub(crate) const CACHE_SEEN_AT: &str = "/mnt";
+
+/// Appends `command` and its environment to a command that mounts the cache at [`CACHE_SEEN_AT`].
+pub(crate) fn append_moved(outer: &mut Command, command: &Command) {
+    let cache = cache::root();
+    let moved = |text: &OsStr| text.to_string_lossy().replace(&*cache.to_string_lossy(), CACHE_SEEN_AT);
+    outer
         .arg(moved(command.get_program()))
         .args(command.get_args().map(moved));
-    inside.envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, moved(value?)))),
-    );
-    inside
+    let environment = command.get_envs();
+    outer.envs(environment.filter_map(|(name, value)| Some((name, moved(value?)))));
 }

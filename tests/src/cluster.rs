@@ -67,14 +67,8 @@ impl Cluster {
     /// It is not within `limit`.
     pub fn wait_ready_within(&self, namespace: &Namespace, pod: &str, limit: Duration) -> Value {
         let path = namespace.path(&format!("pods/{pod}"));
-        let mut last = Value::Null;
-        let ready = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait("ready pod", limit, || {
-                last = self.plane.get(&path).ok().body;
-                is_ready(&last).then(|| last.clone())
-            })
-        }));
-        ready.unwrap_or_else(|_| panic!("pod {pod}: {}\n{}", last["status"], self.events(namespace)))
+        self.poll(&path, limit, is_ready)
+            .unwrap_or_else(|last| panic!("not ready after {limit:?}: {last}\n{}", self.events(namespace)))
     }
 
     /// Creates a workload of group `apps/v1` with two fields of its own, and gives the name of its one ready pod.
@@ -109,17 +103,21 @@ impl Cluster {
     /// # Panics
     /// It is not so within `limit`.
     pub fn wait_until(&self, path: &str, limit: Duration, is: impl Fn(&Value) -> bool) -> Value {
+        self.poll(path, limit, is)
+            .unwrap_or_else(|last| panic!("after {limit:?} {path}: {last}"))
+    }
+
+    /// The object once `is` holds, or its last status.
+    fn poll(&self, path: &str, limit: Duration, is: impl Fn(&Value) -> bool) -> Result<Value, Value> {
         let deadline = Instant::now() + limit;
         loop {
             let object = self.plane.get(path).ok().body;
             if is(&object) {
-                return object;
+                return Ok(object);
             }
-            assert!(
-                Instant::now() < deadline,
-                "after {limit:?} {path}: {}",
-                object["status"]
-            );
+            if Instant::now() >= deadline {
+                return Err(object["status"].clone());
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -223,6 +221,17 @@ pub fn container_status<'a>(pod: &'a Value, container: &str) -> &'a Value {
     let mut all = kinds.iter().filter_map(|kind| pod["status"][kind].as_array()).flatten();
     all.find(|status| status["name"] == container)
         .unwrap_or_else(|| panic!("no status of {container}: {}", pod["status"]))
+}
+
+/// Asserts that containers of a running pod were never started anew.
+///
+/// # Panics
+/// One was.
+pub fn assert_never_restarted(pod: &Value, containers: &[&str]) {
+    for container in containers {
+        let status = container_status(pod, container);
+        assert_eq!(status["restartCount"], 0, "{status}");
+    }
 }
 
 /// The API server creates pods as they are when it cannot ask the webhook, and all that follows would fail for reasons that

@@ -25,8 +25,7 @@ impl MemoryCgroup {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (mount, version) = mount();
-        let two = version == 2;
-        if two {
+        if version == 2 {
             // What is there already stays; a failure shows below, as there is no memory.max then.
             let _ = std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
         }
@@ -39,16 +38,15 @@ impl MemoryCgroup {
             version,
             ours: true,
         };
-        let limit = if two { "memory.max" } else { "memory.limit_in_bytes" };
-        cgroup.write(limit, &bytes.to_string());
-        let swap = if two {
+        cgroup.set_limit(bytes).expect("a new group takes a limit");
+        let swap = if version == 2 {
             ("memory.swap.max", "0")
         } else {
             ("memory.swappiness", "0")
         };
         // Absent where the kernel counts no swap.
         if cgroup.folder.join(swap.0).exists() {
-            cgroup.write(swap.0, swap.1);
+            std::fs::write(cgroup.folder.join(swap.0), swap.1).expect("a new group takes a limit");
         }
         cgroup
     }
@@ -64,8 +62,7 @@ impl MemoryCgroup {
             class => format!("{}/", class.to_lowercase()),
         };
         let uid = pod["metadata"]["uid"].as_str().expect("a pod has a uid");
-        let id = cluster::container_status(pod, container)["containerID"].as_str();
-        let id = id.and_then(|id| id.rsplit('/').next()).expect("it runs");
+        let id = cluster::container_id(cluster::container_status(pod, container));
         let folder = PathBuf::from(format!("{mount}/kubepods/{class}pod{uid}/{id}"));
         assert!(folder.is_dir(), "no {}", folder.display());
         Self {
@@ -80,13 +77,27 @@ impl MemoryCgroup {
     /// # Panics
     /// There is no limit.
     pub fn limit(&self) -> u64 {
-        let name = if self.version == 2 {
+        let file = self.limit_file();
+        let text = std::fs::read_to_string(&file).expect("readable");
+        text.trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{}: {text}", file.display()))
+    }
+
+    /// Changes the limit.
+    ///
+    /// # Errors
+    /// The kernel cannot reach it at once.
+    pub fn set_limit(&self, bytes: u64) -> std::io::Result<()> {
+        std::fs::write(self.limit_file(), bytes.to_string())
+    }
+
+    fn limit_file(&self) -> PathBuf {
+        self.folder.join(if self.version == 2 {
             "memory.max"
         } else {
             "memory.limit_in_bytes"
-        };
-        let text = std::fs::read_to_string(self.folder.join(name)).expect("readable");
-        text.trim().parse().unwrap_or_else(|_| panic!("{name}: {text}"))
+        })
     }
 
     /// A command that runs `program` inside, its children too.
@@ -120,11 +131,6 @@ impl MemoryCgroup {
             .unwrap_or_else(|| panic!("no {name} in {file}: {text}"))
             .parse()
             .unwrap()
-    }
-
-    fn write(&self, file: &str, value: &str) {
-        let path = self.folder.join(file);
-        std::fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }
 

@@ -16,6 +16,9 @@ const SAMPLE_PROFILER: &str = "Microsoft-DotNETCore-SampleProfiler";
 const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
 const RUNDOWN: &str = "Microsoft-Windows-DotNETRuntimeRundown";
 
+/// Tag in place of another object: there is none.
+const END_OF_STREAM: u8 = 1;
+
 /// The sampled thread ran managed code; 1 is native code, which mostly waits.
 const MANAGED: u32 = 2;
 
@@ -44,6 +47,16 @@ pub fn assert_split(mut capture: impl FnMut() -> Answer) {
     panic!("only {samples} samples in five captures");
 }
 
+/// The answer, which is a nettrace of version 4 from its first byte to the tag that ends it.
+///
+/// # Panics
+/// It is not.
+pub fn whole(answer: Answer) -> Answer {
+    let answer = answer.whole();
+    assert!(answer.body.starts_with(b"Nettrace") && answer.body.ends_with(&[END_OF_STREAM]));
+    answer
+}
+
 /// What a trace tells about where managed code ran.
 #[derive(Debug, Default)]
 struct NetTrace {
@@ -63,7 +76,6 @@ impl NetTrace {
         const HEAD: &[u8] = b"Nettrace\x14\0\0\0!FastSerialization.1";
         /// UTC time 16, QPC 8, frequency 8, pointer size 4, pid 4, CPUs 4, sampling 4.
         const TRACE: usize = 48;
-        const END_OF_STREAM: u8 = 1;
         const BEGIN: u8 = 5;
         const END: u8 = 6;
         let mut trace = Self::default();

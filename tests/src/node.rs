@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::app::App;
+use crate::app::{App, CACHE_SEEN_AT, append_moved};
 use crate::cache;
 
 /// A node's `/var/log/containers` and the kubelet's folder of pods; removed when dropped.
@@ -131,12 +131,9 @@ fn cgroups() -> PathBuf {
 }
 
 fn in_pod(cgroup: &Path, message: &Path, user: u32, command: &Command) -> Command {
-    const SEEN_AT: &str = "/mnt";
-    let cache = cache::root();
-    let moved = |text: &std::ffi::OsStr| text.to_string_lossy().replace(&*cache.to_string_lossy(), SEEN_AT);
     // The message's own mount point is /dev/termination-log, which the host has not: only the source counts.
     let inside = format!(
-        "mount --bind \"$1\" /etc/hostname && mount --bind \"$2\" {SEEN_AT} && mount -t tmpfs -o mode=1777 tmpfs /tmp && \
+        "mount --bind \"$1\" /etc/hostname && mount --bind \"$2\" {CACHE_SEEN_AT} && mount -t tmpfs -o mode=1777 tmpfs /tmp && \
          ip link set lo up && shift 2 && \
          exec setpriv --reuid {user} --regid {user} --clear-groups --bounding-set -all --inh-caps -all \"$@\""
     );
@@ -144,14 +141,8 @@ fn in_pod(cgroup: &Path, message: &Path, user: u32, command: &Command) -> Comman
                    --mount-proc --fork --kill-child \"$@\"";
     let mut pod = Command::new("sh");
     pod.args(["-c", outside]).arg(cgroup);
-    pod.args(["sh", "-c", &inside, "sh"]).arg(message).arg(&cache);
-    pod.arg(moved(command.get_program()))
-        .args(command.get_args().map(moved));
-    pod.envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, moved(value?)))),
-    );
+    pod.args(["sh", "-c", &inside, "sh"]).arg(message).arg(cache::root());
+    append_moved(&mut pod, command);
     pod
 }
 

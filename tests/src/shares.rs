@@ -5,6 +5,11 @@ use std::process::Command;
 
 use crate::Answer;
 
+/// The sample apps' functions, and what they get of the CPU.
+pub const JAVA_CPU: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
+/// The same of the Go program.
+pub const GO_CPU: [(&str, f64); 3] = [("main.sixty", 0.6), ("main.thirty", 0.3), ("main.ten", 0.1)];
+
 /// Share (0 to 1) of the total value whose stack holds a frame that contains `function`, counted once per stack.
 pub fn of(collapsed: &str, function: &str) -> f64 {
     let mut total = 0.0;

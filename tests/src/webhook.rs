@@ -1,7 +1,7 @@
 //! The chart installed in the control plane, and `sideflame-webhook serve` processes on this machine in place of its
 //! pods: same arguments, same ServiceAccount, reached by the API server through the chart's own Service.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -388,4 +388,24 @@ pub fn is_injected(pod: &Value) -> bool {
     let shared = pod["spec"]["shareProcessNamespace"] == true;
     assert!(injected == marked && injected == shared, "half injected: {pod}");
     injected
+}
+
+/// Names and versions of the pods of a namespace that a page of the webhook's metrics tells as outdated.
+///
+/// # Panics
+/// A row is not as documented.
+pub fn outdated(page: &str, namespace: &Namespace) -> BTreeSet<(String, String)> {
+    let start = format!(
+        "sideflame_webhook_outdated_sidecar_info{{namespace=\"{}\",pod=\"",
+        namespace.name
+    );
+    let rows = page.lines().filter_map(|line| line.strip_prefix(&start));
+    rows.map(|row| {
+        let labels = row
+            .strip_suffix("\"} 1")
+            .and_then(|row| row.split_once("\",version=\""));
+        let (pod, version) = labels.unwrap_or_else(|| panic!("{row}"));
+        (pod.to_owned(), version.to_owned())
+    })
+    .collect()
 }

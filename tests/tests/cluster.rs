@@ -3,9 +3,6 @@
 use e2e::{Client, Cluster, PortForward, nettrace, pod, shares};
 use serde_json::json;
 
-const JAVA: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
-const GO: [(&str, f64); 3] = [("main.sixty", 0.6), ("main.thirty", 0.3), ("main.ten", 0.1)];
-
 /// Deploys an annotated app and forwards a port to its sidecar.
 fn forward_to(app: &str) -> (PortForward, impl Drop) {
     let cluster = Cluster::shared();
@@ -35,15 +32,15 @@ fn an_annotated_jvm_is_profiled_through_port_forward() {
     let (sidecar, _namespace) = forward_to("java");
     assert_flame_graph(&sidecar, "Split.sixty");
     let stacks = shares::enough(|| sidecar.get("/profile?seconds=10&format=collapsed&frequency=499"));
-    shares::assert_split(&stacks, JAVA);
-    assert_pprof_shares(&sidecar, JAVA);
+    shares::assert_split(&stacks, shares::JAVA_CPU);
+    assert_pprof_shares(&sidecar, shares::JAVA_CPU);
 }
 
 #[test]
 fn an_annotated_go_program_is_profiled_through_port_forward() {
     let (sidecar, _namespace) = forward_to("go");
     assert_flame_graph(&sidecar, "main.sixty");
-    assert_pprof_shares(&sidecar, GO);
+    assert_pprof_shares(&sidecar, shares::GO_CPU);
 }
 
 #[test]

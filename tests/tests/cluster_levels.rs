@@ -13,7 +13,6 @@ use e2e::control_plane::{Namespace, wait};
 use e2e::{Cluster, PortForward, cluster, nettrace, pod, shares};
 use serde_json::{Value, json};
 
-const JAVA: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
 /// Where every container but the sidecar finds the service account's token.
 const API_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The longest a pod may take on a loaded machine; three containers start one after the other.
@@ -100,7 +99,7 @@ fn restricted_a_sidecar_without_any_capability_profiles_jvm_and_dotnet() {
 
     let sidecar = PortForward::to(Cluster::shared(), &namespace, &format!("pod/{}", cluster::name(&pod)));
     let stacks = shares::enough(|| sidecar.get("/profile?name=demo.shop&seconds=10&format=collapsed&frequency=499"));
-    shares::assert_split(&stacks, JAVA);
+    shares::assert_split(&stacks, shares::JAVA_CPU);
     nettrace::assert_split(|| sidecar.get("/profile?name=Split&seconds=10"));
 }
 

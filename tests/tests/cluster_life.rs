@@ -1,13 +1,11 @@
 //! The sidecar through the life of a pod: it neither holds back its end nor lets the app notice its own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
-
 use std::time::{Duration, Instant};
 
 use e2e::cluster::{container_id, container_status, name};
 use e2e::control_plane::wait;
 use e2e::pod::{self, USER_IMAGE};
-use e2e::{Cluster, Namespace, PortForward};
+use e2e::{Cluster, MemoryCgroup, Namespace, PortForward};
 use serde_json::{Value, json};
 
 /// Both forms of the sidecar, as `sideflame.io/sidecar` calls them.
@@ -247,7 +245,7 @@ fn survives(
     // Profiled at that moment: the worst case.
     let running = sidecar.capture("seconds=120");
     sidecar.wait_for(&running, &["sampling"]);
-    end(cluster, container_status(&pod, "sideflame"), &sidecar);
+    end(cluster, &pod, &sidecar);
     let after = cluster.wait_until(&path, Duration::from_secs(60), |pod| {
         let status = container_status(pod, "sideflame");
         status["restartCount"] == 1 && status["ready"] == true
@@ -261,23 +259,19 @@ fn survives(
 }
 
 /// As the kernel does it: the first process of the container gets SIGKILL.
-fn kill_it(cluster: &Cluster, sidecar: &Value, _: &PortForward) {
-    cluster.ctr(&["tasks", "kill", "--signal", "SIGKILL", container_id(sidecar)]);
+fn kill_it(cluster: &Cluster, pod: &Value, _: &PortForward) {
+    let id = container_id(container_status(pod, "sideflame"));
+    cluster.ctr(&["tasks", "kill", "--signal", "SIGKILL", id]);
 }
 
 /// Takes away its memory, then asks for something: the kernel kills it.
-fn run_out_of_memory(cluster: &Cluster, sidecar: &Value, client: &PortForward) {
-    let pid = cluster.node_pid(sidecar);
-    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let controller = |name: &str| groups.lines().find_map(|line| line.split_once(name));
-    let limit = match controller(":memory:") {
-        Some((_, path)) => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
-        None => format!("/sys/fs/cgroup{}/memory.max", controller("0::").unwrap().1),
-    };
+fn run_out_of_memory(cluster: &Cluster, pod: &Value, sidecar: &PortForward) {
+    let pid = cluster.node_pid(container_status(pod, "sideflame"));
+    let cgroup = MemoryCgroup::of_container(pod, "sideflame");
     // Small steps: a limit is refused that the kernel cannot reach at once.
     for kibibytes in (256..=4096).rev().step_by(32) {
-        let _ = std::fs::write(&limit, (kibibytes << 10).to_string());
-        if client.try_send("GET", "/doctor", &[]).is_err() {
+        let _ = cgroup.set_limit(kibibytes << 10);
+        if sidecar.try_send("GET", "/doctor", &[]).is_err() {
             return;
         }
     }

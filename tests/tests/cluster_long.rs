@@ -4,11 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::control_plane::wait;
-use e2e::{Cluster, MemoryCgroup, Namespace, PortForward, app, cluster, pod};
+use e2e::{Cluster, MemoryCgroup, Namespace, PortForward, cluster, jfr, pod};
 use serde_json::{Value, json};
 
 /// A JVM that is busy within a tenth of a CPU.
@@ -20,10 +19,7 @@ fn throttled_jvm() -> Value {
 
 fn assert_nothing_restarted(cluster: &Cluster, namespace: &Namespace, pod: &str) {
     let now = cluster.plane.get(&namespace.path(&format!("pods/{pod}"))).ok().body;
-    for container in ["java", "sideflame"] {
-        let status = cluster::container_status(&now, container);
-        assert_eq!(status["restartCount"], 0, "{status}");
-    }
+    cluster::assert_never_restarted(&now, &["java", "sideflame"]);
 }
 
 #[test]
@@ -42,28 +38,15 @@ fn ten_minutes_pass_through_one_port_forward_and_32_mib() {
     eprintln!("{} bytes of JFR after {took:?}", jfr.body.len());
     assert!(took >= Duration::from_secs(600), "{took:?}");
 
-    let file = std::env::temp_dir().join(format!("sideflame-long-{}.jfr", std::process::id()));
-    std::fs::write(&file, &jfr.body).unwrap();
-    let tool = app::jdk_home("25").join("bin/jfr");
-    let summary = Command::new(tool).arg("summary").arg(&file).output().unwrap();
-    std::fs::remove_file(file).unwrap();
-    let text = String::from_utf8_lossy(&summary.stdout).into_owned();
-    assert!(
-        summary.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&summary.stderr)
+    let summary = jfr::summary("25", &jfr.body);
+    let (seconds, samples) = (
+        jfr::number(&summary, "Duration:", 1),
+        jfr::number(&summary, "jdk.ExecutionSample", 1),
     );
-    let number = |label: &str, column: usize| {
-        let line = text.lines().find(|line| line.trim_start().starts_with(label));
-        let word = line.and_then(|line| line.split_whitespace().nth(column));
-        word.and_then(|word| word.parse::<u64>().ok())
-            .unwrap_or_else(|| panic!("no {label} in {text}"))
-    };
-    let (seconds, samples) = (number("Duration:", 1), number("jdk.ExecutionSample", 1));
     eprintln!("{seconds} s, {samples} samples");
-    assert!((599..=610).contains(&seconds), "{text}");
+    assert!((599..=610).contains(&seconds), "{summary}");
     // 60 s of CPU at 100 Hz are 6000; the quota also throttles the JVM's own threads.
-    assert!(samples > 1000, "{text}");
+    assert!(samples > 1000, "{summary}");
     assert_nothing_restarted(cluster, &namespace, name);
     let cgroup = MemoryCgroup::of_container(&pod, "sideflame");
     // The kernel also kills children, which restarts nothing.

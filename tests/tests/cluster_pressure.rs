@@ -9,14 +9,17 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use e2e::app::MANY_EVENTS;
 use e2e::control_plane::wait;
-use e2e::{Answer, Client, Cluster, MemoryCgroup, Namespace, PortForward, cluster, pod};
+use e2e::{Answer, Client, Cluster, MemoryCgroup, Namespace, PortForward, cluster, nettrace, pod};
 use serde_json::{Value, json};
 
-/// Some 100 MB/s of events of the scenario `trace`.
-const MANY_EVENTS: &str = "seconds=300&providers=Demo-Shop%3Affffffffffffffff%3A5";
+/// A capture that meets a limit before its time is over.
+fn endless() -> String {
+    format!("seconds=300&{MANY_EVENTS}")
+}
 
-/// A .NET app that emits them, with annotations for its sidecar.
+/// A .NET app that emits many events, with annotations for its sidecar.
 fn talker(annotations: &[(&str, &str)]) -> Value {
     let mut pod = pod::annotated(&[pod::container("dotnet", pod::USER_IMAGE, "trace")]);
     for (name, value) in annotations {
@@ -41,13 +44,6 @@ fn finished(sidecar: &Client) -> String {
     format!("/captures/{id}/artifact")
 }
 
-/// A nettrace of version 4 from its first byte to the tag that ends it.
-fn whole_nettrace(answer: Answer) -> Answer {
-    let answer = answer.whole();
-    assert!(answer.body.starts_with(b"Nettrace") && answer.body.ends_with(&[1]));
-    answer
-}
-
 fn assert_full(answer: &Answer, whose: &str) {
     let status = (answer.status, answer.code());
     assert_eq!(status, (507, "store_full".to_owned()), "{}", answer.text());
@@ -57,10 +53,7 @@ fn assert_full(answer: &Answer, whose: &str) {
 fn assert_unharmed(cluster: &Cluster, namespace: &Namespace, pod: &str) {
     let now = cluster.plane.get(&namespace.path(&format!("pods/{pod}"))).ok().body;
     assert_eq!(now["status"]["phase"], "Running", "{}", now["status"]);
-    for container in ["dotnet", "sideflame"] {
-        let status = cluster::container_status(&now, container);
-        assert_eq!(status["restartCount"], 0, "{status}");
-    }
+    cluster::assert_never_restarted(&now, &["dotnet", "sideflame"]);
 }
 
 #[test]
@@ -74,7 +67,7 @@ fn a_trace_of_200_mb_passes_through_32_mib() {
     );
     let sidecar = PortForward::to(cluster, &namespace, &format!("pod/{}", cluster::name(&pod)));
     let started = Instant::now();
-    let id = sidecar.capture(MANY_EVENTS);
+    let id = sidecar.capture(&endless());
     wait("large recording", Duration::from_secs(120), || {
         let capture = sidecar.get(&format!("/captures/{id}")).ok().json();
         assert_eq!(capture["status"], "running", "{capture}");
@@ -84,7 +77,7 @@ fn a_trace_of_200_mb_passes_through_32_mib() {
     sidecar.wait_for(&id, &["finished"]);
     let recorded = started.elapsed();
     let path = format!("/captures/{id}/artifact");
-    let nettrace = whole_nettrace(sidecar.get(&path));
+    let nettrace = nettrace::whole(sidecar.get(&path));
     eprintln!(
         "{} bytes recorded in {recorded:?}, served after {:?}",
         nettrace.body.len(),
@@ -121,7 +114,7 @@ fn a_full_store_is_507_and_never_evicts_the_pod() {
     let mut refused = 0;
     // Of how often the kubelet looks nothing is promised: that it has looked shows by the pod that it evicts.
     wait("eviction", Duration::from_secs(150), || {
-        let id = sidecar.capture(MANY_EVENTS);
+        let id = sidecar.capture(&endless());
         while sidecar.get(&format!("/captures/{id}")).ok().json()["status"] == "running" {
             // Looking is faster than asking, and what is looked for lasts for milliseconds.
             for _ in 0..10 {
@@ -140,7 +133,7 @@ fn a_full_store_is_507_and_never_evicts_the_pod() {
     // Folders are not counted by the store: 4 KiB for each capture, of which there are 64 at most.
     assert!((SIZE * 3 / 4..=SIZE + (1 << 20)).contains(&most), "{most}");
     assert_unharmed(cluster, &namespace, name);
-    whole_nettrace(sidecar.get(&kept));
+    nettrace::whole(sidecar.get(&kept));
     sidecar.get("/profile?seconds=1").whole();
 }
 
@@ -160,9 +153,9 @@ fn a_full_disk_loses_no_finished_artifact() {
     let sidecar = PortForward::to(cluster, &namespace, &format!("pod/{name}"));
 
     let kept = finished(&sidecar);
-    let before = whole_nettrace(sidecar.get(&kept));
+    let before = nettrace::whole(sidecar.get(&kept));
     for _ in 0..3 {
-        assert_full(&sidecar.get(&format!("/profile?{MANY_EVENTS}")), "disk");
+        assert_full(&sidecar.get(&format!("/profile?{}", endless())), "disk");
     }
     assert!(sidecar.get(&kept).whole().body == before.body, "the artifact changed");
     // What failed left its room to the next.

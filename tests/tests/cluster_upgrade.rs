@@ -9,13 +9,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::cluster::{self, SIDECAR_IMAGE};
 use e2e::control_plane::wait;
-use e2e::{Cluster, Namespace, PortForward, chart, pod};
+use e2e::{Cluster, Namespace, PortForward, chart, pod, webhook};
 use serde_json::{Value, json};
 
 /// Release and namespace, as `tests/rig/install.sh` has them.
@@ -34,7 +33,7 @@ impl Next {
     fn make(cluster: &Cluster) -> Self {
         for image in ["sideflame", "sideflame-webhook"] {
             let name = |tag| format!("localhost/{image}:{tag}");
-            ctr(&["images", "tag", "--force", &name(VERSION), &name(NEXT)]);
+            cluster.ctr(&["images", "tag", "--force", &name(VERSION), &name(NEXT)]);
         }
         let folder = std::env::temp_dir().join(format!("sideflame-upgrade-{}", std::process::id()));
         let (chart, destination) = (chart::folder(), folder.to_string_lossy().into_owned());
@@ -85,17 +84,9 @@ impl Drop for Before<'_> {
     }
 }
 
-fn ctr(arguments: &[&str]) {
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/rig/cluster.sh"));
-    let said = command.arg("ctr").args(arguments).output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-}
-
 /// The sidecar's image in a pod; `None` without a sidecar.
 fn sidecar_image(pod: &Value) -> Option<&str> {
-    let containers = pod["spec"]["initContainers"].as_array()?;
-    let sidecar = containers.iter().find(|container| container["name"] == "sideflame")?;
-    sidecar["image"].as_str()
+    webhook::sidecar(pod)?["image"].as_str()
 }
 
 /// A pod that is never scheduled: what the webhook made of it is all that counts.
@@ -127,13 +118,8 @@ fn replicas(cluster: &Cluster) -> Vec<String> {
 fn outdated(cluster: &Cluster, replica: &str, namespace: &Namespace) -> BTreeSet<String> {
     let path = format!("/api/v1/namespaces/{RELEASE}/pods/{replica}:9443/proxy/metrics");
     let page = cluster.plane.get(&path).ok().body;
-    let start = format!(
-        "sideflame_webhook_outdated_sidecar_info{{namespace=\"{}\",pod=\"",
-        namespace.name
-    );
-    let rows = page.as_str().unwrap().lines();
-    let rows = rows.filter_map(|line| line.strip_prefix(&start)?.split('"').next());
-    rows.map(str::to_owned).collect()
+    let outdated = webhook::outdated(page.as_str().unwrap(), namespace);
+    outdated.into_iter().map(|(pod, _)| pod).collect()
 }
 
 #[test]
@@ -185,9 +171,7 @@ fn an_upgrade_disturbs_no_pod_and_the_metric_names_the_old_ones() {
     sidecar.get("/profile?seconds=1").whole();
     let pod = cluster.plane.get(&namespace.path(&format!("pods/{old}"))).ok().body;
     assert_eq!(sidecar_image(&pod), Some(SIDECAR_IMAGE));
-    for container in ["java", "sideflame"] {
-        assert_eq!(cluster::container_status(&pod, container)["restartCount"], 0);
-    }
+    cluster::assert_never_restarted(&pod, &["java", "sideflame"]);
 
     // Each replica names the pods with the old image, and no other.
     let gated = created.iter().filter(|pod| sidecar_image(pod) == Some(SIDECAR_IMAGE));

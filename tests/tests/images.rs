@@ -24,6 +24,19 @@ fn files(image: &Image) -> Vec<&str> {
     files.map(|(path, _)| path.as_str()).collect()
 }
 
+/// Asserts what both images have: nobody's user, one command, labels, and files that belong to root. Gives the bill of
+/// materials.
+fn assert_ours(name: &str, image: &Image) -> Value {
+    let config = &image.configuration["config"];
+    assert_eq!(config["User"], "65532:65532");
+    assert_eq!(config["Entrypoint"], serde_json::json!([format!("/{name}")]));
+    let labels = &config["Labels"];
+    assert_eq!(labels["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
+    assert!(!labels["org.opencontainers.image.revision"].as_str().unwrap().is_empty());
+    assert!(image.files.values().all(|entry| entry.uid == 0));
+    bill_of_materials(image)
+}
+
 fn bill_of_materials(image: &Image) -> Value {
     let bill = &image.files["usr/share/doc/sideflame/sbom.cdx.json"].content;
     assert!(
@@ -56,18 +69,11 @@ fn the_sidecar_is_one_static_binary_and_async_profiler() {
             "usr/share/doc/sideflame/sbom.cdx.json",
         ]
     );
-    let config = &image.configuration["config"];
-    assert_eq!(config["User"], "65532:65532");
-    assert_eq!(config["Entrypoint"], serde_json::json!(["/sideflame"]));
-    assert_eq!(config["Cmd"], serde_json::json!(["serve"]));
-    let labels = &config["Labels"];
-    assert_eq!(labels["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
-    assert!(!labels["org.opencontainers.image.revision"].as_str().unwrap().is_empty());
+    let bill = assert_ours("sideflame", &image);
+    assert_eq!(image.configuration["config"]["Cmd"], serde_json::json!(["serve"]));
     // Any user that a pod gives it can keep captures, and none can replace what is in the image.
     assert_eq!(image.files["var/lib/sideflame"].mode, 0o1777);
     assert_eq!(image.files["opt/sideflame/libasyncProfiler.so"].mode, 0o644);
-    assert!(image.files.values().all(|entry| entry.uid == 0));
-    let bill = bill_of_materials(&image);
     assert!(has_component(&bill, "inferno") && has_component(&bill, "async-profiler"));
     assert!(!has_component(&bill, "ureq"), "a dependency of the tests");
     eprintln!("sideflame: {:.1} MB compressed", image.size as f64 / 1e6);
@@ -86,10 +92,7 @@ fn the_webhook_is_one_static_binary() {
             "usr/share/doc/sideflame/sbom.cdx.json",
         ]
     );
-    let config = &image.configuration["config"];
-    assert_eq!(config["User"], "65532:65532");
-    assert_eq!(config["Entrypoint"], serde_json::json!(["/sideflame-webhook"]));
-    let bill = bill_of_materials(&image);
+    let bill = assert_ours("sideflame-webhook", &image);
     assert!(has_component(&bill, "kube") && !has_component(&bill, "async-profiler"));
     eprintln!("sideflame-webhook: {:.1} MB compressed", image.size as f64 / 1e6);
 }

@@ -5,8 +5,6 @@ use std::process::Command;
 use e2e::app::App;
 use e2e::{Server, cache, shares};
 
-const CPU: [(&str, f64); 3] = [("main.sixty", 0.6), ("main.thirty", 0.3), ("main.ten", 0.1)];
-
 /// Starts `apps/go/<binary>` with pprof on a free port.
 fn start(binary: &str, scenario: &str, flags: &[&str]) -> App {
     let mut command = Command::new(cache::file(&format!("apps/go/{binary}")));
@@ -22,7 +20,7 @@ fn cpu_shares_are_the_known_split() {
         let app = start(binary, "cpu", &PPROF);
         let server = Server::default();
         let query = format!("/profile?pid={}&seconds=10&format=collapsed", app.pid);
-        shares::assert_split(&shares::enough(|| server.get(&query)), CPU);
+        shares::assert_split(&shares::enough(|| server.get(&query)), shares::GO_CPU);
     }
 }
 

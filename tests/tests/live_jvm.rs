@@ -2,10 +2,8 @@
 
 use std::process::Command;
 
-use e2e::app::{self, App, jdk_home};
-use e2e::{Server, shares};
-
-const CPU: [(&str, f64); 3] = [("Split.sixty", 0.6), ("Split.thirty", 0.3), ("Split.ten", 0.1)];
+use e2e::app::{self, App};
+use e2e::{Server, jfr, shares};
 
 /// Captures `event` while the app does nothing but that; `more` is added to the query.
 fn collapsed_split(jdk: &str, event: &str, more: &str, functions: [(&str, f64); 3]) {
@@ -35,7 +33,7 @@ fn collapsed_split(jdk: &str, event: &str, more: &str, functions: [(&str, f64); 
 #[test]
 fn cpu_shares_are_the_known_split() {
     for jdk in ["17", "25"] {
-        collapsed_split(jdk, "cpu", "", CPU);
+        collapsed_split(jdk, "cpu", "", shares::JAVA_CPU);
     }
 }
 
@@ -129,19 +127,8 @@ fn a_jfr_file_passes_the_jdks_own_reader() {
         let answer = server
             .get(&format!("/profile?pid={}&seconds=3&format=jfr", app.pid))
             .ok();
-        let file = std::env::temp_dir().join(format!("sideflame-{}-{jdk}.jfr", std::process::id()));
-        std::fs::write(&file, &answer.body).unwrap();
-        let summary = Command::new(jdk_home(jdk).join("bin/jfr"))
-            .arg("summary")
-            .arg(&file)
-            .output()
-            .unwrap();
-        std::fs::remove_file(&file).unwrap();
-        let text = String::from_utf8_lossy(&summary.stdout);
-        assert!(
-            summary.status.success() && text.contains("jdk.ExecutionSample"),
-            "{text}"
-        );
+        let summary = jfr::summary(jdk, &answer.body);
+        assert!(jfr::number(&summary, "jdk.ExecutionSample", 1) > 0, "{summary}");
     }
 }
 
@@ -244,5 +231,5 @@ fn a_process_of_another_user_is_captured_with_its_rights() {
         assert!(!answer.header("sideflame-degraded").is_empty());
         answer
     };
-    shares::assert_split(&shares::enough(capture), CPU);
+    shares::assert_split(&shares::enough(capture), shares::JAVA_CPU);
 }

@@ -7,12 +7,11 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::app::{self, App};
+use e2e::app::{self, App, MANY_EVENTS};
 use e2e::{Answer, Server, cache, target_files};
 
-/// Some 100 MB/s of events of the scenario `trace`.
 fn many_events(app: &App) -> String {
-    format!("pid={}&seconds=60&providers=Demo-Shop%3Affffffffffffffff%3A5", app.pid)
+    format!("pid={}&seconds=60&{MANY_EVENTS}", app.pid)
 }
 
 /// A capture that is finished, with a flame graph of it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use e2e::api_proxy::ApiProxy;
 use e2e::chart;
 use e2e::control_plane::{ControlPlane, Namespace, wait};
-use e2e::webhook::{Installation, RELEASE, Replica, annotated_pod, is_injected};
+use e2e::webhook::{Installation, RELEASE, Replica, annotated_pod, is_injected, outdated};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -32,28 +32,13 @@ fn age(namespace: &Namespace, plane: &ControlPlane, name: &str) {
     plane.patch(&namespace.path(&format!("pods/{name}")), &labels).ok();
 }
 
-/// Names and versions that the replica says are outdated in the namespace.
-fn outdated(replica: &Replica, namespace: &Namespace) -> BTreeSet<(String, String)> {
-    let page = replica.metrics();
-    let start = format!(
-        "sideflame_webhook_outdated_sidecar_info{{namespace=\"{}\",pod=\"",
-        namespace.name
-    );
-    let rows = page.lines().filter_map(|line| line.strip_prefix(&start));
-    let rows = rows.map(|row| {
-        let (pod, rest) = row.split_once("\",version=\"").unwrap();
-        (pod.to_owned(), rest.strip_suffix("\"} 1").unwrap().to_owned())
-    });
-    rows.collect()
-}
-
 fn wait_for_outdated(replica: &Replica, namespace: &Namespace, pods: &[(&str, &str)]) {
     let expected: BTreeSet<_> = pods
         .iter()
         .map(|(pod, version)| ((*pod).into(), (*version).into()))
         .collect();
     wait(&format!("{expected:?}"), PATIENCE, || {
-        (outdated(replica, namespace) == expected).then_some(())
+        (outdated(&replica.metrics(), namespace) == expected).then_some(())
     });
 }
 

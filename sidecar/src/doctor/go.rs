@@ -154,34 +154,13 @@ fn not_on_ports(ports: &[u16], untried: &[u16], path: &str) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{verdicts, why_impossible};
     use crate::doctor::{Availability, Examination};
     use crate::event::Event;
-    use crate::process::{Container, Credentials, Process, ProcessId, ProcessTable};
+    use crate::process::{Process, ProcessTable};
     use crate::target::{PprofAbsence, PprofEndpoint, RuntimeFacts, Target};
 
     fn target(pprof: Result<PprofEndpoint, PprofAbsence>) -> Target {
-        let process = Process {
-            id: ProcessId { pid: 7, start_time: 1 },
-            parent_pid: 1,
-            namespace_pid: 7,
-            command: "shop".to_owned(),
-            command_line: vec!["/shop".to_owned()],
-            executable: Some(Path::new("/shop").to_owned()),
-            credentials: Credentials {
-                uid: 1000,
-                gid: 1000,
-                capabilities: 0,
-            },
-            signals_caught: 0,
-            signals_ignored: 0,
-            state: 'S',
-            threads: 5,
-            no_new_privileges: true,
-            container: Container::default(),
-        };
         let (pprof, pprof_absence) = match pprof {
             Ok(endpoint) => (Some(endpoint), None),
             Err(absence) => (None, Some(absence)),
@@ -193,7 +172,7 @@ mod tests {
             pprof_absence,
         };
         Target {
-            process,
+            process: Process::example(7),
             name: "shop".to_owned(),
             facts,
         }

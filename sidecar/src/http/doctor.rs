@@ -11,7 +11,7 @@ use super::processes::{Form, wanted};
 use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::CaptureRequest;
-use crate::capture::request::Selector;
+use crate::capture::request::{SELECTORS, Selector};
 use crate::capture::selector;
 use crate::listing::{self, DoctorRow};
 
@@ -33,7 +33,7 @@ pub(super) async fn doctor(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    pairs.only(&["pid", "name", "pod", "container", "format"])?;
+    pairs.only(&[&SELECTORS[..], &["format"]].concat())?;
     let json = match wanted(&pairs)? {
         Some(form) => form == Form::Json,
         None => Accept::of(&headers).prefers_json(),

@@ -9,6 +9,7 @@ use super::artifact::{self, Disposition};
 use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::CaptureRequest;
+use crate::capture::request::SELECTORS;
 use crate::event::Event;
 use crate::format::Format;
 
@@ -63,14 +64,17 @@ const PROFILES: [Profile; 8] = [
     },
 ];
 
-const PARAMETERS: [&str; 7] = ["seconds", "debug", "gc", "pid", "name", "pod", "container"];
+/// Go's own parameters, then ours.
+fn parameters() -> Vec<&'static str> {
+    [&["seconds", "debug", "gc"], &SELECTORS[..]].concat()
+}
 
 /// The profiles there are.
 #[utoipa::path(get, path = "/debug/pprof/", tag = "pprof",
     responses((status = 200, description = "one per line", content_type = "text/plain", body = String)))]
 pub(super) async fn index() -> String {
     let lines = PROFILES.map(|profile| format!("/debug/pprof/{:<12}  {}\n", profile.name, profile.description));
-    format!("{}\nparameters: {}\n", lines.concat(), PARAMETERS.join(", "))
+    format!("{}\nparameters: {}\n", lines.concat(), parameters().join(", "))
 }
 
 /// A profile as `go tool pprof` and scrapers ask for it.
@@ -121,7 +125,7 @@ fn known(name: Name) -> Result<&'static Profile, Problem> {
 
 /// Go's parameters → ours.
 fn request(profile: &Profile, pairs: &Pairs, max_seconds: u64) -> Result<CaptureRequest, Problem> {
-    pairs.only(&PARAMETERS)?;
+    pairs.only(&parameters())?;
     for flag in ["debug", "gc"] {
         if let Some(other) = pairs.value(flag).filter(|value| *value != "0") {
             return Err(Problem::invalid_parameter(flag, other, &["0"]));

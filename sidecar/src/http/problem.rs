@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::capture::selector::Candidate;
+use crate::listing::printable;
 
 mod causes;
 
@@ -248,12 +249,7 @@ impl Problem {
         ];
         let candidate = |one: &Candidate| format!("  pid={} {} ({}){}", one.pid, one.name, one.runtime, one.place());
         lines.extend(facts.candidates.iter().map(candidate));
-        // Names and tool messages are the app's to choose; an escape sequence must not reach a terminal.
-        let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-        lines
-            .iter()
-            .map(|line| line.chars().map(printable).collect::<String>() + "\n")
-            .collect()
+        lines.iter().map(|line| printable(line) + "\n").collect()
     }
 }
 

@@ -125,6 +125,14 @@ impl ProcessTable {
         std::fs::read_link(self.directory(pid).join("ns").join(kind))
     }
 
+    /// The network namespace of the process if it is another one than ours, so that its loopback is not ours. Without the
+    /// right to tell, it counts as ours.
+    pub fn other_network(&self, pid: i32) -> Option<PathBuf> {
+        let theirs = self.namespace(pid, "net").ok()?;
+        let ours = std::fs::read_link("/proc/self/ns/net").ok()?;
+        (theirs != ours).then_some(theirs)
+    }
+
     /// The text of `mountinfo`: what is mounted where in the mount namespace of the process.
     ///
     /// # Errors

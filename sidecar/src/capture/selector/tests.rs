@@ -1,6 +1,6 @@
 use super::*;
 use crate::process::container::PodName;
-use crate::process::{Container, Credentials, Process, ProcessId};
+use crate::process::{Container, Process};
 use crate::target::{JavaVm, RuntimeFacts};
 
 /// `place` is `namespace/pod container`, or empty.
@@ -13,27 +13,14 @@ fn inspection(pid: i32, name: &str, facts: RuntimeFacts, place: &str) -> Inspect
             name: name.to_owned(),
         });
     let process = Process {
-        id: ProcessId { pid, start_time: 1 },
-        parent_pid: 1,
-        namespace_pid: 1,
         command: name.chars().take(15).collect(),
         command_line: vec![format!("/{name}")],
-        executable: None,
-        credentials: Credentials {
-            uid: 1000,
-            gid: 1000,
-            capabilities: 0,
-        },
-        signals_caught: 0,
-        signals_ignored: 0,
-        state: 'S',
-        threads: 1,
-        no_new_privileges: false,
         container: Container {
             name: container.map(str::to_owned),
             pod,
             ..Container::default()
         },
+        ..Process::example(pid)
     };
     Inspection {
         target: Target {

@@ -53,7 +53,10 @@ pub(super) fn find(
     if process.is_stopped() {
         return Err(PprofAbsence::Stopped);
     }
-    if let Some(namespace) = other_network_namespace(table, process.id.pid) {
+    // As for a pod seen from a hostPID pod; an inspector with the right to do so has entered it before. Where we may not
+    // tell, only proven answers count anyway.
+    if let Some(namespace) = table.other_network(process.id.pid) {
+        let namespace = namespace.to_string_lossy().into_owned();
         return Err(PprofAbsence::OtherNetworkNamespace { namespace });
     }
     let listening = listening_sockets::of(table, process.id.pid);
@@ -83,19 +86,10 @@ pub(super) fn find_configured(
     process: &Process,
     settings: &GoPprofSettings,
 ) -> Option<PprofEndpoint> {
-    if settings.ports.is_empty() || process.is_stopped() || other_network_namespace(table, process.id.pid).is_some() {
+    if settings.ports.is_empty() || process.is_stopped() || table.other_network(process.id.pid).is_some() {
         return None;
     }
     ask_all(process, settings, candidates(&[], &settings.ports)).ok()
-}
-
-/// The target's network namespace if its loopback is another one than ours, as for a pod seen from a hostPID pod; an
-/// inspector with the right to do so has entered it before. Without the right to tell, we assume it is ours: then only
-/// proven answers count anyway.
-fn other_network_namespace(table: &ProcessTable, pid: i32) -> Option<String> {
-    let theirs = table.namespace(pid, "net").ok()?;
-    let ours = std::fs::read_link("/proc/self/ns/net").ok()?;
-    (theirs != ours).then(|| theirs.to_string_lossy().into_owned())
 }
 
 fn candidates(listening: &[SocketAddr], configured: &[u16]) -> Vec<Candidate> {
