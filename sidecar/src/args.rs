@@ -133,6 +133,10 @@ struct Serve {
     /// End after this time without a request or a capture, e.g. 30m: nobody can stop an ephemeral container
     #[arg(long, env = "SIDEFLAME_EXIT_WHEN_IDLE", value_name = "TIME", value_parser = parse_idle_time)]
     exit_when_idle: Option<Duration>,
+    /// Wait and try again, instead of exiting, when it cannot start, as when its port is taken: an exited sidecar would make
+    /// its pod unready
+    #[arg(long, env = "SIDEFLAME_RETRY_START")]
+    retry_start: bool,
     /// How log lines look
     #[arg(long, env = "SIDEFLAME_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -349,6 +353,7 @@ impl Serve {
             go,
             node,
             exit_when_idle,
+            retry_start,
             log_format,
             log_level,
         } = self;
@@ -358,6 +363,7 @@ impl Serve {
             token_file,
             settings,
             exit_when_idle,
+            retry_start,
             log_format,
             log_level,
         })

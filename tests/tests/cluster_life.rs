@@ -1,11 +1,12 @@
 //! The sidecar through the life of a pod: it neither holds back its end nor lets the app notice its own.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use e2e::cluster::{container_id, container_status, name};
+use e2e::cluster::{assert_never_restarted, container_id, container_status, name};
 use e2e::control_plane::wait;
 use e2e::pod::{self, USER_IMAGE};
-use e2e::{Cluster, MemoryCgroup, Namespace, PortForward};
+use e2e::{Client, Cluster, MemoryCgroup, Namespace, PortForward};
 use serde_json::{Value, json};
 
 /// Both forms of the sidecar, as `sideflame.io/sidecar` calls them.
@@ -324,6 +325,36 @@ fn an_app_that_restarts_in_the_pod_is_found_again() {
             "{form}"
         );
     }
+}
+
+/// A pod with a container that has ended is not ready: a Service would send it nothing.
+#[test]
+fn a_sidecar_that_cannot_start_leaves_the_pod_ready_and_tries_again() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace(&json!({}));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut pod = pod::with_annotation(pod::annotated(&[java()]), "port", &address.port().to_string());
+    pod["spec"]["hostNetwork"] = json!(true);
+    let pod = cluster.run(&namespace, &pod);
+    let path = namespace.path(&format!("pods/{}", name(&pod)));
+    // The second try: the first one had ended it.
+    wait("two tries", Duration::from_secs(40), || {
+        let log = cluster.kubectl(&namespace, &["logs", name(&pod), "--container", "sideflame"]);
+        (log.stdout.matches("trying again").count() >= 2).then_some(())
+    });
+    let tried = cluster.plane.get(&path).ok().body;
+    assert_eq!(incarnation(&tried, "sideflame"), incarnation(&pod, "sideflame"));
+    assert_eq!(incarnation(&tried, "java"), incarnation(&pod, "java"));
+    drop(taken);
+    let sidecar = Client {
+        url: format!("http://{address}"),
+    };
+    wait("sidecar", Duration::from_secs(30), || {
+        let answer = sidecar.try_send("GET", "/healthz", &[]);
+        answer.is_ok_and(|answer| answer.status == 200).then_some(())
+    });
+    assert_never_restarted(&cluster.plane.get(&path).ok().body, &["java", "sideflame"]);
 }
 
 #[test]

@@ -60,7 +60,11 @@ fn parsed(container: &Value) -> ArgMatches {
             .get_arguments()
             .find(|argument| argument.get_env() == Some(name.as_ref()));
         let flag = flag.unwrap_or_else(|| panic!("the sidecar has no variable {name}"));
-        line.push(format!("--{}={}", flag.get_long().unwrap(), text(&variable["value"])));
+        let (flag, takes_value) = (flag.get_long().unwrap(), flag.get_action().takes_values());
+        line.push(match text(&variable["value"]).as_str() {
+            "true" if !takes_value => format!("--{flag}"),
+            value => format!("--{flag}={value}"),
+        });
     }
     sideflame::args::Args::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
     let (name, matches) = command
@@ -77,6 +81,7 @@ fn the_sidecar_understands_the_injected_container() {
     let container = injected(json!({}));
     let matches = parsed(&container);
     assert_eq!(matches.get_one::<u64>("store_size"), Some(&(256 << 20)));
+    assert!(matches.get_flag("retry_start"));
     let store = matches.get_one::<PathBuf>("store_dir").unwrap();
     let mounts = container["volumeMounts"].as_array().unwrap();
     let writable = mounts

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -75,18 +76,40 @@ fn two_captures_at_once_never_exceed_the_store() {
     assert!(target_files::left(java.pid).is_empty());
 }
 
+/// Runs `script`, then the server in place of the shell, both in a mount namespace of their own: what is mounted there goes
+/// when the server does. `$0` is the store.
+fn server_after(script: &str, store: &Path, flags: &[&str]) -> Server {
+    std::fs::create_dir(store).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(format!("{script} exec \"$@\""));
+    command.arg(store).arg(cache::sideflame());
+    let store = store.to_string_lossy();
+    let flags = [&["--store-dir", &*store], flags].concat();
+    Server::start_by(command, &flags)
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_waited_for() {
+    let app = App::start(app::java("17", &[], "cpu"));
+    let folder = std::env::temp_dir().join(format!("sideflame-full-{}", std::process::id()));
+    // Room for one folder, and none for the lock in it.
+    let script = "mount -t tmpfs -o nr_inodes=40 tmpfs \"$0\"; n=0; \
+        while touch \"$0/$n\" 2>/dev/null; do n=$((n + 1)); done; rm \"$0/0\"; (sleep 3; rm \"$0\"/[0-9]*) &";
+    let server = server_after(script, &folder, &["--retry-start"]);
+    let log = server.log();
+    assert!(log.contains("No space left") && log.contains("trying again"), "{log}");
+    let folders = std::fs::read_dir(server.store()).unwrap().count();
+    assert_eq!(folders, 1, "a try left something");
+    server.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}
+
 #[test]
 fn a_full_disk_loses_no_finished_artifact() {
     let mut talker = App::start(app::dotnet("8", "trace"));
     let mut java = App::start(app::java("17", &[], "cpu"));
     let folder = std::env::temp_dir().join(format!("sideflame-disk-{}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    // In a mount namespace of the server's own: it goes when the server does.
-    let mut small = Command::new("unshare");
-    small.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    small.arg("mount -t tmpfs -o size=24m tmpfs \"$0\" && exec \"$@\"");
-    small.arg(&folder).arg(cache::sideflame());
-    let server = Server::start_by(small, &["--store-dir", &folder.to_string_lossy()]);
+    let server = server_after("mount -t tmpfs -o size=24m tmpfs \"$0\" &&", &folder, &[]);
     let kept = finished(&server, &java);
 
     // The disk is full in the middle of a recording.

@@ -69,6 +69,7 @@ impl Sidecar<'_> {
             variable("SIDEFLAME_STORE_DIR", STORE_PATH.to_owned()),
             variable("SIDEFLAME_STORE_SIZE", self.capture_size.units().to_string()),
             variable("SIDEFLAME_LOG_FORMAT", "json".to_owned()),
+            variable("SIDEFLAME_RETRY_START", "true".to_owned()),
         ];
         // Its default is both loopbacks, the one of IPv6 only where the pod has it. Another port is for IPv4 only, which
         // every pod has and kubectl port-forward prefers.

@@ -39,7 +39,10 @@ impl Store {
         }
         let directory = parent.join(CaptureId::random()?.as_str());
         private_directory(&directory)?;
-        let lock = private_file(&directory.join(LOCK))?;
+        // Without a lock nobody would ever take it for a leftover.
+        let lock = private_file(&directory.join(LOCK)).inspect_err(|_| {
+            let _ = std::fs::remove_dir(&directory);
+        })?;
         lock.try_lock()?;
         Ok(Self {
             directory,

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use crate::args::{LogFormat, default_listen};
 use crate::capture::{Captures, Settings};
 use crate::http;
 
+/// Between two tries to start.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// What the command was told.
 #[derive(Debug)]
 pub struct Options {
@@ -27,6 +30,8 @@ pub struct Options {
     pub settings: Settings,
     /// How long nobody may want anything before the server ends.
     pub exit_when_idle: Option<Duration>,
+    /// Try again, instead of giving up, when the server cannot be started.
+    pub retry_start: bool,
     /// Text or JSON.
     pub log_format: LogFormat,
     /// Least severe level that is logged.
@@ -69,49 +74,26 @@ fn start_log(format: LogFormat, level: LevelFilter) {
 }
 
 async fn serve(options: Options) -> std::io::Result<()> {
-    let Options {
-        listen,
-        token_file,
-        settings,
-        exit_when_idle,
-        log_format: _,
-        log_level: _,
-    } = options;
-    let invalid = |text: String| std::io::Error::new(ErrorKind::InvalidInput, text);
-    let token = match token_file {
-        None => None,
-        Some(path) => {
-            let token = std::fs::read_to_string(&path)
-                .map_err(|error| invalid(format!("failed to read the token file {}: {error}", path.display())))?;
-            let token = token.trim().to_owned();
-            if token.len() < 16 {
-                return Err(invalid(format!(
-                    "the token in {} has fewer than 16 characters",
-                    path.display()
-                )));
-            }
-            Some(token)
-        }
-    };
-    if let Some(public) = listen
-        .iter()
-        .find(|address| !address.ip().is_loopback() && token.is_none())
-    {
-        return Err(invalid(format!(
-            "refusing to listen on {public} without --token-file: everybody who reaches it could read profiles"
-        )));
-    }
     // SIGTERM before this line ends us the default way: nothing has been started yet.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listeners = bind(&listen).await?;
-    if !settings.async_profiler.exists() {
-        tracing::warn!(path = %settings.async_profiler.display(),
-            "there is no libasyncProfiler.so: JVMs cannot be profiled; see --async-profiler");
-    }
-    let store = settings.store_directory.display().to_string();
-    let captures = Captures::new(settings)
-        .map_err(|error| std::io::Error::new(error.kind(), format!("failed to make the store {store}: {error}")))?;
+    let (listeners, captures, token) = loop {
+        match start(&options).await {
+            Ok(started) => break started,
+            Err(error) if options.retry_start => {
+                tracing::error!(%error, "could not start; trying again in {} s", RETRY.as_secs());
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    _ = terminate.recv() => return Ok(()),
+                    _ = interrupt.recv() => return Ok(()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let Options {
+        listen, exit_when_idle, ..
+    } = options;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     }
@@ -151,6 +133,47 @@ async fn serve(options: Options) -> std::io::Result<()> {
     )
     .await;
     Ok(())
+}
+
+/// Everything that may fail before the first request: the sockets, the capture service, the bearer token.
+async fn start(options: &Options) -> std::io::Result<(Vec<TcpListener>, Arc<Captures>, Option<String>)> {
+    let Options {
+        listen,
+        token_file,
+        settings,
+        ..
+    } = options;
+    let token = token_file.as_deref().map(read_token).transpose()?;
+    let public = listen.iter().find(|address| !address.ip().is_loopback());
+    if let (Some(public), None) = (public, &token) {
+        return Err(invalid(format!(
+            "refusing to listen on {public} without --token-file: everybody who reaches it could read profiles"
+        )));
+    }
+    let listeners = bind(listen).await?;
+    if !settings.async_profiler.exists() {
+        tracing::warn!(path = %settings.async_profiler.display(),
+            "there is no libasyncProfiler.so: JVMs cannot be profiled; see --async-profiler");
+    }
+    let store = settings.store_directory.display();
+    let captures = Captures::new(settings.clone())
+        .map_err(|error| std::io::Error::new(error.kind(), format!("failed to make the store {store}: {error}")))?;
+    Ok((listeners, captures, token))
+}
+
+fn read_token(path: &Path) -> std::io::Result<String> {
+    let token = std::fs::read_to_string(path)
+        .map_err(|error| invalid(format!("failed to read the token file {}: {error}", path.display())))?;
+    let token = token.trim().to_owned();
+    if token.len() < 16 {
+        let path = path.display();
+        return Err(invalid(format!("the token in {path} has fewer than 16 characters")));
+    }
+    Ok(token)
+}
+
+fn invalid(text: String) -> std::io::Error {
+    std::io::Error::new(ErrorKind::InvalidInput, text)
 }
 
 /// Opens the sockets. Beside another one, the IPv6 loopback may be missing: many containers have none, and who names
