@@ -30,7 +30,7 @@ cargo test --locked --workspace --test cluster_long >"$log" 2>&1 8>&- &
 long=$!
 echo "== cluster_long: runs beside the others, see $log"
 status=0
-cargo test --locked --workspace 8>&- || status=$?
+cargo test --locked --workspace --no-fail-fast 8>&- || status=$?
 wait "$long" || status=$?
 long=
 cat "$log"

@@ -57,8 +57,7 @@ pub fn enough_captures(mut capture: impl FnMut() -> Answer) -> Vec<Answer> {
     panic!("only {samples} samples in ten captures");
 }
 
-/// What `go tool pprof` says about pprof captures together, as one line `function milliseconds` for each function,
-/// callees included.
+/// What `go tool pprof` reads in pprof captures together, as collapsed stacks in milliseconds.
 ///
 /// # Panics
 /// It does not take them.
@@ -70,9 +69,9 @@ pub fn by_go_tool(captures: &[Answer]) -> String {
         std::fs::write(&file, &capture.body).expect("writable");
         file
     });
-    let rows = go_tool(&files.collect::<Vec<_>>());
+    let stacks = go_tool(&files.collect::<Vec<_>>());
     let _ = std::fs::remove_dir_all(&folder);
-    rows
+    stacks
 }
 
 /// As [`by_go_tool`], of files or URLs.
@@ -81,19 +80,24 @@ pub fn by_go_tool(captures: &[Answer]) -> String {
 /// `go tool pprof` does not take them.
 pub fn go_tool<S: AsRef<OsStr>>(sources: &[S]) -> String {
     let output = Command::new("go")
-        .args(["tool", "pprof", "-top", "-cum", "-unit=ms", "-nodefraction=0"])
+        .args(["tool", "pprof", "-traces", "-unit=ms"])
         .args(sources)
         .output()
         .expect("go is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A head, and for each stack a rule, labels, and from the leaf to the root one line each. The leaf's has the value.
     let text = String::from_utf8_lossy(&output.stdout);
-    // flat flat% sum% cum cum% function
-    let rows = text.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let milliseconds = words.get(3)?.strip_suffix("ms")?;
-        Some(format!("{} {milliseconds}\n", words.get(5)?))
+    let stacks = text.split("-----------+").skip(1).filter_map(|stack| {
+        let mut lines = stack
+            .lines()
+            .skip(1)
+            .skip_while(|line| line.split_whitespace().next().is_some_and(|word| word.ends_with(':')));
+        let (value, leaf) = lines.next()?.trim_start().split_once(' ')?;
+        let mut functions: Vec<_> = [leaf].into_iter().chain(lines).map(str::trim).collect();
+        functions.reverse();
+        Some(format!("{} {}\n", functions.join(";"), value.strip_suffix("ms")?))
     });
-    rows.collect()
+    stacks.collect()
 }
 
 /// Asserts that `functions` share their common total as given, within 3 percentage points (the project's own bound).
