@@ -76,6 +76,34 @@ fn two_captures_at_once_never_exceed_the_store() {
     assert!(target_files::left(java.pid).is_empty());
 }
 
+/// async-profiler writes a JFR into the app's own disk, where nobody counts it.
+#[test]
+fn a_recording_that_outgrows_the_store_ends_in_the_target() {
+    const SIZE: u64 = 16 << 20;
+    let app = App::start(app::java("25", &["-Xmx512m"], "alloc"));
+    let server = Server::start(&["--store-size", "16MiB"]);
+    let started = Instant::now();
+    let query = "seconds=120&format=jfr&event=alloc&interval=1k";
+    let id = server.capture(&format!("pid={}&{query}", app.pid));
+    let recording = || {
+        let files = target_files::left(app.pid).into_iter();
+        let lengths = files.filter_map(|folder| Some(folder.join("out").metadata().ok()?.len()));
+        lengths.max().unwrap_or_default()
+    };
+    let mut most = 0;
+    while server.get(&format!("/captures/{id}")).ok().json()["status"] == "running" {
+        most = most.max(recording());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    eprintln!("ended after {:?} with {most} bytes in the target", started.elapsed());
+    let answer = server.get(&format!("/captures/{id}/artifact"));
+    assert_full(&answer, "its size", "sideflame.io/capture-size");
+    assert!(most > SIZE, "the test provokes nothing: {most} bytes");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(target_files::left(app.pid).is_empty());
+    server.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}
+
 /// Runs `script`, then the server in place of the shell, both in a mount namespace of their own: what is mounted there goes
 /// when the server does. `$0` is the store.
 fn server_after(script: &str, store: &Path, flags: &[&str]) -> Server {

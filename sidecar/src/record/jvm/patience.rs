@@ -59,18 +59,19 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Waits `duration` of sampling; an early stop ends it without an error.
+    /// Waits `duration` of sampling; `false` if an early stop ends it.
     ///
     /// # Errors
     /// As [`Self::pause`].
-    pub fn sample(&self, duration: Duration) -> Result<(), RecordError> {
-        match self
-            .control
-            .map(|control| if self.stop.get() { None } else { control.wait(duration) })
-        {
-            None | Some(None | Some(Interruption::Stop)) => Ok(()),
-            Some(Some(Interruption::Cancel)) => Err(RecordError::Cancelled),
-            Some(Some(Interruption::TargetExited)) => Err(RecordError::TargetExited),
+    pub fn sample(&self, duration: Duration) -> Result<bool, RecordError> {
+        let Some(control) = self.control.filter(|_| !self.stop.get()) else {
+            return Ok(false);
+        };
+        match control.wait(duration) {
+            None => Ok(true),
+            Some(Interruption::Stop) => Ok(false),
+            Some(Interruption::Cancel) => Err(RecordError::Cancelled),
+            Some(Interruption::TargetExited) => Err(RecordError::TargetExited),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
-use crate::record::{Phase, RecordError, RecordOrder, Reporter};
+use crate::record::{NoRoom, Phase, RecordError, RecordOrder, Reporter};
 
 /// Name of the recording in the session.
 const RECORDING: &str = "out";
@@ -32,6 +32,9 @@ const START: Duration = Duration::from_secs(30);
 
 /// Writing the recording out resolves every frame: milliseconds for a small program, seconds for a huge one.
 const STOP: Duration = Duration::from_secs(60);
+
+/// How often a growing recording is looked at. With a sample for each KiB allocated it grows by 4 MB in this time.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is known of the profiler in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +125,7 @@ impl<'a> Run<'a> {
         reporter.phase(Phase::Sampling);
         let started_at_ms = now_ms();
         let began = Instant::now();
-        self.patience.sample(Duration::from_secs(order.seconds))?;
+        self.sample(order)?;
         reporter.phase(Phase::Stopping);
         let duration = began.elapsed();
         let stop = self.stop(&plan, &recording)?;
@@ -180,6 +183,22 @@ impl<'a> Run<'a> {
         self.sampling
             .set(if answer.code == 0 { Sampling::On } else { Sampling::Off });
         Ok(answer)
+    }
+
+    /// Waits for the end of the sampling. Meanwhile a JFR grows in the app's own `/tmp`, which must not be filled with what
+    /// could never be kept.
+    fn sample(&self, order: &RecordOrder) -> Result<(), RecordError> {
+        let end = Instant::now() + Duration::from_secs(order.seconds);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if !self.patience.sample(left.min(LOOK))? || left <= LOOK {
+                return Ok(());
+            }
+            let recording = self.session.open(RECORDING).and_then(|file| file.metadata());
+            if recording.is_ok_and(|recording| recording.len() > order.max_bytes) {
+                return Err(RecordError::StoreFull { limit: NoRoom::Store });
+            }
+        }
     }
 
     fn stop(&mut self, plan: &Plan, recording: &str) -> Result<Answer, RecordError> {
