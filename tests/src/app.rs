@@ -158,20 +158,25 @@ impl Drop for App {
     }
 }
 
-/// `command` as user and group 1000 without capabilities, in a mount namespace of its own: there the cache, which may lie
-/// in root's home, is where this user can read it.
+/// `command` as user and group 1000 without capabilities, in a mount namespace of its own.
 pub fn as_user(command: &Command) -> Command {
+    let drop = "setpriv --reuid 1000 --regid 1000 --clear-groups --bounding-set -all --inh-caps -all";
+    in_own_mounts(&format!("exec {drop}"), command)
+}
+
+/// `command` in a mount namespace of its own, after a shell script that ends with `exec`. The cache, which may lie in root's
+/// home or below `/tmp`, is where the script cannot hide it and every user can read it.
+pub fn in_own_mounts(script: &str, command: &Command) -> Command {
     let mut inside = Command::new("unshare");
     inside.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    let drop = "setpriv --reuid 1000 --regid 1000 --clear-groups --bounding-set -all --inh-caps -all";
     inside
-        .arg(format!("mount --bind \"$0\" {CACHE_SEEN_AT} && exec {drop} \"$@\""))
+        .arg(format!("mount --bind \"$0\" {CACHE_SEEN_AT} && {script} \"$@\""))
         .arg(cache::root());
     append_moved(&mut inside, command);
     inside
 }
 
-/// Where the cache is mounted for a user who may not look below its path.
+/// Where the cache is mounted.
 pub(crate) const CACHE_SEEN_AT: &str = "/mnt";
 
 /// Appends `command` and its environment to a command that mounts the cache at [`CACHE_SEEN_AT`].

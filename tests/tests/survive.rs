@@ -45,16 +45,10 @@ fn assert_impossible(server: &Server, app: &mut App, reason: &str) {
 
 /// `command` in a mount namespace of its own, `/tmp` mounted with `options`.
 fn with_tmp(options: &str, command: &Command) -> Command {
-    let mut inside = Command::new("unshare");
-    inside.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    inside
-        .arg(format!(
-            "mount -t tmpfs -o mode=1777,{options} tmpfs /tmp && exec \"$@\""
-        ))
-        .arg("sh");
-    inside.arg(command.get_program()).args(command.get_args());
-    inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    inside
+    app::in_own_mounts(
+        &format!("mount -t tmpfs -o mode=1777,{options} tmpfs /tmp && exec"),
+        command,
+    )
 }
 
 #[test]
