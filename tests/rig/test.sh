@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # `make test`: starts the cluster, runs every test, and takes the cluster down again (unless KEEP_CLUSTER is set).
 #
-# The tests of cluster_long take ten minutes in which they mostly wait; they run beside the others.
+# Two programs mostly wait, cluster_long for ten minutes, webhook_authority for two; they run beside the others.
 set -euo pipefail
 
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$rig/../.."
-log=target/cluster_long.log
+waiting=(cluster_long webhook_authority)
+declare -A pids=()
 
 # There is one cluster per machine; another checkout may be at it.
 exec 8>"${SIDEFLAME_CLUSTER:-/var/lib/sideflame-cluster}.tests"
@@ -15,23 +16,26 @@ flock --nonblock 8 || {
   flock 8
 }
 
-long=
 # shellcheck disable=SC2317 # by the trap
 finish() {
-  [[ -z $long ]] || kill "$long" 2>/dev/null || true
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
   [[ -n ${KEEP_CLUSTER-} ]] || "$rig/cluster.sh" down
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
 make --no-print-directory cluster-up 8>&-
-# The whole workspace, as with the others: another selection is another set of features, and compiled anew.
-cargo test --locked --workspace --test cluster_long >"$log" 2>&1 8>&- &
-long=$!
-echo "== cluster_long: runs beside the others, see $log"
+for program in "${waiting[@]}"; do
+  # The whole workspace, as with the others: another selection is another set of features, and compiled anew.
+  cargo test --locked --workspace --test "$program" >"target/$program.log" 2>&1 8>&- &
+  pids[$program]=$!
+  echo "== $program: runs beside the others, see target/$program.log"
+done
 status=0
 cargo test --locked --workspace --no-fail-fast 8>&- || status=$?
-wait "$long" || status=$?
-long=
-cat "$log"
+for program in "${waiting[@]}"; do
+  wait "${pids[$program]}" || status=$?
+  unset "pids[$program]"
+  cat "target/$program.log"
+done
 exit "$status"

@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod image;
 pub mod jfr;
+pub mod load;
 pub mod memory_cgroup;
 pub mod nettrace;
 pub mod node;
