@@ -28,7 +28,7 @@ app() {
   pids+=($!)
   local try
   for ((try = 0; try < 300; try++)); do
-    grep -q '^ready' "$log" && return
+    grep -qs '^ready' "$log" && return
     sleep 0.1
   done
   echo "the app did not start; $log says:" >&2
@@ -54,7 +54,7 @@ fi
 target/release/sideflame serve --listen "127.0.0.1:$port" 2>"$out/sideflame.log" &
 pids+=($!)
 for ((try = 0; try < 100; try++)); do
-  address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$out/sideflame.log" | head -1) && break
+  address=$(grep -soE '127\.0\.0\.1:[0-9]+' "$out/sideflame.log" | head -1) && break
   sleep 0.05
 done
 url=http://$address
