@@ -3,19 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::control_plane::ControlPlane;
-use crate::webhook::{annotated_pod, is_injected};
-
-/// What would become of an annotated pod.
-///
-/// # Panics
-/// The API server refuses it.
-pub fn dry_run(plane: &ControlPlane) -> Value {
-    let path = "/api/v1/namespaces/default/pods?dryRun=All";
-    plane.create(path, &annotated_pod(&json!({}))).ok().body
-}
+use crate::webhook::{dry_run, is_injected};
 
 /// Says stop when dropped.
 struct Stopping<'a>(&'a AtomicBool);

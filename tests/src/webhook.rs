@@ -178,11 +178,7 @@ impl Installation {
         }
         self.service.send_to(&ports);
         // The API server learns of a new configuration and of its caBundle a moment later.
-        wait("an injection", Duration::from_secs(20), || {
-            let path = "/api/v1/namespaces/default/pods?dryRun=All";
-            let reply = self.plane.create(path, &annotated_pod(&json!({}))).ok();
-            is_injected(&reply.body).then_some(())
-        });
+        wait_for_injection(self.plane, Duration::from_secs(20));
     }
 
     /// Sum of the samples of `metric` whose labels contain `labels`, over all living replicas.
@@ -356,6 +352,23 @@ pub fn annotated_pod(annotations: &Value) -> Value {
         pod["metadata"]["annotations"][key] = value.clone();
     }
     pod
+}
+
+/// What would become of an annotated pod.
+///
+/// # Panics
+/// The API server refuses it.
+pub fn dry_run(plane: &ControlPlane) -> Value {
+    let path = "/api/v1/namespaces/default/pods?dryRun=All";
+    plane.create(path, &annotated_pod(&json!({}))).ok().body
+}
+
+/// Waits until the API server has an annotated pod injected.
+///
+/// # Panics
+/// It does not within `limit`.
+pub fn wait_for_injection(plane: &ControlPlane, limit: Duration) {
+    wait("an injection", limit, || is_injected(&dry_run(plane)).then_some(()));
 }
 
 /// A pod that asks for nothing and passes every Pod Security level.

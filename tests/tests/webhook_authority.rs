@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use e2e::control_plane::wait;
-use e2e::load::{dry_run, under_load};
+use e2e::load::under_load;
 use e2e::tls_client::is_trusted;
-use e2e::webhook::{Installation, RELEASE, is_injected};
+use e2e::webhook::{Installation, RELEASE, wait_for_injection};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -141,9 +141,7 @@ fn a_tampered_bundle_is_repaired() {
             eprintln!("repaired after {:?}", began.elapsed());
         }
     }
-    wait("an injection", Duration::from_secs(5), || {
-        is_injected(&dry_run(plane)).then_some(())
-    });
+    wait_for_injection(plane, Duration::from_secs(5));
 }
 
 #[test]
@@ -168,8 +166,6 @@ fn a_corrupted_authority_is_replaced() {
                 replica_is_trusted(&installation, replica).then_some(())
             });
         }
-        wait("an injection", Duration::from_secs(10), || {
-            is_injected(&dry_run(plane)).then_some(())
-        });
+        wait_for_injection(plane, Duration::from_secs(10));
     }
 }

@@ -3,14 +3,15 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use e2e::ControlPlane;
 use e2e::control_plane::wait;
-use e2e::load::{dry_run, under_load};
+use e2e::load::under_load;
 use e2e::tls_client::{TlsClient, post};
-use e2e::webhook::{Installation, annotated_pod, is_injected};
+use e2e::webhook::{Installation, annotated_pod, dry_run, is_injected, wait_for_injection};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+/// Until pods are injected again after trouble.
+const AGAIN: Duration = Duration::from_secs(10);
 const REFUSALS: &str = "sideflame_webhook_refusals_total";
 
 /// The answer to one request.
@@ -100,12 +101,6 @@ fn stalled(installation: &Installation, count: usize, timeout: &str) -> Vec<TlsC
     (0..count).map(begin).collect()
 }
 
-fn wait_for_injections(plane: &ControlPlane) {
-    wait("injections again", Duration::from_secs(10), || {
-        is_injected(&dry_run(plane)).then_some(())
-    });
-}
-
 /// Clients that begin a request and stop: more of them than there are places.
 #[test]
 fn slow_clients_keep_no_pod_waiting() {
@@ -130,7 +125,7 @@ fn slow_clients_keep_no_pod_waiting() {
         20,
         "each pod has the sidecar or a warning that says why not"
     );
-    wait_for_injections(plane);
+    wait_for_injection(plane, AGAIN);
 }
 
 /// Every place is taken for longer than the API server waits: the pod is made at once, and told why it has no sidecar.
@@ -153,7 +148,7 @@ fn a_full_queue_lets_pods_through_and_says_so() {
     );
     assert!(installation.metric("sideflame_webhook_decisions_total", "reason=\"busy\"") >= 1.0);
     drop(clients);
-    wait_for_injections(plane);
+    wait_for_injection(plane, AGAIN);
 }
 
 #[test]

@@ -68,6 +68,15 @@ fn wait_for_counts(replica: &Replica, plane: &ControlPlane) {
     });
 }
 
+/// One replica that speaks to the API server through a proxy, with one value of the chart.
+fn start_behind_proxy(value: &str) -> (Installation, ApiProxy) {
+    let mut installation = Installation::install(&[value]);
+    let proxy = ApiProxy::listen(installation.plane);
+    installation.launch_through(&proxy);
+    installation.serve_all();
+    (installation, proxy)
+}
+
 #[test]
 fn pods_of_an_older_webhook_are_told_until_they_end_or_go() {
     let mut installation = Installation::start(&[], 2);
@@ -135,17 +144,14 @@ fn after_an_upgrade_pods_with_the_image_before_are_told_until_they_are_made_anew
 
 #[test]
 fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
-    let mut installation = Installation::install(&["webhook.probeIntervalSeconds=0"]);
+    let (installation, proxy) = start_behind_proxy("webhook.probeIntervalSeconds=0");
     let plane = installation.plane;
-    let proxy = ApiProxy::listen(plane);
-    let index = installation.launch_through(&proxy);
-    installation.serve_all();
     let namespace = plane.namespace(&json!({}));
     inject(&namespace, plane, "a");
     age(&namespace, plane, "a");
-    wait_for_outdated(&installation.replicas[index], &namespace, &[("a", OLD)]);
+    wait_for_outdated(&installation.replicas[0], &namespace, &[("a", OLD)]);
     let lists = proxy.requests("limit=");
-    let replica = &installation.replicas[index];
+    let replica = &installation.replicas[0];
 
     // Missed events come when the watch goes on. Meanwhile the last numbers stay, and pods are injected.
     proxy.cut();
@@ -215,15 +221,12 @@ fn without_the_right_it_says_so_once_and_injects() {
 
 #[test]
 fn switched_off_it_asks_for_no_pods_and_has_no_metric() {
-    let mut installation = Installation::install(&["webhook.watchSidecars=false"]);
+    let (installation, proxy) = start_behind_proxy("webhook.watchSidecars=false");
     let plane = installation.plane;
-    let proxy = ApiProxy::listen(plane);
-    let index = installation.launch_through(&proxy);
-    installation.serve_all();
     let namespace = plane.namespace(&json!({}));
     inject(&namespace, plane, "a");
     age(&namespace, plane, "a");
-    let replica = &installation.replicas[index];
+    let replica = &installation.replicas[0];
     // Known namespaces: the other watch of this replica has come through the proxy.
     wait("the namespaces", PATIENCE, || {
         (replica.metric("sideflame_webhook_namespaces", "") > 0.0).then_some(())
