@@ -10,8 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::capture::{CaptureRequest, Settings};
 use crate::cli;
-use crate::discovery::GoPprofSettings;
 use crate::format::{Format, RecordingKind};
+use crate::runtime::GoPprofSettings;
 
 mod values;
 

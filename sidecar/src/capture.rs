@@ -25,11 +25,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::discovery::GoPprofSettings;
 use crate::format::Format;
 use crate::inspection::Inspection;
 use crate::process::ProcessTable;
-use crate::record::RecordError;
+use crate::runtime::{GoPprofSettings, RecordError};
 
 pub use artifact::Artifact;
 pub use error::CaptureError;

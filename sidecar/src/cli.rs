@@ -24,9 +24,9 @@ use std::path::PathBuf;
 
 use crate::capture::CaptureError;
 use crate::capture::inspector::Inspector;
-use crate::discovery::GoPprofSettings;
 use crate::inspection::Inspection;
 use crate::process::ProcessTable;
+use crate::runtime::GoPprofSettings;
 
 /// Runs a command's future. One thread: the work is in child processes, and their parent-death signal is tied to the
 /// thread that started them.

@@ -8,10 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::{self, GoPprofSettings};
-use crate::doctor::{self, Verdict};
 use crate::process::{ContainerLogs, Process, ProcessId, ProcessTable, TargetRoot, container_logs};
-use crate::target::Target;
+use crate::runtime::{self, GoPprofSettings, Target, Verdict};
 
 /// What to inspect; all processes have the same credentials, which the child has taken on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,8 +53,8 @@ pub fn inspect(table: &ProcessTable, order: InspectionOrder) -> InspectionAnswer
             answer.container_logs = container_logs_of_node(table, process.id);
         }
         process.container.complete_from_mounts(mounts.of(table, process.id.pid));
-        let target = discovery::detect(table, process, &order.go_pprof);
-        let verdicts = doctor::examine(table, &target);
+        let target = runtime::detect(table, process, &order.go_pprof);
+        let verdicts = runtime::examine(table, &target);
         answer.inspections.push(Inspection { target, verdicts });
     }
     answer

@@ -3,11 +3,10 @@
 use serde::Serialize;
 
 use crate::capture::selector::{self, Candidate};
-use crate::doctor::{Availability, Reason, Verdict};
 use crate::inspection::Inspection;
 use crate::process::Container;
 use crate::redact;
-use crate::target::Runtime;
+use crate::runtime::{Availability, Reason, Runtime, Verdict};
 
 /// A process as `GET /processes` and `sideflame ps --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -1,6 +1,6 @@
 //! What the kernel says about a process, as values.
 //!
-//! Knows `/proc` and nothing of runtimes, captures or HTTP. Called by discovery, the doctor, recorders and the
+//! Knows `/proc` and nothing of runtimes, captures or HTTP. Called by the runtimes and the
 //! capture service.
 
 pub mod container;

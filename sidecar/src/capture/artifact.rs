@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::Quality;
 use crate::profile::read_collapsed::CollapsedValues;
-use crate::record::NoRoom;
+use crate::runtime::NoRoom;
 
 /// A file ready to be sent.
 #[derive(Debug)]

@@ -4,11 +4,9 @@ use std::io;
 
 use super::request::RequestError;
 use super::selector::Candidate;
-use crate::doctor::Reason;
 use crate::event::Event;
 use crate::format::Format;
-use crate::record::{NoRoom, RecordError};
-use crate::target::Runtime;
+use crate::runtime::{NoRoom, Reason, RecordError, Runtime};
 
 /// Every text is for the caller and says what to change.
 #[derive(Debug, Clone, thiserror::Error)]

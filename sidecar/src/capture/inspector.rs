@@ -9,12 +9,10 @@ use caps::{CapSet, Capability};
 use futures_util::StreamExt;
 
 use super::{CaptureError, children};
-use crate::discovery::{GoPprofSettings, native};
-use crate::doctor::{Reason, Verdict};
 use crate::event::Event;
 use crate::inspection::{Inspection, InspectionAnswer, InspectionOrder, is_init_of_node};
 use crate::process::{ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
-use crate::target::{PprofAbsence, Runtime, RuntimeFacts, Target};
+use crate::runtime::{GoPprofSettings, PprofAbsence, Reason, Runtime, RuntimeFacts, Target, Verdict, native};
 
 /// How long an answer is good. A page that polls each second then costs one child, and a port of a Go program is not
 /// probed more often; what changes in a process (a socket appears) shows soon enough.
@@ -213,7 +211,7 @@ fn unknown(process: Process, error: &CaptureError) -> Inspection {
     };
     let sentence = format!("looking into the process failed: {error}");
     let reason = Reason::new("inspection_failed", sentence, remedy);
-    let detected = native::detect(&process);
+    let detected = native::detect::detect(&process);
     Inspection {
         target: Target {
             process,

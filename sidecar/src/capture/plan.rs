@@ -4,12 +4,10 @@
 
 use super::request::CaptureRequest;
 use super::{CaptureError, Settings};
-use crate::doctor::Availability;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::inspection::Inspection;
-use crate::record::RecordOrder;
-use crate::target::Runtime;
+use crate::runtime::{Availability, RecordOrder, Runtime};
 
 /// What a capture will do.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +32,7 @@ pub fn plan(request: &CaptureRequest, inspection: &Inspection, settings: &Settin
     match verdict {
         Some(verdict) if verdict.availability == Availability::Impossible => {
             return Err(CaptureError::Impossible(verdict.reason.clone().unwrap_or_else(|| {
-                crate::doctor::Reason::new("impossible", "the doctor gave no reason", "see GET /doctor")
+                crate::runtime::Reason::new("impossible", "the doctor gave no reason", "see GET /doctor")
             })));
         }
         Some(_) => {}

@@ -13,8 +13,7 @@ use super::budget::Lease;
 use super::children;
 use super::state::Order;
 use crate::profile::Quality;
-use crate::record::{self, Phase, RecordError, RecordOrder, Report};
-use crate::target::Target;
+use crate::runtime::{self, Phase, RecordError, RecordOrder, Report, Target};
 
 /// On top of the sampling time. A .NET rundown of a large app takes minutes; the recorder itself ends a step that
 /// makes no progress much earlier.
@@ -117,7 +116,7 @@ pub async fn run(
 
 /// Removes what a dead recorder left in `target`. Failing is logged: the next sweep tries again.
 pub async fn sweep(target: &Target) {
-    if !record::may_leave_something(target.runtime()) {
+    if !runtime::may_leave_something(target.runtime()) {
         return;
     }
     let swept = match serde_json::to_vec(target) {

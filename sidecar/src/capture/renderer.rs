@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{CaptureError, children};
 use crate::format::{Format, RecordingKind};
 use crate::profile::Quality;
-use crate::record::NoRoom;
+use crate::runtime::NoRoom;
 
 /// A renderer holds a bounded profile in memory; minutes would mean it hangs.
 const LIMIT: Duration = Duration::from_secs(120);

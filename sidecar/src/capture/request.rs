@@ -5,8 +5,8 @@
 use crate::event::Event;
 use crate::format::Format;
 use crate::process::container::{is_dns_name, is_label};
-use crate::record::DotnetProvider;
-use crate::record::dotnet::{provider_syntax, providers};
+use crate::runtime::DotnetProvider;
+use crate::runtime::dotnet::{provider_syntax, providers};
 
 /// Which process is meant: the one that fits everything given. Without pid and name it is the only JVM, .NET or Go
 /// process that fits the rest, else the only native one.

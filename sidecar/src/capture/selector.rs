@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::CaptureError;
 use super::request::Selector;
 use crate::inspection::Inspection;
-use crate::target::{Runtime, Target};
+use crate::runtime::{Runtime, Target};
 
 /// Candidates an error names: a screenful; a node has hundreds.
 pub const SHOWN: usize = 20;

@@ -18,8 +18,7 @@ use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::process::ProcessId;
 use crate::profile::Quality;
-use crate::record::Phase;
-use crate::target::Runtime;
+use crate::runtime::{Phase, Runtime};
 
 /// Unguessable name of a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

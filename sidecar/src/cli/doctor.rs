@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use super::{exit, inspect};
 use crate::capture::request::Selector;
 use crate::capture::selector;
-use crate::discovery::GoPprofSettings;
 use crate::listing;
+use crate::runtime::GoPprofSettings;
 
 /// Runs the command for one process, or for all of them.
 pub fn run(wanted: &Selector, go: GoPprofSettings, container_logs: Option<PathBuf>, json: bool) -> ExitCode {

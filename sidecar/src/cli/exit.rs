@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::capture::CaptureError;
 use crate::capture::selector::Candidate;
 use crate::listing::printable;
-use crate::record::RecordError;
+use crate::runtime::RecordError;
 
 /// Prints the error and gives its exit code.
 pub fn report(error: &CaptureError) -> ExitCode {

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::record::Phase;
+use crate::runtime::Phase;
 
 /// Progress of one capture on stderr.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{exit, inspect};
-use crate::discovery::GoPprofSettings;
 use crate::listing;
+use crate::runtime::GoPprofSettings;
 
 /// Runs the command.
 pub fn run(go: GoPprofSettings, container_logs: Option<PathBuf>, json: bool) -> ExitCode {

@@ -1,7 +1,7 @@
 //! `sideflame recorder` (hidden): the child that records one capture.
 //!
 //! stdin: a [`RecordOrder`] as one line of JSON, then orders ([`Control`]); stdout: the recording; stderr: reports
-//! ([`crate::record::report`]). Exit code 0 exactly when the last report is `done`.
+//! ([`crate::runtime::report`]). Exit code 0 exactly when the last report is `done`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,8 +10,7 @@ use std::process::ExitCode;
 
 use crate::confine;
 use crate::process::ProcessTable;
-use crate::record::{self, Control, MeteredFile, RecordOrder, Report, Reporter};
-use crate::target::Runtime;
+use crate::runtime::{self, Control, MeteredFile, RecordOrder, Report, Reporter, Runtime};
 
 /// Runs the command.
 ///
@@ -39,7 +38,7 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         grants,
         Reporter::new(Box::new(std::io::stderr())),
     );
-    match record::record(&order, agent, &mut output, &control, &mut reporter) {
+    match runtime::record(&order, agent, &mut output, &control, &mut reporter) {
         Ok(quality) => {
             reporter.send(&Report::Done(Box::new(quality)));
             Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use super::exit::chain;
 use crate::capture::renderer::{RenderOrder, RenderReport};
 use crate::confine;
 use crate::profile::render::{RenderError, RenderOptions, render};
-use crate::record::NoRoom;
+use crate::runtime::NoRoom;
 
 /// Runs the command.
 ///

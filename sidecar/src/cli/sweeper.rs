@@ -5,8 +5,8 @@
 use std::io::Read;
 use std::process::ExitCode;
 
-use crate::target::Target;
-use crate::{confine, record};
+use crate::runtime::Target;
+use crate::{confine, runtime};
 
 /// Runs the command.
 ///
@@ -18,6 +18,6 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let target: Target = serde_json::from_slice(&order)?;
     confine::limit(None)?;
     confine::become_target(target.process.credentials)?;
-    record::sweep(&target);
+    runtime::sweep(&target);
     Ok(ExitCode::SUCCESS)
 }

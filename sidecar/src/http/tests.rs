@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::capture::Settings;
 use crate::capture::request::PARAMETERS;
-use crate::discovery::GoPprofSettings;
+use crate::runtime::GoPprofSettings;
 
 /// A router over an empty store. Nothing that inspects processes may be asked: the inspector child would be this test
 /// binary.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::process::container::PodName;
 use crate::process::{Container, Process};
-use crate::target::{JavaVm, RuntimeFacts};
+use crate::runtime::{JavaVm, RuntimeFacts};
 
 /// `place` is `namespace/pod container`, or empty.
 fn inspection(pid: i32, name: &str, facts: RuntimeFacts, place: &str) -> Inspection {

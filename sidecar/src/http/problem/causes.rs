@@ -6,8 +6,7 @@ use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use super::{Code, Problem};
 use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
-use crate::doctor::Reason;
-use crate::record::{NoRoom, RecordError};
+use crate::runtime::{NoRoom, Reason, RecordError};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
 

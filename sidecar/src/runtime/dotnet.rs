@@ -1,0 +1,13 @@
+//! CoreCLR, through its diagnostics IPC and EventPipe. Called by [`super`].
+
+pub mod capture;
+pub mod client;
+pub mod completeness;
+pub mod detect;
+pub mod doctor;
+pub mod event_pipe;
+pub mod ipc;
+pub mod process_info;
+pub mod provider_syntax;
+pub mod providers;
+pub mod record;

@@ -1,0 +1,213 @@
+//! Checks for .NET targets: everything goes through the runtime's diagnostic socket, so everything depends on it.
+
+use std::io;
+use std::path::Path;
+
+use super::detect::{socket_path, temporary_directory};
+use crate::event::Event;
+use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::runtime::{Examination, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
+
+/// Verdicts for every event of the runtime.
+pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
+    let obstacle = obstacle(examination);
+    [
+        Event::Cpu,
+        Event::Wall,
+        Event::Alloc,
+        Event::Heap,
+        Event::Lock,
+        Event::Exceptions,
+    ]
+    .into_iter()
+    .map(|event| match (&obstacle, &event) {
+        (Some(reason), _) => Verdict::impossible(event, reason.clone()),
+        (None, Event::Heap) => Verdict::impossible(event, heap_not_yet()),
+        (None, _) => Verdict::available(event),
+    })
+    .collect()
+}
+
+/// What stands in the way of every event. Connects to the socket, and says nothing on it.
+fn obstacle(examination: &Examination<'_>) -> Option<Reason> {
+    let target = examination.target;
+    if target.process.is_stopped() {
+        return Some(stopped());
+    }
+    let Ok(root) = examination.root else {
+        return Some(no_access(target));
+    };
+    match &target.facts {
+        RuntimeFacts::Dotnet {
+            socket: Some(socket), ..
+        } => {
+            let error = root.connect(socket).err()?;
+            Some(unreachable_socket(&error, socket, target))
+        }
+        _ => Some(no_socket(examination.table, &target.process, root)),
+    }
+}
+
+/// Why there is a name for the socket but no connection. Also what the recorder says when it finds out.
+pub fn unreachable_socket(error: &io::Error, socket: &Path, target: &Target) -> Reason {
+    const RESTART: &str = "restart the process; the runtime creates its socket only at start-up";
+    let socket = socket.display();
+    match error.raw_os_error() {
+        Some(nix::libc::EACCES) => no_access(target),
+        Some(nix::libc::ENOENT | nix::libc::ECONNREFUSED) => Reason::new(
+            "no_diagnostic_socket",
+            format!("nobody listens on {socket} any more"),
+            RESTART,
+        ),
+        Some(nix::libc::EAGAIN) => Reason::new(
+            "diagnostic_socket_busy",
+            format!("the runtime accepts no connection on {socket}"),
+            "end other diagnostic tools that wait for this process, or restart it",
+        ),
+        _ => Reason::new(
+            "foreign_diagnostic_socket",
+            format!("{socket} is not the socket of this process ({error})"),
+            format!("find out who put it there, remove it and {RESTART}"),
+        ),
+    }
+}
+
+/// Why a .NET process has no diagnostic socket.
+pub fn no_socket(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Reason {
+    if let Some(switch) = switch_off(table, process) {
+        return Reason::new(
+            "diagnostics_disabled",
+            format!("the process runs with {switch}: its runtime opens no diagnostic socket"),
+            format!("remove {switch} from its environment and restart it"),
+        );
+    }
+    let directory = temporary_directory(table, process);
+    let shown = directory.display();
+    match root.file_system(&directory) {
+        Ok(file_system) if file_system.read_only => Reason::new(
+            "tmp_read_only",
+            format!("{shown} is read-only, so the runtime could not create its diagnostic socket"),
+            format!(
+                "mount a volume there: volumes: [{{name: tmp, emptyDir: {{}}}}], \
+                 volumeMounts: [{{name: tmp, mountPath: {shown}}}] (sideflame.io/tmp: auto does it)"
+            ),
+        ),
+        Ok(_) => Reason::new(
+            "no_diagnostic_socket",
+            format!(
+                "the process has no diagnostic socket at {}: its runtime has just started, was built without, has \
+                 diagnostics switched off, or somebody removed it",
+                socket_path(table, process).display()
+            ),
+            "try again in a second, else restart the process",
+        ),
+        Err(error) => Reason::new(
+            "no_diagnostic_socket",
+            format!("the runtime could not create its diagnostic socket in {shown} ({error})"),
+            format!("let {shown} exist and be writable for the process, or set TMPDIR to such a directory"),
+        ),
+    }
+}
+
+/// The variable that switches diagnostics off, as `NAME=value`. The runtime reads numbers as hexadecimal, knows
+/// `DOTNET_` from .NET 6 and `COMPlus_` before and since; only a process that lacks the socket gets here, so a
+/// variable that its version ignores does no harm.
+fn switch_off(table: &ProcessTable, process: &Process) -> Option<String> {
+    const SWITCHES: [&str; 4] = [
+        "DOTNET_EnableDiagnostics",
+        "DOTNET_EnableDiagnostics_IPC",
+        "COMPlus_EnableDiagnostics",
+        "COMPlus_EnableDiagnostics_IPC",
+    ];
+    let environment = table.environment(process.id.pid, &SWITCHES);
+    SWITCHES.into_iter().find_map(|name| {
+        let value = environment.get(name)?;
+        let digits = value.trim().trim_start_matches("0x");
+        (u32::from_str_radix(digits, 16) == Ok(0)).then(|| format!("{name}={value}"))
+    })
+}
+
+fn heap_not_yet() -> Reason {
+    Reason::new(
+        "not_yet",
+        "this version of sideflame does not read the heap of .NET",
+        "take it with: dotnet-gcdump collect -p <pid>",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ourselves(environ: &[u8]) -> (tempfile::TempDir, ProcessTable, Process) {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let process = ProcessTable::default().get(pid).unwrap();
+        let proc = tempfile::tempdir().unwrap();
+        let directory = proc.path().join(pid.to_string());
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::copy(format!("/proc/{pid}/stat"), directory.join("stat")).unwrap();
+        std::fs::write(directory.join("environ"), environ).unwrap();
+        std::fs::create_dir(directory.join("root")).unwrap();
+        let table = ProcessTable::at(proc.path());
+        (proc, table, process)
+    }
+
+    #[test]
+    fn a_switch_in_the_environment_is_named_with_its_value() {
+        for (environ, expected) in [
+            (
+                &b"A=1\0DOTNET_EnableDiagnostics=0\0"[..],
+                Some("DOTNET_EnableDiagnostics=0"),
+            ),
+            (
+                b"DOTNET_EnableDiagnostics_IPC=0x0\0",
+                Some("DOTNET_EnableDiagnostics_IPC=0x0"),
+            ),
+            (b"COMPlus_EnableDiagnostics=00\0", Some("COMPlus_EnableDiagnostics=00")),
+            (b"DOTNET_EnableDiagnostics=1\0", None),
+            (b"DOTNET_EnableDiagnostics=false\0", None),
+            (b"", None),
+        ] {
+            let (_proc, table, process) = ourselves(environ);
+            assert_eq!(switch_off(&table, &process).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let (_proc, table, process) = ourselves(b"TMPDIR=/scratch\0");
+        let root = TargetRoot::open(&table, process.id).unwrap();
+        let reason = no_socket(&table, &process, &root);
+        assert_eq!(reason.key, "no_diagnostic_socket");
+        assert!(reason.remedy.contains("/scratch"), "{reason:?}");
+    }
+
+    #[test]
+    fn a_socket_of_somebody_else_is_not_the_targets() {
+        let (proc, table, process) = ourselves(b"");
+        let root = TargetRoot::open(&table, process.id).unwrap();
+        let tmp = proc.path().join(process.id.pid.to_string()).join("root/tmp");
+        std::fs::create_dir(&tmp).unwrap();
+        std::fs::write(tmp.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("file", tmp.join("link")).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(tmp.join("stale")).unwrap());
+        let target = Target {
+            process,
+            name: String::new(),
+            facts: RuntimeFacts::Dotnet {
+                version: None,
+                socket: None,
+            },
+        };
+        let key = |name: &str| {
+            let path = Path::new("/tmp").join(name);
+            unreachable_socket(&root.connect(&path).unwrap_err(), &path, &target)
+                .key
+                .into_owned()
+        };
+        assert_eq!(key("file"), "foreign_diagnostic_socket");
+        assert_eq!(key("link"), "foreign_diagnostic_socket");
+        assert_eq!(key("stale"), "no_diagnostic_socket");
+        assert_eq!(key("none"), "no_diagnostic_socket");
+    }
+}

@@ -1,0 +1,196 @@
+//! Records .NET targets through EventPipe: a nettrace, whole or not at all.
+//!
+//! Knows the Diagnostics IPC protocol and the frames of nettrace, not the events in them. Called by [`crate::runtime::record`].
+//! Nothing is written into the target; a session that we start ends with us (stopped, or by its closed stream).
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::capture::{Capture, Copied};
+use super::client::{ClientError, DiagnosticsClient};
+use super::doctor::{self, unreachable_socket};
+use super::event_pipe::EventPipeSession;
+use super::ipc;
+use super::providers::{PlanError, SessionPlan};
+use crate::event::Event;
+use crate::format::RecordingKind;
+use crate::process::TargetRoot;
+use crate::profile::Quality;
+use crate::profile::quality::Clock;
+use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, RuntimeFacts, no_access, stopped};
+
+/// A healthy runtime starts a session within milliseconds; one that is starved of CPU needs its share.
+const START: Duration = Duration::from_secs(10);
+
+impl From<PlanError> for RecordError {
+    fn from(error: PlanError) -> Self {
+        Self::BadArgument {
+            parameter: error.parameter().to_owned(),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// See [`crate::runtime::record`].
+///
+/// # Errors
+/// See [`crate::runtime::record`].
+pub fn record(
+    order: &RecordOrder,
+    output: &mut dyn Write,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Quality, RecordError> {
+    if order.kind != RecordingKind::Nettrace {
+        return Err(RecordError::BadArgument {
+            parameter: "format".to_owned(),
+            message: "a .NET process is recorded as nettrace".to_owned(),
+        });
+    }
+    let plan = SessionPlan::of(&order.event, &order.dotnet_profiles, &order.dotnet_providers)?;
+    reporter.phase(Phase::Attaching);
+    let process = control
+        .table()
+        .get(order.target.process.id.pid)
+        .filter(|process| process.id == order.target.id());
+    if process.ok_or(RecordError::TargetExited)?.is_stopped() {
+        return Err(RecordError::Impossible(stopped()));
+    }
+    let root = TargetRoot::open(control.table(), order.target.id()).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,
+        _ => RecordError::Impossible(no_access(&order.target)),
+    })?;
+    let socket = socket(order, &root, control)?;
+    let client = DiagnosticsClient::new(&root, &socket);
+    let session = EventPipeSession::start(client, &plan, Instant::now() + START)
+        .map_err(|error| start_failed(error, &socket, order, control))?;
+    let started_at = SystemTime::now();
+    reporter.phase(Phase::Sampling);
+    let copied = Capture::new(session, output, control).run(Duration::from_secs(order.seconds), reporter)?;
+    Ok(quality(order, &plan, &copied, started_at))
+}
+
+fn socket<'a>(
+    order: &'a RecordOrder,
+    root: &TargetRoot,
+    control: &Control,
+) -> Result<std::borrow::Cow<'a, Path>, RecordError> {
+    match &order.target.facts {
+        RuntimeFacts::Dotnet {
+            socket: Some(socket), ..
+        } => Ok(socket.into()),
+        _ => Err(RecordError::Impossible(doctor::no_socket(
+            control.table(),
+            &order.target.process,
+            root,
+        ))),
+    }
+}
+
+fn start_failed(error: ClientError, socket: &Path, order: &RecordOrder, control: &Control) -> RecordError {
+    const STEP: &str = "start an EventPipe session";
+    if !control.target_is_alive() {
+        return RecordError::TargetExited;
+    }
+    let is_stopped = || {
+        control
+            .table()
+            .get(order.target.process.id.pid)
+            .is_some_and(|process| process.is_stopped())
+    };
+    match error {
+        ClientError::Timeout if is_stopped() => RecordError::Impossible(stopped()),
+        ClientError::Connect(source) if source.kind() != std::io::ErrorKind::WouldBlock => {
+            RecordError::Impossible(unreachable_socket(&source, socket, &order.target))
+        }
+        ClientError::Connect(_) | ClientError::Timeout => RecordError::Timeout {
+            step: format!("the attempt to {STEP}"),
+            seconds: START.as_secs(),
+        },
+        ClientError::Refused(code) => RecordError::Tool {
+            tool: "the .NET runtime".to_owned(),
+            message: refusal(code),
+        },
+        ClientError::Malformed(ipc::IpcError::TooLong(_)) => RecordError::BadArgument {
+            parameter: "providers".to_owned(),
+            message: error.to_string(),
+        },
+        ClientError::Closed | ClientError::Io(_) | ClientError::Malformed(_) => RecordError::Protocol {
+            step: STEP.to_owned(),
+            detail: error.to_string(),
+        },
+    }
+}
+
+/// The HRESULTs of the diagnostic server in words.
+fn refusal(code: u32) -> String {
+    let words = match code {
+        ipc::UNKNOWN_COMMAND => "it is too old for EventPipe sessions; .NET Core 3.0 has them first",
+        0x8013_1384 => "it did not understand the request",
+        0x8013_1515 => "EventPipe is not supported in this build of the runtime",
+        0x8013_135B | 0x8013_1371 => "it has not finished starting",
+        0x8007_0057 => "a provider or an argument is invalid",
+        _ => "it could not start the session; at most 64 can run at once",
+    };
+    format!("{words} ({code:#010x})")
+}
+
+fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at: SystemTime) -> Quality {
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let target = &order.target;
+    let interval = if plan.samples_stacks() {
+        copied.stream.sampling_nanoseconds
+    } else {
+        0
+    };
+    Quality {
+        sampler: plan.sampler.to_owned(),
+        interval,
+        interval_unit: if plan.samples_stacks() { "nanoseconds" } else { "count" }.to_owned(),
+        clock: if plan.samples_stacks() {
+            Clock::Wall
+        } else {
+            Clock::None
+        },
+        samples: None,
+        expected_samples: u64::try_from(copied.sampled.as_nanos())
+            .ok()
+            .and_then(|time| time.checked_div(interval)),
+        lost: None,
+        unresolved: None,
+        pid: target.process.id.pid,
+        process: target.name.clone(),
+        pod: target.pod(),
+        container: target.container(),
+        runtime: target
+            .version()
+            .map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}")),
+        event: order.event.name().to_owned(),
+        started_at_ms: started_at
+            .duration_since(UNIX_EPOCH)
+            .map(milliseconds)
+            .unwrap_or_default(),
+        duration_ms: milliseconds(copied.sampled),
+        degraded: limitations(order, plan, copied),
+    }
+}
+
+fn limitations(order: &RecordOrder, plan: &SessionPlan, copied: &Copied) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if plan.samples_stacks() && order.event == Event::Cpu {
+        sentences.push(
+            "the runtime samples every managed thread by the clock, running or not: cpu counts the samples in managed \
+             code, and CPU time in native code and system calls is missing"
+                .to_owned(),
+        );
+    }
+    if copied.ended_early {
+        let seconds = copied.sampled.as_secs_f64();
+        sentences.push(format!(
+            "the runtime ended the session after {seconds:.1} of {} s",
+            order.seconds
+        ));
+    }
+    sentences
+}

@@ -1,0 +1,16 @@
+//! The Go runtime, through `net/http/pprof`. Called by [`super`].
+
+mod build_info;
+mod capture;
+pub mod detect;
+pub mod doctor;
+mod executable;
+mod listening_sockets;
+pub(crate) mod pprof_client;
+mod pprof_probe;
+mod profile_scan;
+pub mod record;
+mod recording_check;
+mod refusal;
+mod request;
+pub mod settings;

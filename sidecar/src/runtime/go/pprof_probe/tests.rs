@@ -1,0 +1,285 @@
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue};
+
+use super::{Candidate, ask_all, asks_for_tls, candidates, dial_addresses, index_path, is_pprof};
+use crate::process::{Process, ProcessTable};
+use crate::runtime::{GoPprofSettings, PprofAbsence, PprofEndpoint};
+
+const INDEX: &str = "<html><title>/debug/pprof/</title><a href='goroutine?debug=1'>goroutine</a>\
+                     <a href='threadcreate?debug=1'>threadcreate</a></html>";
+
+fn myself() -> Process {
+    ProcessTable::default()
+        .get(i32::try_from(std::process::id()).unwrap())
+        .unwrap()
+}
+
+/// A port that answers each request through `answer`; the thread ends with the test process.
+fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let _ = stream.write_all(&answer(&String::from_utf8_lossy(&request[..read])));
+        }
+    });
+    address
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn seen(address: SocketAddr) -> Candidate {
+    Candidate {
+        port: address.port(),
+        addresses: vec![address],
+        seen: true,
+    }
+}
+
+fn ask(candidates: Vec<Candidate>, settings: &GoPprofSettings) -> Result<PprofEndpoint, PprofAbsence> {
+    ask_all(&myself(), settings, candidates)
+}
+
+#[test]
+fn a_port_with_the_index_is_the_endpoint() {
+    let address = serve(|request| {
+        assert!(request.starts_with("GET /admin/debug/pprof/ HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.contains("user-agent: sideflame/") && request.contains("connection: close"),
+            "{request}"
+        );
+        assert!(request.contains("authorization: Bearer s3cret"), "{request}");
+        http("200 OK", INDEX)
+    });
+    let settings = GoPprofSettings {
+        path_prefix: "/admin/".to_owned(),
+        headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+        ..GoPprofSettings::default()
+    };
+    let endpoint = ask(vec![seen(address)], &settings).unwrap();
+    assert_eq!(endpoint.to_string(), format!("http://{address}/admin/debug/pprof/"));
+}
+
+#[test]
+fn ports_of_other_protocols_are_named() {
+    let echo = serve(|request| request.as_bytes().to_owned());
+    let not_found = serve(|_| http("404 Not Found", "404 page not found"));
+    let silent = serve(|_| Vec::new());
+    let absence = ask(
+        vec![seen(echo), seen(not_found), seen(silent)],
+        &GoPprofSettings::default(),
+    )
+    .unwrap_err();
+    let PprofAbsence::NotOnPorts { ports, untried, .. } = absence else {
+        panic!("{absence:?}")
+    };
+    assert_eq!(ports, [echo.port(), not_found.port(), silent.port()]);
+    assert_eq!(untried, [0_u16; 0]);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let pprof = serve(|_| http("200 OK", INDEX));
+    let location = format!("302 Found\r\nLocation: http://{pprof}/debug/pprof/");
+    let redirect = serve(move |_| http(&location, ""));
+    assert!(matches!(
+        ask(vec![seen(redirect)], &GoPprofSettings::default()),
+        Err(PprofAbsence::NotOnPorts { ports, .. }) if ports == [redirect.port()]
+    ));
+}
+
+#[test]
+fn a_port_that_asks_who_we_are_is_the_better_reason() {
+    let other = serve(|_| http("404 Not Found", ""));
+    let guarded = serve(|_| http("401 Unauthorized", ""));
+    let absence = ask(vec![seen(guarded), seen(other)], &GoPprofSettings::default()).unwrap_err();
+    assert_eq!(
+        absence,
+        PprofAbsence::Unauthorized {
+            address: guarded.to_string(),
+            status: 401
+        }
+    );
+}
+
+#[test]
+fn tls_is_not_spoken_unasked() {
+    let go = serve(|_| b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n".to_vec());
+    let alert = serve(|_| b"\x15\x03\x01\x00\x02\x02\x46".to_vec());
+    for address in [go, alert] {
+        let absence = ask(vec![seen(address)], &GoPprofSettings::default()).unwrap_err();
+        assert_eq!(
+            absence,
+            PprofAbsence::UnverifiedTls {
+                address: address.to_string()
+            }
+        );
+    }
+}
+
+#[test]
+fn a_port_not_seen_must_prove_whose_it_is() {
+    let answer = |cmdline: String| {
+        serve(move |request| {
+            if request.contains("/cmdline") {
+                http("200 OK", &cmdline)
+            } else {
+                http("200 OK", INDEX)
+            }
+        })
+    };
+    let unseen = |address| {
+        vec![Candidate {
+            seen: false,
+            ..seen(address)
+        }]
+    };
+    let ours = answer(myself().command_line.join("\0"));
+    assert!(ask(unseen(ours), &GoPprofSettings::default()).is_ok());
+    let foreign = answer("/other\0--flag".to_owned());
+    assert!(ask(unseen(foreign), &GoPprofSettings::default()).is_err());
+}
+
+#[test]
+fn slow_ports_cost_two_seconds_at_most() {
+    let slow = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n".iter().cycle() {
+                        std::thread::sleep(Duration::from_millis(100));
+                        if stream.write_all(&[*byte]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    };
+    let candidates: Vec<Candidate> = (0..4).map(|_| seen(slow())).collect();
+    let ports: Vec<u16> = candidates.iter().map(|candidate| candidate.port).collect();
+    let begin = Instant::now();
+    let absence = ask(candidates, &GoPprofSettings::default()).unwrap_err();
+    assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
+    let PprofAbsence::NotOnPorts {
+        ports: asked, untried, ..
+    } = absence
+    else {
+        panic!("{absence:?}")
+    };
+    assert_eq!([asked, untried].concat(), ports);
+}
+
+#[test]
+fn an_endless_index_is_cut() {
+    let endless = serve(|_| {
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n".to_vec();
+        answer.resize(1 << 20, b'x');
+        answer
+    });
+    assert!(ask(vec![seen(endless)], &GoPprofSettings::default()).is_err());
+}
+
+#[test]
+fn at_most_sixteen_ports_are_asked() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let candidates = (0..20).map(|_| seen(closed)).collect();
+    let absence = ask(candidates, &GoPprofSettings::default()).unwrap_err();
+    let PprofAbsence::NotOnPorts { ports, untried, .. } = absence else {
+        panic!("{absence:?}")
+    };
+    assert_eq!((ports.len(), untried.len()), (16, 4));
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_is_said_without_its_value() {
+    let settings = GoPprofSettings {
+        headers: vec![("Authorization".to_owned(), "Bearer s3cret\r\nX: y".to_owned())],
+        ..GoPprofSettings::default()
+    };
+    let absence = ask(vec![seen(serve(|_| Vec::new()))], &settings).unwrap_err();
+    let PprofAbsence::ProbeFailed { detail } = absence else {
+        panic!("{absence:?}")
+    };
+    assert!(
+        detail.contains("authorization") && !detail.contains("s3cret"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn configured_ports_come_first_then_the_likely_ones() {
+    let listening: Vec<SocketAddr> = [
+        "0.0.0.0:8080",
+        "10.1.2.3:9100",
+        "127.0.0.1:9999",
+        "[::]:6060",
+        "[::1]:9999",
+        "[fe80::1]:7000",
+    ]
+    .map(|address| address.parse().unwrap())
+    .to_vec();
+    let found = candidates(&listening, &[9100, 4000, 9100]);
+    let shown: Vec<String> = found
+        .iter()
+        .map(|candidate| {
+            let addresses: Vec<String> = candidate.addresses.iter().map(ToString::to_string).collect();
+            format!(
+                "{} {}",
+                if candidate.seen { "seen" } else { "unseen" },
+                addresses.join(" ")
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "seen 10.1.2.3:9100",
+            "unseen 127.0.0.1:4000 [::1]:4000",
+            "seen [::1]:6060 127.0.0.1:6060",
+            "seen 127.0.0.1:9999 [::1]:9999",
+            "seen 127.0.0.1:8080",
+        ]
+    );
+    assert!(dial_addresses("[fe80::1]:1".parse().unwrap()).is_empty());
+}
+
+#[test]
+fn only_an_answer_of_pprof_counts() {
+    let none = HeaderMap::new();
+    assert!(is_pprof(StatusCode::OK, &none, INDEX.as_bytes()));
+    assert!(!is_pprof(
+        StatusCode::OK,
+        &none,
+        b"<html>/debug/pprof/ is not here</html>"
+    ));
+    assert!(!is_pprof(StatusCode::NOT_FOUND, &none, INDEX.as_bytes()));
+    let mut marked = HeaderMap::new();
+    marked.insert("x-go-pprof", HeaderValue::from_static("1"));
+    assert!(is_pprof(StatusCode::INTERNAL_SERVER_ERROR, &marked, b""));
+}
+
+#[test]
+fn paths_and_hints() {
+    assert_eq!(index_path(""), "/debug/pprof/");
+    assert_eq!(index_path("/"), "/debug/pprof/");
+    assert_eq!(index_path("/a/b/"), "/a/b/debug/pprof/");
+    assert!(asks_for_tls(b"Client sent an HTTP request to an HTTPS server.\n"));
+    assert!(asks_for_tls(
+        b"<center>The plain HTTP request was sent to HTTPS port</center>"
+    ));
+    assert!(!asks_for_tls(b"400 Bad Request"));
+}

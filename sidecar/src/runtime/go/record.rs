@@ -1,0 +1,169 @@
+//! Records Go targets through their `net/http/pprof` port.
+//!
+//! Nothing is written into the target, and its profiler ends with our connection: also when we are killed.
+
+use std::io::Write;
+use std::time::UNIX_EPOCH;
+
+use super::capture::{Capture, Plan, Recorded};
+use super::doctor;
+use super::pprof_client::{PprofClient, Scheme};
+use super::request::{ProfileRequest, Span};
+use crate::event::Event;
+use crate::profile::Quality;
+use crate::profile::quality::Clock;
+use crate::runtime::{Control, PprofEndpoint, RecordError, RecordOrder, Reporter, RuntimeFacts};
+
+/// See [`crate::runtime::record`]. An order to stop keeps a whole recording of `cpu` and `trace`; the differences (`alloc`,
+/// `lock`, `block`) cannot be cut short.
+///
+/// # Errors
+/// See [`crate::runtime::record`].
+pub fn record(
+    order: &RecordOrder,
+    output: &mut dyn Write,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Quality, RecordError> {
+    if !control.target_is_alive() {
+        return Err(RecordError::TargetExited);
+    }
+    if let Some(reason) = doctor::why_impossible(&order.target, &order.event) {
+        return Err(RecordError::Impossible(reason));
+    }
+    let plan = plan(order)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| RecordError::io("start the event loop", &error))?;
+    let recorded = runtime.block_on(async { Capture::new(&plan, output, control, reporter).run().await })?;
+    output
+        .flush()
+        .map_err(|error| RecordError::io("write the recording", &error))?;
+    Ok(quality(order, &plan, &recorded))
+}
+
+fn plan(order: &RecordOrder) -> Result<Plan, RecordError> {
+    let unfit = |detail: &str| RecordError::Internal {
+        step: "plan the capture".to_owned(),
+        detail: detail.to_owned(),
+    };
+    let RuntimeFacts::Go {
+        pprof: Some(endpoint), ..
+    } = &order.target.facts
+    else {
+        return Err(unfit("the target has no pprof port"));
+    };
+    let PprofEndpoint {
+        scheme,
+        authority,
+        path,
+    } = endpoint;
+    let request = ProfileRequest::new(&order.event, order.seconds)
+        .filter(|request| request.kind == order.kind)
+        .ok_or_else(|| unfit("the event and the kind of recording do not match"))?;
+    Ok(Plan {
+        client: PprofClient::new(&order.go_pprof).map_err(|error| unfit(&error.to_string()))?,
+        address: authority
+            .parse()
+            .map_err(|_| unfit("the address of the pprof port is malformed"))?,
+        scheme: Scheme::parse(scheme).ok_or_else(|| unfit("the scheme of the pprof port is unknown"))?,
+        index: path.clone(),
+        request,
+        seconds: order.seconds,
+    })
+}
+
+fn quality(order: &RecordOrder, plan: &Plan, recorded: &Recorded) -> Quality {
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let facts = recorded.facts;
+    // The runtime measures more exactly than we do, but it is the app's word: never longer than we waited.
+    let sampled_ms = match facts.duration_nanos / 1_000_000 {
+        0 => millis(recorded.sampled),
+        told => told.min(millis(recorded.sampled)),
+    };
+    let is_cpu = order.event == Event::Cpu;
+    let interval_unit = match order.event {
+        Event::Cpu => "nanoseconds",
+        Event::Alloc | Event::Heap => "bytes",
+        _ => "count",
+    };
+    Quality {
+        sampler: format!("{} of the Go runtime (net/http/pprof)", plan.request.profile),
+        interval: facts.period,
+        interval_unit: interval_unit.to_owned(),
+        clock: match order.event {
+            Event::Cpu => Clock::Cpu,
+            // Both measure how long goroutines waited.
+            Event::Lock | Event::Block | Event::Trace => Clock::Wall,
+            _ => Clock::None,
+        },
+        samples: is_cpu.then_some(facts.count),
+        expected_samples: (is_cpu && facts.period > 0).then(|| sampled_ms.saturating_mul(1_000_000) / facts.period),
+        lost: None,
+        unresolved: None,
+        pid: order.target.process.id.pid,
+        process: order.target.name.clone(),
+        pod: order.target.pod(),
+        container: order.target.container(),
+        runtime: match order.target.version() {
+            Some(version) => format!("go {}", version.strip_prefix("go").unwrap_or(version)),
+            None => "go".to_owned(),
+        },
+        event: order.event.to_string(),
+        started_at_ms: recorded.started.duration_since(UNIX_EPOCH).map_or(0, millis),
+        duration_ms: sampled_ms,
+        degraded: limitations(order, plan, recorded, sampled_ms),
+    }
+}
+
+/// What a reader must know: why it is short, why it is empty.
+fn limitations(order: &RecordOrder, plan: &Plan, recorded: &Recorded, sampled_ms: u64) -> Vec<String> {
+    // A timer of the app may fire early by a tick, and its clock starts a little after ours.
+    const TOLERANCE_MS: u64 = 500;
+    let mut sentences = Vec::new();
+    let asked_ms = order.seconds.saturating_mul(1000);
+    if plan.request.span != Span::Snapshot && !recorded.stopped && sampled_ms + TOLERANCE_MS < asked_ms {
+        let seconds = std::time::Duration::from_millis(sampled_ms).as_secs_f64();
+        sentences.push(match plan.request.span {
+            Span::Difference => format!(
+                "answered after {seconds:.1} s: the values are totals since the start of the program \
+                 (Go before 1.15 knows no difference)"
+            ),
+            _ => format!("ended after {seconds:.1} s: something in the program stopped the profiler"),
+        });
+    }
+    if order.event == Event::Block && plan.request.span == Span::Difference {
+        sentences.push("contains our own request: net/http/pprof waits for the end in runtime.selectgo".to_owned());
+    }
+    if recorded.facts.stacks == 0
+        && let Some(why) = why_empty(&order.event)
+    {
+        sentences.push(format!("empty: {why}"));
+    }
+    sentences
+}
+
+/// What an empty profile may mean.
+fn why_empty(event: &Event) -> Option<&'static str> {
+    Some(match event {
+        Event::Cpu => "the program used no CPU while it was sampled",
+        Event::Alloc => {
+            "no allocation was sampled (one per 512 KiB by default), and Go publishes them two garbage collections \
+             late; try more seconds"
+        }
+        Event::Heap => "nothing sampled is alive, or the program sets runtime.MemProfileRate to 0",
+        Event::Lock => {
+            "no contention was recorded: there was none, or the program calls no runtime.SetMutexProfileFraction, \
+             without which Go records nothing"
+        }
+        Event::Block => {
+            "no blocking was recorded: there was none, or the program calls no runtime.SetBlockProfileRate, without \
+             which Go records nothing"
+        }
+        // Go has recorded nothing here since 1.11 on most platforms.
+        Event::Threadcreate => "the Go runtime recorded no thread creation",
+        _ => return None,
+    })
+}

@@ -1,0 +1,20 @@
+//! HotSpot, through async-profiler. Called by [`super`].
+
+pub mod agent;
+pub mod agent_library;
+pub mod async_profiler;
+pub mod attach;
+pub mod attach_protocol;
+pub mod command_line;
+pub mod delivery;
+pub mod detect;
+pub mod doctor;
+pub mod engine;
+pub mod hsperfdata;
+pub mod interval;
+pub mod outcome;
+pub mod patience;
+pub mod record;
+pub mod run;
+pub mod session;
+pub mod transfer;

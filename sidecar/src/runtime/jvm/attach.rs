@@ -1,0 +1,347 @@
+//! Talks to a JVM's attach listener, and wakes the listener up first if it sleeps.
+//!
+//! Must not know async-profiler. Called by [`super::agent`]. The listener's socket and the file that wakes it live in
+//! the target's `/tmp` (HotSpot ignores `TMPDIR` and `java.io.tmpdir` here) and carry its pid in its own namespace.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+use super::attach_protocol::{self, EncodeError, Reply, Version};
+use super::detect::socket_path;
+use super::doctor;
+use super::patience::Patience;
+use crate::process::{Process, TargetRoot};
+use crate::runtime::{RecordError, stopped};
+
+/// A healthy JVM opens its socket within 10 to 50 ms of the signal; one in a long garbage collection takes its time.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a process that was stopped during a capture may take to continue.
+const STOPPED: Duration = Duration::from_secs(10);
+
+/// First pause while waiting for the socket; grows by itself.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+
+/// Longest pause between two looks.
+const SLOWEST_POLL: Duration = Duration::from_millis(100);
+
+/// Nothing we ask for answers with more; the target may try.
+const REPLY_LIMIT: u64 = 1 << 20;
+
+/// A JVM that can be given commands, one at a time.
+#[derive(Debug)]
+pub struct Attach<'a> {
+    root: &'a TargetRoot,
+    socket: String,
+    trigger: String,
+    /// Asked once, when a request needs to know.
+    version: Option<Version>,
+}
+
+impl<'a> Attach<'a> {
+    /// Prepares to talk to `process`; sends nothing.
+    pub fn new(root: &'a TargetRoot, process: &Process) -> Self {
+        let trigger = trigger_path(process);
+        Self {
+            root,
+            socket: socket_path(process),
+            trigger,
+            version: None,
+        }
+    }
+
+    /// Sends a command and waits for the whole answer, at most `limit`. `step` names it in errors.
+    ///
+    /// # Errors
+    /// [`RecordError::Timeout`], [`RecordError::TargetExited`], [`RecordError::Protocol`] for an answer that is none,
+    /// [`RecordError::Impossible`] when the JVM must not be signalled.
+    pub fn command(
+        &mut self,
+        patience: &Patience<'_>,
+        (step, limit): (&str, Duration),
+        command: &str,
+        arguments: &[&str],
+    ) -> Result<Reply, RecordError> {
+        let deadline = Deadline::after(step, limit);
+        let version = if attach_protocol::fits_v1(arguments) {
+            Version::V1
+        } else {
+            self.version(patience, &deadline)?
+        };
+        let request = attach_protocol::encode(version, command, arguments).map_err(|error| match error {
+            EncodeError::TooLong { .. } => RecordError::BadArgument {
+                parameter: "include".to_owned(),
+                message: format!("the filters are too long for this JVM: {error}"),
+            },
+            _ => RecordError::Internal {
+                step: step.to_owned(),
+                detail: error.to_string(),
+            },
+        })?;
+        self.exchange(patience, &deadline, &request)
+    }
+
+    fn version(&mut self, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<Version, RecordError> {
+        if let Some(version) = self.version {
+            return Ok(version);
+        }
+        let internal = |error: EncodeError| RecordError::Internal {
+            step: "ask for the attach protocol's version".to_owned(),
+            detail: error.to_string(),
+        };
+        let request = attach_protocol::encode(Version::V1, "getversion", &["options"]).map_err(internal)?;
+        let version = attach_protocol::understood_version(&self.exchange(patience, deadline, &request)?);
+        self.version = Some(version);
+        Ok(version)
+    }
+
+    fn exchange(&self, patience: &Patience<'_>, deadline: &Deadline<'_>, request: &[u8]) -> Result<Reply, RecordError> {
+        // A request in the backlog of a stopped JVM would be carried out when it continues, long after we gave up.
+        let continued = Deadline::after("waiting for the stopped process (state T) to continue", STOPPED);
+        let stopped = || {
+            patience
+                .table()
+                .get(patience.target().pid)
+                .is_some_and(|process| process.is_stopped())
+        };
+        while stopped() {
+            continued.pause(patience, SLOWEST_POLL.min(deadline.left()?))?;
+        }
+        let mut stream = self.connect(patience, deadline)?;
+        stream
+            .set_write_timeout(Some(deadline.left()?))
+            .map_err(|error| lost(patience, deadline, error))?;
+        stream
+            .write_all(request)
+            .map_err(|error| lost(patience, deadline, error))?;
+        let bytes = read_all(&mut stream, patience, deadline)?;
+        attach_protocol::decode(&bytes).map_err(|error| lost(patience, deadline, error))
+    }
+
+    fn connect(&self, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<UnixStream, RecordError> {
+        let mut woken = false;
+        loop {
+            match self.root.connect(&self.socket) {
+                Ok(stream) => return Ok(stream),
+                // The listener takes one request at a time and queues a few.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => deadline.pause(patience, FIRST_POLL)?,
+                Err(error) if error.kind() == ErrorKind::NotFound && !woken => {
+                    self.wake(patience, deadline)?;
+                    woken = true;
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused && !woken => {
+                    patience.expect_target()?;
+                    self.remove_stale_socket(deadline)?;
+                    self.wake(patience, deadline)?;
+                    woken = true;
+                }
+                Err(error) => {
+                    patience.expect_target()?;
+                    return Err(deadline.protocol(format!("{} cannot be used: {error}", self.socket)));
+                }
+            }
+        }
+    }
+
+    /// A socket nobody listens on is left by an earlier process of the same pid. While its name exists, a listener
+    /// that already runs would not open a new one but print all threads to the application's output.
+    fn remove_stale_socket(&self, deadline: &Deadline<'_>) -> Result<(), RecordError> {
+        let name = self.socket.rsplit('/').next().unwrap_or_default();
+        let removed = self.root.open_directory("/tmp").and_then(|tmp| tmp.remove_file(name));
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(deadline.protocol(format!("the stale socket {} cannot be removed: {error}", self.socket)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the listener start: a file the JVM looks for, and one SIGQUIT to make it look. The JDK's own client repeats
+    /// the signal; a JVM whose attach mechanism is off in a way we cannot see would print its threads once more.
+    fn wake(&self, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<(), RecordError> {
+        let handshake = Deadline::after("attach", HANDSHAKE.min(deadline.left()?));
+        let _trigger = Trigger::create(self.root, &self.trigger)?;
+        signal(patience)?;
+        let mut poll = FIRST_POLL;
+        loop {
+            handshake.pause(patience, poll)?;
+            match self.root.connect(&self.socket) {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                // Anything else is judged by the caller, who connects again.
+                _ => return Ok(()),
+            }
+            poll = (poll * 2).min(SLOWEST_POLL);
+        }
+    }
+}
+
+/// Sends SIGQUIT, if it is certain that it does not end the process.
+fn signal(patience: &Patience<'_>) -> Result<(), RecordError> {
+    let id = patience.target();
+    // Read again right before: the handler belongs to this process, not to an earlier one of the same pid.
+    let process = patience
+        .table()
+        .get(id.pid)
+        .filter(|process| process.id == id)
+        .ok_or(RecordError::TargetExited)?;
+    if process.is_stopped() {
+        return Err(RecordError::Impossible(stopped()));
+    }
+    if !process.handles_sigquit() {
+        return Err(RecordError::Impossible(doctor::sigquit_unhandled()));
+    }
+    kill(Pid::from_raw(id.pid), Signal::SIGQUIT).map_err(|error| RecordError::Internal {
+        step: "signal the JVM".to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+/// Why a connection ended before its time. A dying process closes its sockets before it is gone.
+fn lost(patience: &Patience<'_>, deadline: &Deadline<'_>, error: impl std::fmt::Display) -> RecordError {
+    const DYING: Duration = Duration::from_millis(500);
+    let end = Instant::now() + DYING;
+    loop {
+        match patience.expect_target() {
+            Err(exited) => return exited,
+            Ok(()) if Instant::now() >= end => return deadline.protocol(error.to_string()),
+            Ok(()) => std::thread::sleep(FIRST_POLL),
+        }
+    }
+}
+
+fn read_all(stream: &mut UnixStream, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, RecordError> {
+    const SLICE: Duration = Duration::from_millis(200);
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let left = deadline.left()?;
+        let io = |error: std::io::Error| deadline.protocol(error.to_string());
+        stream.set_read_timeout(Some(left.min(SLICE))).map_err(io)?;
+        match stream.read(&mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                patience.expect_target()?;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(lost(patience, deadline, error)),
+        }
+        if bytes.len() as u64 > REPLY_LIMIT {
+            return Err(deadline.protocol("the answer is longer than 1 MiB".to_owned()));
+        }
+    }
+}
+
+/// The file that asks the JVM to start its listener; gone when dropped.
+#[derive(Debug)]
+struct Trigger<'a> {
+    root: &'a TargetRoot,
+    path: &'a str,
+}
+
+impl<'a> Trigger<'a> {
+    fn create(root: &'a TargetRoot, path: &'a str) -> Result<Self, RecordError> {
+        // The JVM accepts the file only from its own user or root; nobody else needs to read it.
+        const MODE: u32 = 0o600;
+        let mut result = root.create_file(path, MODE);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
+            // Left by a client that was killed, if it is a plain file of our own user; else somebody planted it.
+            let ours = root
+                .open_file(path)
+                .and_then(|file| file.metadata())
+                .is_ok_and(|facts| facts.uid() == geteuid().as_raw());
+            if ours {
+                remove(root, path);
+                result = root.create_file(path, MODE);
+            }
+        }
+        match result {
+            Ok(_) => Ok(Self { root, path }),
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                Err(RecordError::Impossible(doctor::tmp_read_only()))
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(RecordError::Protocol {
+                step: "attach".to_owned(),
+                detail: format!("{path} exists in the target and is not a file of its user; remove it"),
+            }),
+            Err(error) => Err(RecordError::Internal {
+                step: format!("create {path}"),
+                detail: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl Drop for Trigger<'_> {
+    fn drop(&mut self) {
+        remove(self.root, self.path);
+    }
+}
+
+/// Removes the file of a client that was killed in the middle of its handshake, which takes seconds.
+pub fn sweep_trigger(root: &TargetRoot, process: &Process) {
+    const ABANDONED: Duration = Duration::from_secs(60);
+    let path = trigger_path(process);
+    let facts = root.open_file(&path).and_then(|file| file.metadata());
+    let abandoned = facts.is_ok_and(|facts| {
+        let age = facts.modified().ok().and_then(|modified| modified.elapsed().ok());
+        facts.uid() == geteuid().as_raw() && age.is_some_and(|age| age > ABANDONED)
+    });
+    if abandoned {
+        remove(root, &path);
+    }
+}
+
+fn trigger_path(process: &Process) -> String {
+    format!("/tmp/.attach_pid{}", process.namespace_pid)
+}
+
+fn remove(root: &TargetRoot, path: &str) {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // Gone already is what we want; anything else cannot be helped.
+    let _ = root.open_directory("/tmp").and_then(|tmp| tmp.remove_file(name));
+}
+
+/// The end of a step.
+#[derive(Debug)]
+struct Deadline<'a> {
+    step: &'a str,
+    limit: Duration,
+    end: Instant,
+}
+
+impl<'a> Deadline<'a> {
+    fn after(step: &'a str, limit: Duration) -> Self {
+        Self {
+            step,
+            limit,
+            end: Instant::now() + limit,
+        }
+    }
+
+    fn left(&self) -> Result<Duration, RecordError> {
+        match self.end.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(RecordError::Timeout {
+                step: self.step.to_owned(),
+                seconds: self.limit.as_secs().max(1),
+            }),
+            left => Ok(left),
+        }
+    }
+
+    fn pause(&self, patience: &Patience<'_>, duration: Duration) -> Result<(), RecordError> {
+        patience.pause(duration.min(self.left()?))
+    }
+
+    fn protocol(&self, detail: String) -> RecordError {
+        RecordError::Protocol {
+            step: self.step.to_owned(),
+            detail,
+        }
+    }
+}

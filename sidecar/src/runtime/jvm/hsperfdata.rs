@@ -1,0 +1,167 @@
+//! Reads the performance data a HotSpot JVM shares in `/tmp/hsperfdata_<user>/<pid>`.
+//!
+//! The file is the application's to forge: every offset and length in it is checked. Called by [`super::detect`].
+//! Source: OpenJDK `perfMemory.hpp` (`PerfDataPrologue`, `PerfDataEntry`), version 2.0 since JDK 1.5.
+
+use std::io::Read;
+
+use super::detect::plausible_version;
+use crate::process::TargetRoot;
+
+/// HotSpot makes it 32 KiB; somebody may have raised PerfDataMemorySize.
+const LARGEST: u64 = 1 << 20;
+
+/// What we want to know from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PerfData {
+    /// `sun.rt.javaCommand`: main class or jar, and arguments.
+    pub command: Option<String>,
+    /// `java.property.java.version`, else the numbers of `java.property.java.vm.version`.
+    pub version: Option<String>,
+    /// `java.rt.vmArgs`: every option of the JVM, also those from files and variables, in the order they were read.
+    pub arguments: Option<String>,
+}
+
+impl PerfData {
+    /// Looks for the file of the process, whatever its user is called.
+    pub fn read(root: &TargetRoot, namespace_pid: i32) -> Option<Self> {
+        const MOST_NAMES: usize = 65_536;
+        let tmp = root.open_directory("/tmp").ok()?;
+        let names = tmp.names(MOST_NAMES).ok()?;
+        names
+            .iter()
+            .filter(|name| name.starts_with("hsperfdata_"))
+            .find_map(|name| {
+                let file = tmp.directory(name).ok()?.open_file(&namespace_pid.to_string()).ok()?;
+                let mut bytes = Vec::new();
+                file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+                parse(&bytes)
+            })
+    }
+}
+
+/// Reads the file; `None` if it is not one.
+fn parse(bytes: &[u8]) -> Option<PerfData> {
+    const MAGIC: [u8; 4] = [0xca, 0xfe, 0xc0, 0xc0];
+    // A JVM of the other byte order cannot run here.
+    const LITTLE_ENDIAN: u8 = 1;
+    if bytes.get(..4)? != MAGIC || *bytes.get(4)? != LITTLE_ENDIAN {
+        return None;
+    }
+    let mut offset = word(bytes, 24)?;
+    let mut data = PerfData::default();
+    let mut vm_version = None;
+    for _ in 0..word(bytes, 28)? {
+        let length = word(bytes, offset)?;
+        let Some(entry) = bytes.get(offset..offset.checked_add(length)?) else {
+            break;
+        };
+        match entry_text(entry) {
+            Some(("sun.rt.javaCommand", text)) => data.command = Some(text),
+            Some(("java.rt.vmArgs", text)) => data.arguments = Some(text),
+            Some(("java.property.java.version", text)) => data.version = plausible_version(&text),
+            Some(("java.property.java.vm.version", text)) => {
+                vm_version = text.split(['+', '-']).next().and_then(plausible_version);
+            }
+            _ => {}
+        }
+        // An entry of no length would be read for ever.
+        if length == 0 {
+            break;
+        }
+        offset += length;
+    }
+    data.version = data.version.or(vm_version);
+    Some(data)
+}
+
+/// Name and value of an entry that holds a string: `entry_length name_offset vector_length type … data_offset`.
+fn entry_text(entry: &[u8]) -> Option<(&str, String)> {
+    let name = text(entry.get(word(entry, 4)?..)?)?;
+    let length = word(entry, 8)?;
+    const BYTES: u8 = b'B';
+    if *entry.get(12)? != BYTES {
+        return None;
+    }
+    let start = word(entry, 16)?;
+    let value = entry.get(start..start.checked_add(length)?)?;
+    Some((name, text(value).map(str::to_owned)?))
+}
+
+/// Bytes up to the first NUL.
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok()
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = bytes.get(at..at.checked_add(4)?)?;
+    usize::try_from(i32::from_le_bytes(word.try_into().ok()?)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, value: &str) -> Vec<u8> {
+        let name_at = 20;
+        let data_at = name_at + name.len() + 1;
+        let length = data_at + value.len() + 1;
+        let word = |number: usize| i32::try_from(number).unwrap().to_le_bytes();
+        let mut bytes = Vec::new();
+        for number in [length, name_at, value.len() + 1] {
+            bytes.extend(word(number));
+        }
+        bytes.extend([b'B', 0, 5, 1]);
+        bytes.extend(word(data_at));
+        for text in [name, value] {
+            bytes.extend(text.as_bytes());
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    fn file() -> Vec<u8> {
+        let entries = [
+            entry("java.property.java.vm.version", "17.0.15+6-Debian"),
+            entry("sun.rt.javaCommand", "demo.shop.Split cpu"),
+        ];
+        let mut bytes = vec![0xca, 0xfe, 0xc0, 0xc0, 1, 2, 0, 1];
+        bytes.resize(24, 0);
+        bytes.extend(32_i32.to_le_bytes());
+        bytes.extend(2_i32.to_le_bytes());
+        bytes.extend(entries.concat());
+        bytes
+    }
+
+    #[test]
+    fn command_and_version_are_found() {
+        let data = parse(&file()).unwrap();
+        assert_eq!(data.command.as_deref(), Some("demo.shop.Split cpu"));
+        assert_eq!(data.version.as_deref(), Some("17.0.15"));
+    }
+
+    #[test]
+    fn every_truncation_is_survived() {
+        let whole = file();
+        for end in 0..whole.len() {
+            let cut = parse(&whole[..end]);
+            assert_ne!(cut, parse(&whole), "{end}");
+        }
+    }
+
+    #[test]
+    fn forged_lengths_and_offsets_are_survived() {
+        let whole = file();
+        for at in 0..whole.len() {
+            for forged in [0, 0x7f, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = forged;
+                let _ = parse(&bytes);
+            }
+        }
+        let mut endless = whole;
+        endless[28..32].copy_from_slice(&i32::MAX.to_le_bytes());
+        endless[32..36].fill(0);
+        assert_eq!(parse(&endless), Some(PerfData::default()));
+    }
+}

@@ -1,0 +1,105 @@
+//! What a finished capture is worth, in numbers and sentences. Called by [`super::run`].
+
+use std::time::Duration;
+
+use super::agent::Answer;
+use super::async_profiler::{self, Plan};
+use super::doctor;
+use super::engine::Engine;
+use super::transfer::{Moved, Scale};
+use crate::event::Event;
+use crate::format::RecordingKind;
+use crate::process::ProcessTable;
+use crate::profile::Quality;
+use crate::runtime::RecordOrder;
+
+/// What a finished capture is judged by.
+#[derive(Debug)]
+pub struct Sampled {
+    /// What was asked of async-profiler.
+    pub plan: Plan,
+    /// How it sampled.
+    pub engine: Engine,
+    /// Its answer to the start.
+    pub start: Answer,
+    /// Its answer to the stop.
+    pub stop: Answer,
+    /// The recording.
+    pub moved: Moved,
+    /// When sampling began, milliseconds after the Unix epoch.
+    pub started_at_ms: u64,
+    /// How long it lasted.
+    pub duration: Duration,
+}
+
+impl Sampled {
+    /// The quality stamp. `version` is async-profiler's, `lost` what it skipped.
+    pub fn quality(&self, order: &RecordOrder, table: &ProcessTable, version: &str, lost: Option<u64>) -> Quality {
+        let plan = &self.plan;
+        let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
+        Quality {
+            sampler: format!("async-profiler {} {}{}", version, order.event, self.engine.label()),
+            interval: plan.interval,
+            interval_unit: plan.unit.to_owned(),
+            clock: plan.clock,
+            samples: self.samples(order.kind),
+            expected_samples: plan
+                .counts_samples_by_time()
+                .then(|| duration_ns / plan.interval.max(1)),
+            lost,
+            unresolved: None,
+            pid: order.target.id().pid,
+            process: order.target.name.clone(),
+            pod: order.target.pod(),
+            container: order.target.container(),
+            runtime: order
+                .target
+                .version()
+                .map_or("jvm".to_owned(), |version| format!("jvm {version}")),
+            event: order.event.to_string(),
+            started_at_ms: self.started_at_ms,
+            duration_ms: duration_ns / 1_000_000,
+            degraded: self.limitations(order, table),
+        }
+    }
+
+    /// Samples in the recording, where its numbers are samples.
+    fn samples(&self, kind: RecordingKind) -> Option<u64> {
+        match (kind, self.plan.scale) {
+            (RecordingKind::Jfr, _) => None,
+            (_, Scale::Divide(by)) => self.moved.sum.checked_div(by),
+            _ if self.plan.total => None,
+            _ => Some(self.moved.sum),
+        }
+    }
+
+    fn limitations(&self, order: &RecordOrder, table: &ProcessTable) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if order.event == Event::Cpu && self.engine == Engine::Ctimer {
+            let reason = doctor::perf_events_unavailable(table, &order.target.process);
+            sentences.push(reason.map_or_else(
+                || "perf_events are not available to the process: cpu by timers, without kernel frames".to_owned(),
+                |reason| reason.sentence,
+            ));
+        }
+        let mut warnings = async_profiler::messages(&self.start.log, "[WARN] ");
+        if warnings.any(|text| text.contains("Kernel symbols are unavailable")) {
+            let reason = doctor::perf_events_unavailable(table, &order.target.process);
+            sentences.push(reason.map_or_else(
+                || "kernel frames are missing: kernel.kptr_restrict hides the kernel's symbols".to_owned(),
+                |_| "only user space was sampled: the process may not use perf_events on the kernel".to_owned(),
+            ));
+        }
+        if order.event == Event::Heap {
+            sentences.push(doctor::heap_since_start().sentence);
+        }
+        if self.plan.ignores_filters() {
+            sentences.push("include and exclude do not apply to a JFR, which holds every stack".to_owned());
+        }
+        let mut infos = async_profiler::messages(&self.stop.log, "[INFO] ");
+        if let Some(text) = infos.find(|text| text.contains("No samples were") || text.contains("filtered out")) {
+            sentences.push(format!("the recording is empty: {text}"));
+        }
+        sentences
+    }
+}

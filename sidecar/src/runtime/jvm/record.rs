@@ -1,0 +1,116 @@
+//! Records JVM targets through async-profiler.
+//!
+//! Check, take the session, load, start, wait, stop, stream out, leave nothing behind. Knows the order of the steps;
+//! each step is a module. Called by [`crate::runtime::record`].
+
+use std::fs::File;
+use std::io::Write;
+
+use super::agent::{self, Agent};
+use super::agent_library;
+use super::async_profiler::Plan;
+use super::attach::{self, Attach};
+use super::doctor;
+use super::patience::Patience;
+use super::run::Run;
+use super::session::{self, Marker, Session};
+use crate::event::Event;
+use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::profile::Quality;
+use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, Target, no_access};
+
+/// See [`crate::runtime::record`]. `agent` is libasyncProfiler.so, opened before we took on the target's identity.
+///
+/// # Errors
+/// See [`crate::runtime::record`].
+pub fn record(
+    order: &RecordOrder,
+    agent: Option<File>,
+    output: &mut dyn Write,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Quality, RecordError> {
+    let plan = Plan::of(order)?;
+    let table = control.table();
+    let id = order.target.id();
+    let process = table
+        .get(id.pid)
+        .filter(|process| process.id == id)
+        .ok_or(RecordError::TargetExited)?;
+    let root = open_root(table, &order.target)?;
+    if let Some(reason) = doctor::obstacle(table, &order.target, &process, &root) {
+        return Err(RecordError::Impossible(reason));
+    }
+    if matches!(&order.event, Event::Named(name) if name == "context-switches")
+        && let Some(reason) = doctor::kernel_event_forbidden(table, &process)
+    {
+        return Err(RecordError::Impossible(reason));
+    }
+    reporter.phase(Phase::Attaching);
+    let patience = Patience::listening(control, id);
+    patience.check()?;
+
+    let (session, orphan) = Session::acquire(&root, &process)?;
+    if let Some(orphan) = orphan
+        && !stop_orphan(table, (&root, &process, &session), orphan)
+    {
+        session.keep();
+        let step = "stopping what an earlier capture left running".to_owned();
+        return Err(RecordError::Timeout {
+            step,
+            seconds: agent::BRIEF.as_secs(),
+        });
+    }
+    let marker = Marker::now(plan.timeout());
+    session.begin(marker)?;
+    let mut run = Run::load(order, agent.as_ref(), (&root, &process, &session), &patience, marker)?;
+    run.record(order, plan, output, reporter, &process)
+}
+
+fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {
+    TargetRoot::open(table, target.id()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(target)),
+        _ if !table.is_alive(target.id()) => RecordError::TargetExited,
+        _ => RecordError::Internal {
+            step: "open the target's files".to_owned(),
+            detail: error.to_string(),
+        },
+    })
+}
+
+/// See [`crate::runtime::sweep`].
+pub fn sweep(target: &Target) {
+    let table = ProcessTable::default();
+    let id = target.id();
+    let Some(process) = table.get(id.pid).filter(|process| process.id == id) else {
+        return;
+    };
+    let Ok(root) = open_root(&table, target) else { return };
+    attach::sweep_trigger(&root, &process);
+    session::sweep_finished(&root);
+    let Some((session, marker)) = Session::orphan(&root, &process) else {
+        return;
+    };
+    let Some(marker) = marker else { return };
+    let reachable = doctor::obstacle(&table, target, &process, &root).is_none();
+    if !reachable || !stop_orphan(&table, (&root, &process, &session), marker) {
+        session.keep();
+    }
+}
+
+/// Ends what a recorder that was killed left running, if it is certain that it is ours. True if nothing of ours runs
+/// any more.
+fn stop_orphan(
+    table: &ProcessTable,
+    (root, process, session): (&TargetRoot, &Process, &Session),
+    marker: Marker,
+) -> bool {
+    let patience = Patience::deaf(table, process.id);
+    let mut ended = true;
+    for library in agent_library::loaded(table, process) {
+        let mut agent = Agent::new(Attach::new(root, process), session, library);
+        ended &= agent.stop_announced(&patience, marker);
+        agent.silence(&patience);
+    }
+    ended
+}

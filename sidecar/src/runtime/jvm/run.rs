@@ -1,0 +1,302 @@
+//! One capture from the loaded library to the moved recording, and the end of the profiler on every way out.
+//!
+//! Knows the order of the steps; each step is a module. Called by [`super::record`].
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::agent::{Agent, Answer};
+use super::agent_library;
+use super::async_profiler::{self, Plan, Refusal, refusal};
+use super::attach::Attach;
+use super::delivery;
+use super::doctor;
+use super::engine::Engine;
+use super::outcome::Sampled;
+use super::patience::Patience;
+use super::session::{Marker, Session, now_ms};
+use super::transfer;
+use crate::event::Event;
+use crate::format::RecordingKind;
+use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::profile::Quality;
+use crate::runtime::{NoRoom, Phase, RecordError, RecordOrder, Reporter};
+
+/// Name of the recording in the session.
+const RECORDING: &str = "out";
+
+/// A JVM's first JFR takes two seconds; a busy one longer.
+const START: Duration = Duration::from_secs(30);
+
+/// Writing the recording out resolves every frame: milliseconds for a small program, seconds for a huge one.
+const STOP: Duration = Duration::from_secs(60);
+
+/// How often a growing recording is looked at. With a sample for each KiB allocated it grows by 4 MB in this time.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is known of the profiler in the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sampling {
+    /// Ours does not run.
+    Off,
+    /// We asked for it and got no answer.
+    Unknown,
+    /// Ours runs.
+    On,
+}
+
+/// One capture, from the loaded library on. Ends the profiler when dropped.
+#[derive(Debug)]
+pub struct Run<'a> {
+    agent: Agent<'a>,
+    patience: &'a Patience<'a>,
+    session: &'a Session,
+    marker: Marker,
+    version: String,
+    sampling: Cell<Sampling>,
+}
+
+impl<'a> Run<'a> {
+    /// Loads the library, or finds it loaded.
+    ///
+    /// # Errors
+    /// The library cannot be delivered or loaded; [`RecordError::AlreadyProfiled`] if another copy of it is at work.
+    pub fn load(
+        order: &RecordOrder,
+        library: Option<&File>,
+        (root, process, session): (&'a TargetRoot, &'a Process, &'a Session),
+        patience: &'a Patience<'a>,
+        marker: Marker,
+    ) -> Result<Self, RecordError> {
+        let table = patience.table();
+        let deliver = || delivery::deliver(&order.async_profiler, library, (table, root, process), session);
+        let mut loaded = agent_library::loaded(table, process).into_iter();
+        let known = loaded.next();
+        let path = known.clone().map_or_else(&deliver, Ok)?;
+        let agent = Agent::new(Attach::new(root, process), session, path);
+        let sampling = Cell::new(Sampling::Off);
+        let mut run = Self {
+            agent,
+            patience,
+            session,
+            marker,
+            version: String::new(),
+            sampling,
+        };
+        run.version = match run.agent.version(patience) {
+            // A C library that does not find a loaded library by the name of a removed file.
+            Err(RecordError::Tool { .. }) if known.is_some() => {
+                run.agent.switch_to(deliver()?);
+                run.agent.version(patience)?
+            }
+            version => version?,
+        };
+        // Other copies are other people's.
+        for other in loaded {
+            let ours = run.agent.switch_to(other);
+            let running = run.agent.running_for(patience);
+            run.agent.switch_to(ours);
+            if running?.is_some() {
+                return Err(RecordError::AlreadyProfiled {
+                    what: "async-profiler".to_owned(),
+                });
+            }
+        }
+        Ok(run)
+    }
+
+    /// Samples as ordered and moves the recording to `output`.
+    ///
+    /// # Errors
+    /// As [`crate::runtime::record`].
+    pub fn record(
+        &mut self,
+        order: &RecordOrder,
+        plan: Plan,
+        output: &mut dyn Write,
+        reporter: &mut Reporter,
+        process: &Process,
+    ) -> Result<Quality, RecordError> {
+        self.patience.check()?;
+        let recording = self.session.path_of(RECORDING);
+        let (plan, start, engine) = self.start(order, plan, &recording, process)?;
+        reporter.phase(Phase::Sampling);
+        let started_at_ms = now_ms();
+        let began = Instant::now();
+        self.sample(order)?;
+        reporter.phase(Phase::Stopping);
+        let duration = began.elapsed();
+        let stop = self.stop(&plan, &recording)?;
+        reporter.phase(Phase::Transferring);
+        let moved = self.transfer(order.kind, &plan, output)?;
+        let sampled = Sampled {
+            plan,
+            engine,
+            start,
+            stop,
+            moved,
+            started_at_ms,
+            duration,
+        };
+        let lost = self.agent.skipped(self.patience);
+        Ok(sampled.quality(order, self.patience.table(), &self.version, lost))
+    }
+
+    /// Starts sampling; `cpu` falls back to timers when perf_events run out.
+    fn start(
+        &mut self,
+        order: &RecordOrder,
+        plan: Plan,
+        recording: &str,
+        process: &Process,
+    ) -> Result<(Plan, Answer, Engine), RecordError> {
+        let by_cpu = order.event == Event::Cpu;
+        let first = self.try_start(&plan, recording)?;
+        let (plan, answer) = match (first.code, refusal(&first.log)) {
+            (0, _) => (plan, first),
+            (_, Refusal::PerfDenied | Refusal::PerfLimit) if by_cpu => {
+                let timed = plan.with_ctimer();
+                let answer = self.try_start(&timed, recording)?;
+                (timed, answer)
+            }
+            _ => (plan, first),
+        };
+        if answer.code != 0 {
+            return Err(refused(order, process, self.patience.table(), &answer));
+        }
+        let engine = Engine::of(&order.event, self.patience.table(), process);
+        let plan = if engine == Engine::Ctimer {
+            plan.counting_overruns()
+        } else {
+            plan
+        };
+        Ok((plan, answer, engine))
+    }
+
+    fn try_start(&mut self, plan: &Plan, recording: &str) -> Result<Answer, RecordError> {
+        self.sampling.set(Sampling::Unknown);
+        let answer = self
+            .agent
+            .run(self.patience, ("start async-profiler", START), &plan.start(recording))?;
+        self.sampling
+            .set(if answer.code == 0 { Sampling::On } else { Sampling::Off });
+        Ok(answer)
+    }
+
+    /// Waits for the end of the sampling. Meanwhile a JFR grows in the app's own `/tmp`, which must not be filled with what
+    /// could never be kept.
+    fn sample(&self, order: &RecordOrder) -> Result<(), RecordError> {
+        let end = Instant::now() + Duration::from_secs(order.seconds);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if !self.patience.sample(left.min(LOOK))? || left <= LOOK {
+                return Ok(());
+            }
+            let recording = self.session.open(RECORDING).and_then(|file| file.metadata());
+            if recording.is_ok_and(|recording| recording.len() > order.max_bytes) {
+                return Err(RecordError::StoreFull { limit: NoRoom::Store });
+            }
+        }
+    }
+
+    fn stop(&mut self, plan: &Plan, recording: &str) -> Result<Answer, RecordError> {
+        // Deaf: a cancel must not interrupt the command that ends the sampling.
+        let patience = Patience::deaf(self.patience.table(), self.patience.target());
+        let answer = self
+            .agent
+            .run(&patience, ("stop async-profiler", STOP), &plan.stop(recording))?;
+        let incomplete = async_profiler::messages(&answer.log, "[WARN] ").any(|text| text.contains("incomplete"));
+        if answer.code != 0 || incomplete {
+            let message = match refusal(&answer.log) {
+                Refusal::Other(text) if answer.code != 0 => text,
+                Refusal::NotActive => "somebody else stopped it during the capture".to_owned(),
+                _ => "it could not write the recording; is /tmp of the container full?".to_owned(),
+            };
+            return Err(RecordError::Tool {
+                tool: "async-profiler".to_owned(),
+                message,
+            });
+        }
+        self.sampling.set(Sampling::Off);
+        self.patience.check()?;
+        Ok(answer)
+    }
+
+    fn transfer(
+        &self,
+        kind: RecordingKind,
+        plan: &Plan,
+        output: &mut dyn Write,
+    ) -> Result<transfer::Moved, RecordError> {
+        let mut file = self.session.open(RECORDING).map_err(|error| RecordError::Protocol {
+            step: "read the recording".to_owned(),
+            detail: error.to_string(),
+        })?;
+        let moved = match kind {
+            RecordingKind::Jfr => transfer::jfr(&mut file, output),
+            _ => transfer::collapsed(&mut file, plan.scale, output),
+        }?;
+        output
+            .flush()
+            .map_err(|error| RecordError::io("store the recording", &error))?;
+        Ok(moved)
+    }
+
+    /// Leaves the target as it was, as far as it answers.
+    fn finish(&mut self) {
+        let patience = Patience::deaf(self.patience.table(), self.patience.target());
+        if patience.expect_target().is_err() {
+            self.sampling.set(Sampling::Off);
+            return;
+        }
+        let ended = match self.sampling.replace(Sampling::Off) {
+            Sampling::Off => true,
+            Sampling::On => self.agent.discard(&patience),
+            Sampling::Unknown => self.agent.stop_announced(&patience, self.marker),
+        };
+        if ended {
+            self.agent.silence(&patience);
+        } else if patience.expect_target().is_ok() {
+            // async-profiler's own timeout ends it; until then the directory says whose it is.
+            self.session.keep();
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// The answer for a start that async-profiler refused.
+fn refused(order: &RecordOrder, process: &Process, table: &ProcessTable, answer: &Answer) -> RecordError {
+    let what = || RecordError::Tool {
+        tool: "async-profiler".to_owned(),
+        message: answer.log.trim().to_owned(),
+    };
+    match (refusal(&answer.log), &order.event) {
+        (Refusal::AlreadyStarted, _) => RecordError::AlreadyProfiled {
+            what: "async-profiler".to_owned(),
+        },
+        (Refusal::PerfDenied, Event::Named(_)) => match doctor::perf_events_unavailable(table, process) {
+            Some(reason) => RecordError::Impossible(reason),
+            None => what(),
+        },
+        (Refusal::Other(message), Event::Named(name)) => {
+            let cause = async_profiler::perf_failure(&answer.log).map_or(String::new(), |cause| format!(" ({cause})"));
+            let message = format!("async-profiler cannot sample {name} here: {message}{cause}");
+            RecordError::BadArgument {
+                parameter: "event".to_owned(),
+                message,
+            }
+        }
+        (Refusal::Other(message), _) => RecordError::Tool {
+            tool: "async-profiler".to_owned(),
+            message,
+        },
+        _ => what(),
+    }
+}

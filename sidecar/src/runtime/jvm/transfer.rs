@@ -1,0 +1,299 @@
+//! Moves a recording out of the target, checks that it is whole, and brings its numbers to one unit.
+//!
+//! The file belongs to the application: it is read once, in pieces, and never trusted. Knows the two formats
+//! async-profiler writes; must not know how they came to be. Called by the recorder.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+
+use crate::runtime::RecordError;
+
+/// Big enough that a recording of a few megabytes takes a few dozen system calls.
+const CHUNK: usize = 256 * 1024;
+
+/// What happens to the number at the end of each collapsed line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Stays.
+    Keep,
+    /// Becomes a number of samples.
+    Divide(u64),
+    /// Becomes an amount.
+    Multiply(u64),
+}
+
+impl Scale {
+    fn apply(self, value: u64) -> u64 {
+        match self {
+            Self::Keep => value,
+            Self::Divide(by) => value.checked_div(by).unwrap_or(value),
+            Self::Multiply(by) => value.saturating_mul(by),
+        }
+    }
+}
+
+/// What was moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moved {
+    /// Bytes read from the target.
+    pub bytes: u64,
+    /// Sum of the numbers as async-profiler wrote them; 0 for a JFR.
+    pub sum: u64,
+}
+
+fn broken(detail: impl Into<String>) -> RecordError {
+    RecordError::Protocol {
+        step: "read the recording".to_owned(),
+        detail: detail.into(),
+    }
+}
+
+/// Streams `file`, exactly as long as it is now, through `each`.
+fn stream(file: &mut File, mut each: impl FnMut(&[u8]) -> Result<(), RecordError>) -> Result<u64, RecordError> {
+    let length = file.metadata().map_err(|error| broken(error.to_string()))?.len();
+    let mut chunk = vec![0; CHUNK];
+    let mut left = length;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        match file.read(&mut chunk[..want]) {
+            Ok(0) => return Err(broken(format!("it was cut {left} bytes before its end"))),
+            Ok(count) => {
+                each(&chunk[..count])?;
+                left -= count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(error.to_string())),
+        }
+    }
+    Ok(length)
+}
+
+fn store(output: &mut dyn Write, bytes: &[u8]) -> Result<(), RecordError> {
+    output
+        .write_all(bytes)
+        .map_err(|error| RecordError::io("store the recording", &error))
+}
+
+/// Moves collapsed text.
+///
+/// # Errors
+/// [`RecordError::Protocol`] if the last line is cut; [`RecordError::StoreFull`].
+pub fn collapsed(file: &mut File, scale: Scale, output: &mut dyn Write) -> Result<Moved, RecordError> {
+    let mut lines = Lines::new(scale);
+    let mut out = Vec::with_capacity(CHUNK + CHUNK / 8);
+    let bytes = stream(file, |chunk| {
+        out.clear();
+        lines.feed(chunk, &mut out);
+        store(output, &out)
+    })?;
+    if !lines.complete() {
+        return Err(broken("its last line is cut"));
+    }
+    Ok(Moved { bytes, sum: lines.sum })
+}
+
+/// Rewrites the number after the last blank of each line, across the borders of chunks.
+#[derive(Debug)]
+struct Lines {
+    scale: Scale,
+    /// Digits after the last blank; held back until it is known whether they are the count.
+    digits: Vec<u8>,
+    /// True right after a blank or a digit of that number.
+    in_number: bool,
+    at_start: bool,
+    sum: u64,
+}
+
+/// Digits of `u64::MAX`.
+const LONGEST_NUMBER: usize = 20;
+
+impl Lines {
+    fn new(scale: Scale) -> Self {
+        Self {
+            scale,
+            digits: Vec::new(),
+            in_number: false,
+            at_start: true,
+            sum: 0,
+        }
+    }
+
+    fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        for &byte in chunk {
+            self.at_start = false;
+            match byte {
+                b' ' => {
+                    self.flush(out);
+                    out.push(byte);
+                    self.in_number = true;
+                }
+                b'0'..=b'9' if self.in_number && self.digits.len() < LONGEST_NUMBER => self.digits.push(byte),
+                b'\n' => match self.number() {
+                    Some(value) => {
+                        self.sum = self.sum.saturating_add(value);
+                        out.extend_from_slice(self.scale.apply(value).to_string().as_bytes());
+                        out.push(b'\n');
+                        self.digits.clear();
+                        self.in_number = false;
+                        self.at_start = true;
+                    }
+                    // A thread or class may have a line feed in its name; the format has no way to say so.
+                    None => {
+                        self.flush(out);
+                        out.push(b' ');
+                    }
+                },
+                _ => {
+                    self.flush(out);
+                    out.push(byte);
+                }
+            }
+        }
+    }
+
+    fn number(&self) -> Option<u64> {
+        std::str::from_utf8(&self.digits).ok()?.parse().ok()
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.digits);
+        self.in_number = false;
+    }
+
+    fn complete(&self) -> bool {
+        self.at_start
+    }
+}
+
+/// Size of a JFR chunk's header: magic, version, size, two offsets, four times, features.
+const JFR_HEADER: u64 = 68;
+
+/// Moves a JFR.
+///
+/// # Errors
+/// [`RecordError::Protocol`] if its chunks do not add up to the file, that is, if it was cut;
+/// [`RecordError::StoreFull`].
+pub fn jfr(file: &mut File, output: &mut dyn Write) -> Result<Moved, RecordError> {
+    let length = file.metadata().map_err(|error| broken(error.to_string()))?.len();
+    expect_whole_chunks(length, |header, offset| file.read_exact_at(header, offset))?;
+    let bytes = stream(file, |chunk| store(output, chunk))?;
+    Ok(Moved { bytes, sum: 0 })
+}
+
+/// A JFR file is a row of chunks, each of which begins with its size, written when the chunk is finished.
+fn expect_whole_chunks(
+    length: u64,
+    mut read_at: impl FnMut(&mut [u8], u64) -> std::io::Result<()>,
+) -> Result<(), RecordError> {
+    let mut offset = 0;
+    while offset < length || offset == 0 {
+        let mut header = [0; 16];
+        read_at(&mut header, offset).map_err(|_| broken("a chunk of the JFR has no header"))?;
+        if &header[..4] != b"FLR\0" {
+            return Err(broken("a chunk of the JFR does not begin with its magic"));
+        }
+        let size = header[8..]
+            .iter()
+            .fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
+        if size < JFR_HEADER || size > length - offset {
+            return Err(broken(format!(
+                "a chunk of the JFR says {size} bytes, {} are there",
+                length - offset
+            )));
+        }
+        offset += size;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scaled(text: &[u8], scale: Scale, step: usize) -> (Vec<u8>, Lines) {
+        let mut lines = Lines::new(scale);
+        let mut out = Vec::new();
+        for chunk in text.chunks(step) {
+            lines.feed(chunk, &mut out);
+        }
+        (out, lines)
+    }
+
+    const TEXT: &[u8] = b"main;a.b_[j] 30000000\n[worker 7 tid=12];lambda 1;c_[k] 10000000\n";
+
+    #[test]
+    fn numbers_change_and_names_with_blanks_do_not_wherever_a_chunk_ends() {
+        for step in 1..TEXT.len() {
+            let (out, lines) = scaled(TEXT, Scale::Divide(10_000_000), step);
+            assert_eq!(out, b"main;a.b_[j] 3\n[worker 7 tid=12];lambda 1;c_[k] 1\n", "{step}");
+            assert!(lines.complete());
+            assert_eq!(lines.sum, 40_000_000);
+        }
+        assert_eq!(scaled(TEXT, Scale::Keep, 7).0, TEXT);
+        assert_eq!(scaled(b"a 2\n", Scale::Multiply(524_287), 1).0, b"a 1048574\n");
+    }
+
+    #[test]
+    fn every_truncation_within_a_line_is_incomplete() {
+        for end in 1..TEXT.len() {
+            let whole = TEXT[end - 1] == b'\n';
+            assert_eq!(scaled(&TEXT[..end], Scale::Keep, 3).1.complete(), whole, "{end}");
+        }
+        assert!(scaled(b"", Scale::Keep, 1).1.complete());
+    }
+
+    #[test]
+    fn a_line_feed_in_a_name_becomes_a_blank() {
+        assert_eq!(
+            scaled(b"[evil\nname tid=3];a 5\n", Scale::Keep, 1).0,
+            b"[evil name tid=3];a 5\n"
+        );
+    }
+
+    #[test]
+    fn an_endless_number_is_text() {
+        let (out, lines) = scaled(b"a 999999999999999999999999\nb 1\n", Scale::Keep, 4);
+        assert_eq!(out, b"a 999999999999999999999999 b 1\n");
+        assert_eq!(lines.sum, 1);
+    }
+
+    fn chunk(size: u64) -> Vec<u8> {
+        let mut bytes = b"FLR\0\0\x02\0\x01".to_vec();
+        bytes.extend_from_slice(&size.to_be_bytes());
+        bytes.resize(usize::try_from(size).unwrap(), 0);
+        bytes
+    }
+
+    fn whole(bytes: &[u8]) -> bool {
+        expect_whole_chunks(bytes.len() as u64, |header, offset| {
+            let from = usize::try_from(offset).unwrap();
+            header.copy_from_slice(
+                bytes
+                    .get(from..from + header.len())
+                    .ok_or(std::io::ErrorKind::UnexpectedEof)?,
+            );
+            Ok(())
+        })
+        .is_ok()
+    }
+
+    #[test]
+    fn a_jfr_is_whole_exactly_when_its_chunks_fill_it() {
+        let two = [chunk(100), chunk(70)].concat();
+        assert!(whole(&two));
+        for end in 0..two.len() {
+            assert_eq!(whole(&two[..end]), end == 100, "{end}");
+        }
+        assert!(!whole(&chunk(100)[..68]));
+    }
+
+    #[test]
+    fn a_jfr_chunk_of_size_zero_does_not_loop() {
+        let mut bytes = chunk(100);
+        bytes[8..16].fill(0);
+        assert!(!whole(&bytes));
+        bytes[8..16].fill(0xff);
+        assert!(!whole(&bytes));
+    }
+}

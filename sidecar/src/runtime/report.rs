@@ -1,0 +1,202 @@
+//! What a recorder says to the server: one JSON object per line on stderr. Everything else on stderr is a tool's own
+//! message and becomes the detail of an error.
+
+use std::io::{ErrorKind, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::Quality;
+use crate::runtime::Reason;
+
+/// Where a capture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Getting the profiler into the target.
+    Attaching,
+    /// The profiler runs.
+    Sampling,
+    /// Ending the session; .NET writes its rundown now.
+    Stopping,
+    /// Bytes move from the target into the store.
+    Transferring,
+}
+
+/// A line of the protocol.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Report {
+    /// The capture entered a phase.
+    Phase(Phase),
+    /// The recording has the bytes it was granted. The server answers `room <bytes it may have>`.
+    NeedsRoom,
+    /// The recording is whole.
+    Done(Box<Quality>),
+    /// There is no recording.
+    Failed(RecordError),
+}
+
+/// Why a recorder has nothing to show. The texts are for the caller of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", tag = "error")]
+pub enum RecordError {
+    /// The target, as it runs now, cannot do this. The doctor would have said the same, or it changed since.
+    #[error("{}", .0.sentence)]
+    Impossible(Reason),
+    /// Somebody else's profiling session runs in the target.
+    #[error("{what} is already running in the target")]
+    AlreadyProfiled {
+        /// Which profiler, e.g. `async-profiler (cpu)`.
+        what: String,
+    },
+    /// The target exited before the recording was whole.
+    #[error("the process exited during the capture")]
+    TargetExited,
+    /// A step did not end in time.
+    #[error("{step} did not end within {seconds} s")]
+    Timeout {
+        /// E.g. `attach`.
+        step: String,
+        /// The bound.
+        seconds: u64,
+    },
+    /// The target broke the protocol.
+    #[error("unexpected answer of the target while trying to {step}: {detail}")]
+    Protocol {
+        /// What we tried.
+        step: String,
+        /// What came instead.
+        detail: String,
+    },
+    /// The profiler inside the target refused.
+    #[error("{tool} failed: {message}")]
+    Tool {
+        /// E.g. `async-profiler`.
+        tool: String,
+        /// Its own words.
+        message: String,
+    },
+    /// An argument only the runtime could judge, e.g. an event async-profiler does not know.
+    #[error("{message}")]
+    BadArgument {
+        /// The query parameter.
+        parameter: String,
+        /// What is wrong with it and what is allowed.
+        message: String,
+    },
+    /// The recording is larger than the store allows, or the disk is full.
+    #[error("no room for the recording: {limit}")]
+    StoreFull {
+        /// Whose room it is.
+        limit: NoRoom,
+    },
+    /// The recorder was killed from outside or got no memory.
+    #[error("the recorder ran out of memory or was killed")]
+    OutOfMemory,
+    /// A stop was asked for before there was anything to keep, or the runtime cannot keep a part.
+    #[error("{detail}")]
+    NothingToKeep {
+        /// Why.
+        detail: String,
+    },
+    /// The server gave up on the capture.
+    #[error("the capture was cancelled")]
+    Cancelled,
+    /// Our own fault or the machine's.
+    #[error("failed to {step}: {detail}")]
+    Internal {
+        /// What we tried.
+        step: String,
+        /// Why it failed.
+        detail: String,
+    },
+}
+
+impl RecordError {
+    /// An I/O error of ours, with "no room" told apart.
+    pub fn io(step: &str, error: &std::io::Error) -> Self {
+        match (NoRoom::of(error), error.kind()) {
+            (Some(limit), _) => Self::StoreFull { limit },
+            // What a `MeteredFile` says when the server hung up.
+            (None, ErrorKind::BrokenPipe) => Self::Cancelled,
+            (None, _) => Self::Internal {
+                step: step.to_owned(),
+                detail: error.to_string(),
+            },
+        }
+    }
+}
+
+/// What is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum NoRoom {
+    /// The store has the size the operator gave it.
+    #[error("the store has reached its size")]
+    Store,
+    /// The file system below it has no room, or the user's quota is used up.
+    #[error("the disk below the store is full")]
+    Disk,
+}
+
+impl NoRoom {
+    /// Tells "no room" from other errors of writing. EFBIG comes from our own limits only.
+    pub fn of(error: &std::io::Error) -> Option<Self> {
+        match error.kind() {
+            ErrorKind::FileTooLarge => Some(Self::Store),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(Self::Disk),
+            _ => None,
+        }
+    }
+}
+
+/// Writes [`Report`] lines.
+pub struct Reporter {
+    out: Box<dyn Write + Send>,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").finish_non_exhaustive()
+    }
+}
+
+impl Reporter {
+    /// Reports to `out`.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out }
+    }
+
+    /// The capture entered `phase`.
+    pub fn phase(&mut self, phase: Phase) {
+        self.send(&Report::Phase(phase));
+    }
+
+    /// Sends one line. A server that is gone cannot be told: its closed stdin ends us.
+    pub fn send(&mut self, report: &Report) {
+        if let Ok(mut line) = serde_json::to_vec(report) {
+            line.push(b'\n');
+            let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_full_store_and_both_from_other_errors() {
+        let cases = [
+            (Errno::ENOSPC, Some(NoRoom::Disk)),
+            (Errno::EDQUOT, Some(NoRoom::Disk)),
+            (Errno::EFBIG, Some(NoRoom::Store)),
+            (Errno::EIO, None),
+        ];
+        for (errno, expected) in cases {
+            assert_eq!(NoRoom::of(&errno.into()), expected, "{errno}");
+        }
+    }
+}
