@@ -1,11 +1,7 @@
 //! What the scripts of `tests/rig` and the Makefile promise: a fresh machine gets what it lacks before it is needed, and
 //! parallel runs do not meet.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot set up must fail loudly"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
