@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make test`: starts the cluster, runs every test, and takes the cluster down again (unless KEEP_CLUSTER is set). Ends
-# with a table of what took the time.
+# `make test`: starts the cluster, runs the tests that need components, a control plane or it, and takes it down again
+# (unless KEEP_CLUSTER is set). Ends with a table of what took the time. The other tests are `make unit`.
 #
 # Two programs mostly wait, cluster_long for ten minutes, webhook_authority for two; they run beside the others.
 set -euo pipefail
@@ -8,6 +8,11 @@ set -euo pipefail
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$rig/../.."
 waiting=(cluster_long webhook_authority)
+others=()
+for file in tests/tests/*.rs; do
+  name=$(basename "$file" .rs)
+  [[ " ${waiting[*]} ${UNIT-} " == *" $name "* ]] || others+=(--test "$name")
+done
 logs=target/tests
 declare -A pids=()
 rm -rf "$logs"
@@ -58,7 +63,7 @@ for program in "${waiting[@]}"; do
   echo "== $program: runs beside the others, see $logs/$program.log"
 done
 status=0
-cargo test --locked --workspace --no-fail-fast 2>&1 8>&- | tee "$logs/all.log" || status=$?
+cargo test --locked --workspace --no-fail-fast "${others[@]}" 2>&1 8>&- | tee "$logs/all.log" || status=$?
 for program in "${waiting[@]}"; do
   wait "${pids[$program]}" || status=$?
   unset "pids[$program]"
