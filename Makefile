@@ -1,4 +1,4 @@
-# Every verb of the project. Each target works by hand, on a fresh Debian 12 with Rust, Go, JDKs, Maven and Node.
+# Every verb of the project. Each target works by hand, on a fresh Debian 12 with Rust, Go, JDKs, Maven, Node and Python.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,29 +9,44 @@ CACHE := $(or $(SIDEFLAME_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sideflam
 COMPONENTS := async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema
 ASYNC_PROFILER := $(CACHE)/async-profiler/linux-x64/libasyncProfiler.so
 
-# Prints how long a step took: the slow ones should be visible.
-timed = @start=$$SECONDS; $(1); echo "== $@: $$((SECONDS - start)) s"
+# Says what a step does and how long it took; `make test` ends with a table of them.
+timed = @echo "== $@: $(1)"; start=$$SECONDS; $(1); took=$$((SECONDS - start)); echo "== $@: $$took s"; \
+	mkdir -p target; echo "$(RUN) $$took $@: $(1)" >>target/steps
+# The outermost make, whose steps these are.
+ifndef RUN
+export RUN := $(shell echo $$PPID)
+endif
 
 .PHONY: help
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
+# Before anything calls cargo. Silent when all is there.
+.PHONY: toolchain
+toolchain:
+	@tests/rig/toolchain.sh
+
+# What takes longest on a fresh machine, begun first.
+.PHONY: ahead
+ahead: toolchain
+	@tests/rig/components.sh --ahead $$PPID kube helm cargo-cyclonedx
+
 .PHONY: components
-components: ## Install the pinned components that tests and demo use, into the cache
+components: toolchain ## Install the pinned components that tests and demo use, into the cache
 	$(call timed,tests/rig/components.sh $(COMPONENTS))
 
 .PHONY: apps
 apps: components ## Build the sample apps
-	$(call timed,tests/apps/build.sh)
+	$(call timed,tests/apps/build.sh $(APPS))
 
 .PHONY: build
-build: ## Build the release binary, with async-profiler beside it
-	$(call timed,cargo build --release --locked)
+build: toolchain ## Build the release binaries, with async-profiler beside the sidecar's
+	$(call timed,cargo build --release --locked $(CRATES))
 	@tests/rig/components.sh async-profiler
 	@install -m 0755 $(ASYNC_PROFILER) target/release/
 
 .PHONY: images
-images: ## Build the images for amd64 and arm64, with digests and bills of materials
+images: toolchain ## Build the images for amd64 and arm64, with digests and bills of materials
 	$(call timed,images/build.sh amd64 arm64)
 
 .PHONY: cluster-up
@@ -45,12 +60,23 @@ cluster-up: apps ## Start a real single-node Kubernetes here, with our images an
 cluster-down: ## Stop it and remove every trace of it
 	$(call timed,tests/rig/cluster.sh down)
 
+# Only what it starts.
 .PHONY: demo
+demo: CRATES := --package sideflame
+demo: COMPONENTS := async-profiler dotnet-3.1
+demo: APPS := java-17 dotnet go
 demo: build apps ## Start sample apps, capture a flame graph of each, print where to look
 	@tests/rig/demo.sh
 
+# Of the whole workspace, as everything else: another selection is another set of features, and compiled anew.
+export UNIT := $(basename $(notdir $(wildcard sidecar/tests/*.rs webhook/tests/*.rs))) inject_contract rig
+
+.PHONY: unit
+unit: toolchain ## Run the tests that need neither root nor network nor components
+	$(call timed,cargo test --locked --workspace --lib --bins $(addprefix --test ,$(UNIT)))
+
 .PHONY: test
-test: apps ## Run the unit tests, the live tests against real runtimes, and those on a real Kubernetes
+test: ahead unit apps ## Run the unit tests, the live tests against real runtimes, and those on a real Kubernetes
 	$(call timed,cargo build --locked --workspace --all-targets)
 	$(call timed,tests/rig/test.sh)
 
@@ -62,15 +88,15 @@ bench: build apps ## Measure against named peers, as ratios
 	@status=0; tests/rig/bench_cluster.sh || status=$$?; [[ -n $${KEEP_CLUSTER-} ]] || tests/rig/cluster.sh down; exit $$status
 
 .PHONY: lint
-lint: ## Check format, lints, documentation, licences and sources
+lint: toolchain ## Check format, lints, documentation, licences and sources
 	cargo fmt --all --check
 	$(call timed,cargo clippy --locked --workspace --all-targets -- -D warnings)
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
-	@tests/rig/components.sh cargo-deny
+	$(call timed,RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet)
+	$(call timed,tests/rig/components.sh cargo-deny)
 	$(CACHE)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	charts/readme.mjs --check
 
 .PHONY: fmt
-fmt: ## Format the code, write the chart's table of values
+fmt: toolchain ## Format the code, write the chart's table of values
 	cargo fmt --all
 	charts/readme.mjs

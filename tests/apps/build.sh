@@ -17,11 +17,11 @@ java_with() {
 }
 
 build_java_17() {
-  java_with /usr/lib/jvm/java-17-openjdk-amd64 "$1"
+  java_with "${JAVA_HOME_17_X64:-/usr/lib/jvm/java-17-openjdk-amd64}" "$1"
 }
 
 build_java_25() {
-  java_with /usr/lib/jvm/temurin-25-jdk-amd64 "$1"
+  java_with "${JAVA_HOME_25_X64:-/usr/lib/jvm/temurin-25-jdk-amd64}" "$1"
 }
 
 build_dotnet() {

@@ -4,6 +4,7 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tests/rig/packages.sh curl
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 idle_seconds=${BENCH_IDLE_SECONDS:-60}
 sideflame=$PWD/target/release/sideflame

@@ -5,6 +5,7 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tests/rig/packages.sh curl
 pods=${BENCH_PODS:-20}
 idle_seconds=${BENCH_IDLE_SECONDS:-60}
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}

@@ -7,6 +7,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 sources=tests/rig/bench_webhook
+. tests/rig/loopback.sh
+tests/rig/toolchain.sh
+tests/rig/packages.sh openssl
 
 # Two of the CPUs this process may use: one for the server, one for the load.
 mapfile -t cpus < <(awk '/^Cpus_allowed_list/ {
@@ -51,6 +54,8 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
   exit 1
 }
 
+reserve_loopback
 echo
-taskset -c "${cpus[1]}" "$programs/load" -server-cpu "${cpus[0]}" -work "$work" -cert "$work/tls.crt" -key "$work/tls.key" \
-  -webhook target/release/sideflame-webhook -allow target/release/examples/allow -peer "$programs/go-peer" "$@"
+taskset -c "${cpus[1]}" "$programs/load" -server-cpu "${cpus[0]}" -ip "$loopback.1" -work "$work" \
+  -cert "$work/tls.crt" -key "$work/tls.key" -webhook target/release/sideflame-webhook \
+  -allow target/release/examples/allow -peer "$programs/go-peer" "$@"

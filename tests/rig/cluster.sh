@@ -25,7 +25,7 @@ etcd_port=23790 proxy=127.0.0.1:18001
 api=https://$node_ip:6443 logs=$state/logs
 export KUBECONFIG=$state/pki/admin.kubeconfig
 export CONTAINERD_ADDRESS=$state/containerd.sock CONTAINERD_NAMESPACE=k8s.io
-packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 openssl procps)
+packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 openssl procps kmod gcc libc6-dev buildah)
 # What the kubelet and this script change on the machine, and `down` puts back.
 sysctls=(net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables vm.overcommit_memory kernel.panic kernel.panic_on_oops)
 
@@ -120,6 +120,9 @@ write_configuration() {
 # The bridge of the pods carries the node's address. They get no default route.
 make_network() {
   local key
+  # Built into some kernels, and loaded by nothing else here.
+  [[ -d /proc/sys/net/bridge ]] || modprobe br_netfilter
+  grep -qw overlay /proc/filesystems || modprobe overlay
   [[ -f $state/sysctls ]] || for key in "${sysctls[@]}"; do
     echo "$key=$(sysctl -n "$key")"
   done >"$state/sysctls"

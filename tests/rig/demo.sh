@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 out=target/demo
 seconds=5
+tests/rig/packages.sh curl
 mkdir -p "$out"
 rm -f "$out"/*
 
@@ -46,18 +47,27 @@ dotnet_pid=${pids[-1]}
 app go "$cache/apps/go/split" -pprof 127.0.0.1:0 cpu
 go_pid=${pids[-1]}
 
+# serve PORT: starts a server and waits until it says where it listens; fails if it ends instead.
+serve() {
+  target/release/sideflame serve --listen "127.0.0.1:$1" 2>"$out/sideflame.log" &
+  pids+=($!)
+  local deadline=$((SECONDS + 10))
+  until address=$(grep -soE 'address=[0-9.:]+' "$out/sideflame.log"); do
+    kill -0 "${pids[-1]}" 2>/dev/null || {
+      unset "pids[-1]"
+      return 1
+    }
+    ((SECONDS < deadline)) || return 1
+    sleep 0.05
+  done
+}
+
 # The usual port if it is free: the URLs below are then those of the README.
-port=7117
-if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-  port=0
-fi
-target/release/sideflame serve --listen "127.0.0.1:$port" 2>"$out/sideflame.log" &
-pids+=($!)
-for ((try = 0; try < 100; try++)); do
-  address=$(grep -soE '127\.0\.0\.1:[0-9]+' "$out/sideflame.log" | head -1) && break
-  sleep 0.05
-done
-url=http://$address
+serve 7117 || serve 0 || {
+  cat "$out/sideflame.log" >&2
+  exit 1
+}
+url=http://${address#*=}
 
 echo "== what runs here (curl $url/processes)"
 curl -fsS "$url/processes?format=text" | grep -E '^PID|jvm|dotnet|go ' || true

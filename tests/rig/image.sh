@@ -6,6 +6,7 @@ set -euo pipefail
 
 out=$1 name=$2 root=$3
 shift 3
+"$(dirname "${BASH_SOURCE[0]}")/packages.sh" buildah
 storage=$(mktemp -d)
 trap 'rm -rf "$storage"' EXIT
 export BUILDAH_ISOLATION=chroot

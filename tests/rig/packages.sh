@@ -4,11 +4,16 @@
 #   packages.sh PACKAGE...
 set -euo pipefail
 
+present=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' "$@" 2>/dev/null || true)"
 missing=()
 for package in "$@"; do
-  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  [[ $present == *" installed=$package "* ]] || missing+=("$package")
 done
 ((${#missing[@]})) || exit 0
+if ((UID != 0)); then
+  echo "packages.sh: missing here, and only root can install it: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
 {
   echo "installing ${missing[*]}"
   apt-get -qq update

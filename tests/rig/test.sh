@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make test`: starts the cluster, runs every test, and takes the cluster down again (unless KEEP_CLUSTER is set).
+# `make test`: starts the cluster, runs the tests that need components, a control plane or it, and takes it down again
+# (unless KEEP_CLUSTER is set). Ends with a table of what took the time. The other tests are `make unit`.
 #
 # Two programs mostly wait, cluster_long for ten minutes, webhook_authority for two; they run beside the others.
 set -euo pipefail
@@ -7,7 +8,15 @@ set -euo pipefail
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$rig/../.."
 waiting=(cluster_long webhook_authority)
+others=()
+for file in tests/tests/*.rs; do
+  name=$(basename "$file" .rs)
+  [[ " ${waiting[*]} ${UNIT-} " == *" $name "* ]] || others+=(--test "$name")
+done
+logs=target/tests
 declare -A pids=()
+rm -rf "$logs"
+mkdir -p "$logs"
 
 # There is one cluster per machine; another checkout may be at it.
 exec 8>"${SIDEFLAME_CLUSTER:-/var/lib/sideflame-cluster}.tests"
@@ -24,18 +33,41 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# durations LOG: seconds and name of each test program, by cargo's and libtest's words
+durations() {
+  sed -nE 's#^ +Running .*/deps/(.+)-[0-9a-f]+\)$#name \1#p; s/^ +Doc-tests (.+)/name \1-doc/p; s/^test result:.* finished in ([0-9.]+)s$/took \1/p' "$1" |
+    awk '$1 == "name" {name = $2} $1 == "took" && $2 >= 0.5 {printf "%6.0f s  %s\n", $2, name}'
+}
+
+table() {
+  local log steps=target/steps
+  echo "== what took the time"
+  # Written by the Makefile, in seconds as well.
+  if [[ -n ${RUN-} && -f $steps ]]; then
+    awk -v run="$RUN" '$1 == run && $2 > 0 {printf "%6d s  ", $2; $1 = $2 = ""; print substr($0, 3)}' "$steps"
+    rm -f "$steps"
+  fi
+  durations "$logs/all.log"
+  for log in "${waiting[@]}"; do
+    durations "$logs/$log.log" | sed 's/$/, beside the others/'
+  done
+}
+
+# What the tests themselves call.
+"$rig/packages.sh" iproute2 openssl
 make --no-print-directory cluster-up 8>&-
 for program in "${waiting[@]}"; do
   # The whole workspace, as with the others: another selection is another set of features, and compiled anew.
-  cargo test --locked --workspace --test "$program" >"target/$program.log" 2>&1 8>&- &
+  cargo test --locked --workspace --test "$program" >"$logs/$program.log" 2>&1 8>&- &
   pids[$program]=$!
-  echo "== $program: runs beside the others, see target/$program.log"
+  echo "== $program: runs beside the others, see $logs/$program.log"
 done
 status=0
-cargo test --locked --workspace --no-fail-fast 8>&- || status=$?
+cargo test --locked --workspace --no-fail-fast "${others[@]}" 2>&1 8>&- | tee "$logs/all.log" || status=$?
 for program in "${waiting[@]}"; do
   wait "${pids[$program]}" || status=$?
   unset "pids[$program]"
-  cat "target/$program.log"
+  cat "$logs/$program.log"
 done
+table
 exit "$status"

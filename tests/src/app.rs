@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cache;
+use crate::control_plane::wait;
 
 /// Query of a capture of what the .NET scenario `trace` emits, some 100 MB/s.
 pub const MANY_EVENTS: &str = "providers=Demo-Shop%3Affffffffffffffff%3A5";
@@ -137,12 +138,31 @@ impl App {
         self.lines.try_iter().collect()
     }
 
-    /// Sends a signal.
+    /// Sends a signal. After SIGSTOP it stands still when this returns, and after SIGCONT it does no longer.
     ///
     /// # Panics
     /// The process is gone.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).expect("the app lives");
+        let stopped = || threads(self.pid).iter().all(|state| *state == 'T');
+        match signal {
+            Signal::SIGSTOP => wait("stopped threads", Duration::from_secs(5), || stopped().then_some(())),
+            Signal::SIGCONT => wait("running threads", Duration::from_secs(5), || (!stopped()).then_some(())),
+            _ => {}
+        }
+    }
+
+    /// Waits for its end; gives its status and what it said since the last look.
+    ///
+    /// # Panics
+    /// It does not end within a minute.
+    pub fn wait_for_end(&mut self) -> (ExitStatus, Vec<String>) {
+        let status = wait("end of the process", Duration::from_secs(60), || {
+            self.child.try_wait().expect("our child")
+        });
+        // Both streams are at their end, and the threads that read them soon will be.
+        let rest = std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(5)).ok());
+        (status, rest.collect())
     }
 
     /// True while it runs.
@@ -156,6 +176,17 @@ impl Drop for App {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The state of each thread, as `/proc` has it.
+fn threads(pid: i32) -> Vec<char> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the app lives");
+    let stats = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    // Behind the name, which may hold anything.
+    let states = stats.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next());
+    states.collect()
 }
 
 /// `command` as user and group 1000 without capabilities, in a mount namespace of its own.

@@ -97,6 +97,16 @@ impl Server {
         i32::try_from(self.child.id()).expect("a pid fits into i32")
     }
 
+    /// Pid of the child that records, while there is one.
+    pub fn recorder(&self) -> Option<i32> {
+        let server = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        let recorder = children.split_whitespace().find(|child| {
+            std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("recorder"))
+        });
+        recorder?.parse().ok()
+    }
+
     /// Its store as it sees it, also in a mount namespace of its own.
     pub fn store(&self) -> PathBuf {
         let inside = self.store.strip_prefix("/").expect("an absolute path");

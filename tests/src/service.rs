@@ -81,12 +81,3 @@ fn pass(from: &TcpStream, to: &TcpStream) {
         let _ = from.shutdown(Shutdown::Read);
     });
 }
-
-/// A port that was free a moment ago.
-///
-/// # Panics
-/// The machine has none.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
-}

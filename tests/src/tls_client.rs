@@ -78,6 +78,30 @@ pub fn base64(file: &Path) -> String {
     String::from_utf8_lossy(&encoded.stdout).into_owned()
 }
 
+/// True if a certificate (PEM in base64) is not valid any more.
+///
+/// # Panics
+/// openssl is not installed, or it is no certificate.
+pub fn has_expired(certificate: &str) -> bool {
+    let script = "openssl base64 -d -A | openssl x509 -noout -checkend 0";
+    let mut openssl = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut stdin = openssl.stdin.take().expect("piped");
+    stdin.write_all(certificate.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = openssl.wait_with_output().expect("it ends");
+    match &*String::from_utf8_lossy(&output.stdout) {
+        "Certificate will expire\n" => true,
+        "Certificate will not expire\n" => false,
+        other => panic!("{other}{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
 /// True if the server at `address` presents a certificate for `name` that `bundle` (PEM in base64, as `caBundle` is)
 /// vouches for: what an API server checks. `scratch` is a file to use.
 ///

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::api_proxy::ApiProxy;
 use crate::chart;
 use crate::control_plane::{ControlPlane, Namespace, wait};
-use crate::service::{ServiceAddress, free_port};
+use crate::service::ServiceAddress;
 
 /// Name of the release, and with it of every object of the chart.
 pub const RELEASE: &str = "sideflame";
@@ -88,7 +89,7 @@ impl Installation {
     }
 
     /// Starts one more replica, as the Deployment would but for `flags` (`--name=value`); gives its
-    /// index.
+    /// index. It listens when this returns, but need not be ready.
     ///
     /// # Panics
     /// It cannot be started.
@@ -117,7 +118,6 @@ impl Installation {
         let path = self.namespace.path_in("apps/v1", &format!("deployments/{RELEASE}"));
         let deployment = self.plane.get(&path).ok().body;
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-        let (port, metrics_port) = (free_port(), free_port());
         let list = |key: &str| container[key].as_array().cloned().unwrap_or_default();
         let overruled = |argument: &str| {
             let name = argument.split_once('=').map(|(name, _)| name);
@@ -129,8 +129,7 @@ impl Installation {
         let arguments = arguments.map(|argument| {
             let argument = argument.as_str().expect("a string");
             match argument.split_once('=') {
-                Some(("--listen", _)) => format!("--listen=127.0.0.1:{port}"),
-                Some(("--metrics-listen", _)) => format!("--metrics-listen=127.0.0.1:{metrics_port}"),
+                Some((name @ ("--listen" | "--metrics-listen"), _)) => format!("{name}=127.0.0.1:0"),
                 _ => argument.replace("$(POD_NAMESPACE)", &self.namespace.name),
             }
         });
@@ -142,7 +141,7 @@ impl Installation {
         let index = self.replicas.len();
         let log = self.kubeconfig.with_extension(format!("replica-{index}.log"));
         let file = File::create(&log).expect("a log file");
-        let child = Command::new(crate::cache::binary("sideflame-webhook"))
+        let mut child = Command::new(crate::cache::binary("sideflame-webhook"))
             .args(arguments)
             .args(flags)
             .envs(variables)
@@ -153,6 +152,12 @@ impl Installation {
             .stderr(file)
             .spawn()
             .expect("sideflame-webhook starts");
+        let (port, metrics_port) = wait("line with the ports", Duration::from_secs(20), || {
+            let said = std::fs::read_to_string(&log).expect("its log");
+            let ended = child.try_wait().expect("our child");
+            assert!(ended.is_none(), "it ended: {said}");
+            Some((port_in(&said, "address=")?, port_in(&said, "health=")?))
+        });
         self.replicas.push(Replica {
             child,
             port,
@@ -321,6 +326,14 @@ impl Drop for Replica {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The port of what a log says after `key`, once the line is whole.
+fn port_in(log: &str, key: &str) -> Option<u16> {
+    let line = log.split_inclusive('\n').find(|line| line.contains(key))?;
+    let address = line.strip_suffix('\n')?.split_once(key)?.1;
+    let address: SocketAddr = address.split_whitespace().next()?.parse().ok()?;
+    Some(address.port())
 }
 
 /// A kubeconfig of the chart's ServiceAccount: what its RBAC does not allow fails here too.

@@ -1,15 +1,11 @@
 //! However a capture ends, afterwards no profiler runs in the target, no file of ours is in it, and the next works.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot set up must fail loudly"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
 
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use e2e::app::{self, App};
@@ -159,7 +155,7 @@ fn after_sigkill_of_the_recorder() {
         let server = Server::default();
         let id = sampling(&server, &app);
         let score = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
-        let recorder = recorder_of(server.pid());
+        let recorder = server.recorder().unwrap();
         // What the kernel would take first when memory runs out.
         assert_eq!(score(recorder).trim(), "1000");
         let ours = score(nix::unistd::getpid().as_raw());
@@ -180,7 +176,7 @@ fn after_sigkill_of_both_at_once() {
         let mut server = Server::default();
         sampling(&server, &app);
         // As a cgroup's OOM kill does it.
-        let recorder = recorder_of(server.pid());
+        let recorder = server.recorder().unwrap();
         kill(Pid::from_raw(server.pid()), Signal::SIGSTOP).unwrap();
         kill(Pid::from_raw(recorder), Signal::SIGKILL).unwrap();
         server.end(Signal::SIGKILL);
@@ -193,42 +189,26 @@ fn after_sigkill_of_both_at_once() {
     }
 }
 
-fn recorder_of(server: i32) -> i32 {
-    let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
-    let recorder = children.split_whitespace().find(|child| {
-        std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("recorder"))
-    });
-    recorder
-        .unwrap_or_else(|| panic!("no recorder among {children}"))
-        .parse()
-        .unwrap()
-}
-
 #[test]
 fn after_ctrl_c_of_the_command_line() {
     for app in apps() {
         let folder = std::env::temp_dir().join(format!("sideflame-cli-{}", app.pid));
         std::fs::create_dir_all(&folder).unwrap();
-        let signalled = |signal| {
-            let child = record(&app, &folder);
-            std::thread::sleep(Duration::from_secs(3));
-            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
-            child.wait_with_output().unwrap()
-        };
-        let discarded = signalled(Signal::SIGTERM);
-        assert!(
-            !discarded.status.success(),
-            "{}",
-            String::from_utf8_lossy(&discarded.stderr)
-        );
+        let mut command = record(&app, &folder);
+        command.signal(Signal::SIGTERM);
+        let (discarded, said) = command.wait_for_end();
+        assert!(!discarded.success(), "{said:?}");
         target_files::wait_until_clean(app.pid, Duration::from_secs(1));
         assert_no_profiler(&app);
 
         // One Ctrl-C stops early and keeps what there is.
-        let kept = signalled(Signal::SIGINT);
-        assert!(kept.status.success(), "{}", String::from_utf8_lossy(&kept.stderr));
-        let file = String::from_utf8_lossy(&kept.stdout).trim().to_owned();
-        assert!(folder.join(&file).exists(), "{file}");
+        let mut command = record(&app, &folder);
+        // What is kept is to be as long as this.
+        std::thread::sleep(Duration::from_secs(2));
+        command.signal(Signal::SIGINT);
+        let (kept, said) = command.wait_for_end();
+        assert!(kept.success(), "{said:?}");
+        assert!(said.iter().any(|line| folder.join(line).is_file()), "{said:?}");
         target_files::wait_until_clean(app.pid, Duration::from_secs(1));
         std::fs::remove_dir_all(&folder).unwrap();
     }
@@ -239,23 +219,17 @@ fn a_second_ctrl_c_discards_what_the_first_could_not_keep() {
     let app = App::start(app::java("25", &[], "cpu"));
     let folder = std::env::temp_dir().join(format!("sideflame-twice-{}", app.pid));
     std::fs::create_dir_all(&folder).unwrap();
-    let child = record(&app, &folder);
-    std::thread::sleep(Duration::from_secs(3));
-    let press = || kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    let mut command = record(&app, &folder);
     // A stopped JVM cannot hand out the recording, so the first press has no end.
-    kill(Pid::from_raw(app.pid), Signal::SIGSTOP).unwrap();
-    press();
+    app.signal(Signal::SIGSTOP);
+    command.signal(Signal::SIGINT);
+    command.wait_for("stopping the profiler");
+    command.signal(Signal::SIGINT);
+    // It says nothing about the second one, which must be there before the JVM goes on.
     std::thread::sleep(Duration::from_secs(1));
-    press();
-    std::thread::sleep(Duration::from_secs(1));
-    kill(Pid::from_raw(app.pid), Signal::SIGCONT).unwrap();
-    let discarded = child.wait_with_output().unwrap();
-    assert_eq!(
-        discarded.status.code(),
-        Some(130),
-        "{}",
-        String::from_utf8_lossy(&discarded.stderr)
-    );
+    app.signal(Signal::SIGCONT);
+    let (discarded, said) = command.wait_for_end();
+    assert_eq!(discarded.code(), Some(130), "{said:?}");
     target_files::wait_until_clean(app.pid, Duration::from_secs(1));
     assert_no_profiler(&app);
     assert_eq!(
@@ -268,18 +242,18 @@ fn a_second_ctrl_c_discards_what_the_first_could_not_keep() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// `sideflame record` of `app`, in `folder`, longer than any test runs.
-fn record(app: &App, folder: &Path) -> Child {
-    Command::new(cache::sideflame())
+/// `sideflame record` of `app`, in `folder`, longer than any test runs; it samples now.
+fn record(app: &App, folder: &Path) -> App {
+    let mut command = Command::new(cache::sideflame());
+    command
         .args(["record", "--pid", &app.pid.to_string(), "-d", "120", "--store-dir"])
         .arg(folder.join("store"))
         .arg("--async-profiler")
         .arg(cache::file("async-profiler/linux-x64/libasyncProfiler.so"))
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .current_dir(folder);
+    let mut command = App::launch(command);
+    command.wait_for("sampling");
+    command
 }
 
 #[test]

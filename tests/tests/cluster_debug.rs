@@ -7,7 +7,7 @@
     reason = "a test that cannot set up must fail loudly"
 )]
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use e2e::cluster::{SIDECAR_IMAGE, container_id, container_status, name};
@@ -167,10 +167,9 @@ fn kubectl_debug_node_captures_another_pod_and_names_it() {
     let apps = cluster.namespace(&json!({}));
     let app = app(cluster, &apps);
     // The debug pod has the node's network, and so the ports of whatever else runs here.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listen = format!("--listen=127.0.0.1:{port}");
     let arguments = ["node/test", "--profile=sysadmin"];
-    let said = kubectl_debug(cluster, &namespace, &arguments, Some(ROOT), &[&listen]);
+    let flags = ["--listen=127.0.0.1:0", "--log-format=json"];
+    let said = kubectl_debug(cluster, &namespace, &arguments, Some(ROOT), &flags);
     let pod = format!("{}{}", said.stdout, said.stderr);
     let pod = pod
         .split_whitespace()
@@ -178,11 +177,13 @@ fn kubectl_debug_node_captures_another_pod_and_names_it() {
         .unwrap()
         .to_owned();
     cluster.wait_ready(&namespace, &pod);
-    let target = format!("pod/{pod}");
-    let sideflame = wait("sideflame on the node", Duration::from_secs(30), || {
-        let forward = PortForward::to_ports(cluster, &namespace, &target, &[port]);
-        forward.try_send("GET", "/healthz", &[]).is_ok().then_some(forward)
+    let port = wait("port of sideflame on the node", Duration::from_secs(30), || {
+        let log = cluster.kubectl(&namespace, &["logs", &pod]).ok().stdout;
+        let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let address: SocketAddr = entries.find_map(|entry| entry["address"].as_str()?.parse().ok())?;
+        Some(address.port())
     });
+    let sideflame = PortForward::to_ports(cluster, &namespace, &format!("pod/{pod}"), &[port]);
     assert_captured_by_name(&sideflame, &apps, &app);
     // Its pprof port is on its own pod's loopback.
     let goroutines = sideflame

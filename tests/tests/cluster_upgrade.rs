@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::cluster::{self, SIDECAR_IMAGE};
@@ -96,11 +96,12 @@ fn gated() -> Value {
     pod
 }
 
-/// Creates a pod each 200 ms until told to end, and gives them all.
-fn keep_creating(cluster: &Cluster, namespace: &Namespace, end: &AtomicBool) -> Vec<Value> {
+/// Creates a pod each 200 ms until told to end, counts them in `made` and gives them all.
+fn keep_creating(cluster: &Cluster, namespace: &Namespace, made: &AtomicUsize, end: &AtomicBool) -> Vec<Value> {
     let mut pods = Vec::new();
     while !end.load(Ordering::Relaxed) {
         pods.push(cluster.plane.create(&namespace.path("pods"), &gated()).ok().body);
+        made.store(pods.len(), Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(200));
     }
     pods
@@ -136,10 +137,10 @@ fn an_upgrade_disturbs_no_pod_and_the_metric_names_the_old_ones() {
     // A capture that runs, and pods that are created, while the webhook is replaced.
     let capture = sidecar.capture("seconds=10");
     sidecar.wait_for(&capture, &["sampling"]);
-    let end = AtomicBool::new(false);
+    let (made, end) = (AtomicUsize::new(0), AtomicBool::new(false));
     let started = Instant::now();
     let created = std::thread::scope(|scope| {
-        let creating = scope.spawn(|| keep_creating(cluster, &namespace, &end));
+        let creating = scope.spawn(|| keep_creating(cluster, &namespace, &made, &end));
         let chart = next.chart();
         let upgrade = ["upgrade", RELEASE, &chart, "--namespace", RELEASE];
         let said = cluster
@@ -149,7 +150,10 @@ fn an_upgrade_disturbs_no_pod_and_the_metric_names_the_old_ones() {
         wait("end of the old replicas", Duration::from_secs(60), || {
             (!said.success || replicas(cluster).len() == 2).then_some(())
         });
-        std::thread::sleep(Duration::from_secs(1));
+        let enough = made.load(Ordering::Relaxed) + 5;
+        wait("pods after the upgrade", Duration::from_secs(30), || {
+            (creating.is_finished() || made.load(Ordering::Relaxed) >= enough).then_some(())
+        });
         end.store(true, Ordering::Relaxed);
         said.ok();
         creating.join().unwrap()

@@ -87,6 +87,7 @@ fn an_early_stop_keeps_a_whole_file() {
     let server = Server::default();
     let id = server.capture(&format!("pid={}&seconds=300", app.pid));
     server.wait_for(&id, &["sampling"]);
+    // What is stopped early is to be as long as this.
     std::thread::sleep(std::time::Duration::from_secs(2));
     server.send("POST", &format!("/captures/{id}/stop"), &[]);
     assert_eq!(server.wait_for(&id, &["finished", "failed"])["status"], "finished");

@@ -1,8 +1,10 @@
 //! Go captures over HTTP: shares of known functions, every profile type, stripped and not.
 
 use std::process::Command;
+use std::time::Duration;
 
 use e2e::app::App;
+use e2e::control_plane::wait;
 use e2e::{Server, cache, shares};
 
 /// Starts `apps/go/<binary>` with pprof on a free port.
@@ -137,7 +139,11 @@ fn a_profile_somebody_else_takes_is_a_conflict() {
     let other = Server::default();
     let id = one.capture(&format!("pid={}&seconds=10", app.pid));
     one.wait_for(&id, &["sampling"]);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Go's profiler has a timer per thread.
+    wait("Go's profiler", Duration::from_secs(5), || {
+        let timers = std::fs::read_to_string(format!("/proc/{}/timers", app.pid)).unwrap();
+        (!timers.is_empty()).then_some(())
+    });
     let refused = other.get(&format!("/profile?pid={}&seconds=1", app.pid));
     assert_eq!(
         (refused.status, refused.code().as_str()),
@@ -164,7 +170,8 @@ fn an_early_stop_keeps_what_go_can_give() {
     let stopped = |query: &str| {
         let id = server.capture(&format!("pid={}&seconds=300&{query}", app.pid));
         server.wait_for(&id, &["sampling"]);
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        // What is stopped early is to be as long as this.
+        std::thread::sleep(Duration::from_secs(3));
         server.send("POST", &format!("/captures/{id}/stop"), &[]);
         let end = server.wait_for(&id, &["finished", "failed"]);
         (id, end)

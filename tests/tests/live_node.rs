@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::app;
+use e2e::control_plane::wait;
 use e2e::{Cgroup, Node, Pod, Server, cache};
 use serde_json::{Value, json};
 
@@ -225,8 +226,11 @@ fn a_server_nobody_wants_anything_of_ends() {
     let mut server = Server::start(&["--exit-when-idle", "3s"]);
     let began = Instant::now();
     let id = server.capture(&format!("pid={}&seconds=8&format=collapsed", shop.pid));
-    // Longer than the idle time and nobody asks: the capture is use enough.
-    std::thread::sleep(Duration::from_secs(6));
+    // Longer than the idle time, in which nobody asks: the capture is use enough.
+    wait("recorder", Duration::from_secs(10), || server.recorder());
+    wait("end of the recorder", Duration::from_secs(30), || {
+        server.recorder().is_none().then_some(())
+    });
     server.wait_for(&id, &["finished"]);
     // Probes are no use, and the server goes although they go on.
     while server.try_send("GET", "/healthz", &[]).is_ok() {

@@ -155,9 +155,9 @@ fn a_full_queue_lets_pods_through_and_says_so() {
 fn a_rolling_restart_under_load_loses_no_injection() {
     let mut installation = Installation::start(&[], 2);
     let plane = installation.plane;
-    let (made, missed) = under_load(plane, || {
+    let missed = under_load(plane, |load| {
         for old in 0..2 {
-            std::thread::sleep(Duration::from_secs(2));
+            load.wait_for(100);
             installation.launch(&[]);
             installation.serve_all();
             let ports: Vec<u16> = installation.replicas[old + 1..]
@@ -168,8 +168,7 @@ fn a_rolling_restart_under_load_loses_no_injection() {
             installation.replicas[old].signal(Signal::SIGTERM);
             assert_eq!(installation.replicas[old].wait_for_end(), Some(0));
         }
-        std::thread::sleep(Duration::from_secs(2));
+        load.wait_for(100);
     });
-    assert!(made > 200, "{made}");
-    assert_eq!(missed, 0, "of {made}");
+    assert_eq!(missed, 0);
 }

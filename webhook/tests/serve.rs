@@ -112,11 +112,24 @@ impl Server {
     }
 
     fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", signal, &self.child.id().to_string()])
+        // The shell's own: a `kill` program need not be there.
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &self.child.id().to_string()])
             .status()
             .unwrap();
         assert!(sent.success());
+    }
+
+    fn wait_until_draining(&self) {
+        let began = Instant::now();
+        loop {
+            let readiness = self.readiness();
+            if readiness.starts_with("HTTP/1.1 503") && readiness.contains("shutting down") {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{readiness}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn ended_within(&mut self, time: Duration) -> ExitStatus {
@@ -141,12 +154,7 @@ fn it_serves_without_an_api_server_and_drains_on_sigterm() {
         "{answer}"
     );
     server.signal("TERM");
-    std::thread::sleep(Duration::from_millis(300));
-    let readiness = server.readiness();
-    assert!(
-        readiness.starts_with("HTTP/1.1 503") && readiness.contains("shutting down"),
-        "{readiness}"
-    );
+    server.wait_until_draining();
     assert!(
         server.review().unwrap().contains("u-1"),
         "still answering while endpoints are updated"
@@ -173,7 +181,7 @@ fn long_and_senseless_bodies_get_an_answer_and_the_server_goes_on() {
 fn a_second_signal_cuts_the_drain_short() {
     let mut server = start("1h");
     server.signal("TERM");
-    std::thread::sleep(Duration::from_millis(200));
+    server.wait_until_draining();
     server.signal("INT");
     assert!(server.ended_within(Duration::from_secs(3)).success());
 }

@@ -42,6 +42,7 @@ func run() error {
 	cert := flag.String("cert", "", "serving certificate, PEM, signed by itself")
 	key := flag.String("key", "", "its key, PEM")
 	work := flag.String("work", "", "directory for logs")
+	ip := flag.String("ip", "", "address on which only our servers listen")
 	cpu := flag.String("server-cpu", "1", "the servers' CPU")
 	rounds := flag.Int("rounds", 3, "rounds; the table shows medians of rounds")
 	length := flag.Duration("length", 1500*time.Millisecond, "of a measurement")
@@ -62,7 +63,7 @@ func run() error {
 		NextProtos: []string{"http/1.1"},
 		ServerName: "localhost",
 	}}
-	launch := launcher{cpu: *cpu, work: *work, client: client}
+	launch := launcher{cpu: *cpu, work: *work, ip: *ip, port: firstPort, client: client}
 
 	ours := []string{*webhook, "serve", "--listen", "{address}", "--metrics-listen", "{address}",
 		"--tls-cert-file", *cert, "--tls-key-file", *key}
