@@ -1,17 +1,17 @@
 //! Processes and verdicts as people and machines read them, the same over HTTP and on the command line.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::capture::selector::{self, Candidate};
 use crate::inspection::Inspection;
-use crate::process::Container;
+use crate::process::{CommandLine, Container};
 use crate::redact;
 use crate::runtime::{Availability, Reason, Runtime, Verdict};
 
 /// A process as `GET /processes` and `sideflame ps --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ProcessRow {
+pub struct ProcessRow<'a> {
     /// Pid, as our pid namespace sees it.
     pub pid: i32,
     /// Clock ticks after boot; with the pid it identifies the process.
@@ -19,7 +19,11 @@ pub struct ProcessRow {
     /// Main class or jar, entry assembly, module path, executable.
     pub name: String,
     /// Arguments, secrets hidden.
-    pub command_line: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub command_line: ShownArguments<'a>,
+    /// There is more of it: it is longer than a list shows, or many processes share what a list shows in all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub command_line_cut: bool,
     /// Runtime.
     pub runtime: Runtime,
     /// Its version, if known.
@@ -38,6 +42,17 @@ pub struct ProcessRow {
     pub is_default: bool,
     /// Every event of the runtime.
     pub events: Vec<EventRow>,
+}
+
+/// A command line as a list of strings without secrets, made while it is written: as values they would be 25 times the
+/// size of their text.
+#[derive(Debug)]
+pub struct ShownArguments<'a>(&'a CommandLine);
+
+impl Serialize for ShownArguments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(redact::arguments(self.0.arguments()))
+    }
 }
 
 /// The pod of a process. In a pod only the uid shows; on a node also the names.
@@ -94,14 +109,15 @@ pub struct DoctorRow {
 }
 
 /// Rows of `GET /processes`, by pid.
-pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow> {
+pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
     let default = selector::default_target(inspections).ok();
     let rows = inspections.iter().enumerate();
     rows.map(|(index, Inspection { target, verdicts })| ProcessRow {
         pid: target.id().pid,
         start_time: target.id().start_time,
         name: target.name.clone(),
-        command_line: redact::command_line(&target.process.command_line),
+        command_line: ShownArguments(&target.process.command_line),
+        command_line_cut: target.process.command_line.is_cut(),
         runtime: target.runtime(),
         version: target.version().map(str::to_owned),
         container: target.process.container.id.clone(),
@@ -248,4 +264,20 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &CommandLine) -> String {
+        serde_json::to_string(&ShownArguments(line)).unwrap()
+    }
+
+    #[test]
+    fn a_command_line_is_a_list_without_secrets() {
+        let line = ["java", "-Ddb.password=x", "-jar", "a b.jar"].into_iter().collect();
+        assert_eq!(shown(&line), r#"["java","-Ddb.password=…redacted…","-jar","a b.jar"]"#);
+        assert_eq!(shown(&CommandLine::default()), "[]");
+    }
 }

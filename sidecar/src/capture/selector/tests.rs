@@ -14,7 +14,7 @@ fn inspection(pid: i32, name: &str, facts: RuntimeFacts, place: &str) -> Inspect
         });
     let process = Process {
         command: name.chars().take(15).collect(),
-        command_line: vec![format!("/{name}")],
+        command_line: [format!("/{name}")].into_iter().collect(),
         container: Container {
             name: container.map(str::to_owned),
             pod,
