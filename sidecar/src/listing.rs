@@ -2,38 +2,31 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::capture::selector::{self, Candidate};
+use crate::capture::selector;
 use crate::inspection::Inspection;
 use crate::process::{CommandLine, Container};
 use crate::redact;
-use crate::runtime::{Availability, Reason, Runtime, Verdict};
+use crate::runtime::{Availability, Reason, Runtime, Verdict, Who};
 
 /// A process as `GET /processes` and `sideflame ps --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessRow<'a> {
-    /// Pid, as our pid namespace sees it.
-    pub pid: i32,
-    /// Clock ticks after boot; with the pid it identifies the process.
-    pub start_time: u64,
-    /// Main class or jar, entry assembly, module path, executable.
-    pub name: String,
+    /// What it is called.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Version of the runtime, if known.
+    pub version: Option<String>,
+    /// Id of its container, if it is in one.
+    pub container_id: Option<String>,
+    /// `metadata.uid` of its pod, if known; of a static pod the hash of its file.
+    pub pod_uid: Option<String>,
     /// Arguments, secrets hidden.
     #[schema(value_type = Vec<String>)]
     pub command_line: ShownArguments<'a>,
     /// There is more of it: it is longer than a list shows, or many processes share what a list shows in all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub command_line_cut: bool,
-    /// Runtime.
-    pub runtime: Runtime,
-    /// Its version, if known.
-    pub version: Option<String>,
-    /// Container id, if the process is in a container.
-    pub container: Option<String>,
-    /// Its name in the pod, if known.
-    pub container_name: Option<String>,
-    /// Its pod, if anything is known of it.
-    pub pod: Option<PodRow>,
     /// Effective user id.
     pub uid: u32,
     /// Effective group id.
@@ -55,28 +48,6 @@ impl Serialize for ShownArguments<'_> {
     }
 }
 
-/// The pod of a process. In a pod only the uid shows; on a node also the names.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct PodRow {
-    /// Name, if known.
-    pub name: Option<String>,
-    /// Namespace, if known.
-    pub namespace: Option<String>,
-    /// `metadata.uid`, if known; of a static pod the hash of its file.
-    pub uid: Option<String>,
-}
-
-impl PodRow {
-    fn of(container: &Container) -> Option<Self> {
-        let Container { pod, pod_uid, .. } = container;
-        (pod.is_some() || pod_uid.is_some()).then(|| Self {
-            name: pod.as_ref().map(|pod| pod.name.clone()),
-            namespace: pod.as_ref().map(|pod| pod.namespace.clone()),
-            uid: pod_uid.clone(),
-        })
-    }
-}
-
 /// An event and whether it works.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventRow {
@@ -90,19 +61,10 @@ pub struct EventRow {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DoctorRow {
-    /// Pid, as our pid namespace sees it.
-    pub pid: i32,
-    /// Clock ticks after boot.
-    pub start_time: u64,
-    /// Main class or jar, entry assembly, module path, executable.
-    pub name: String,
-    /// Its container's name in the pod, if known.
-    pub container_name: Option<String>,
-    /// Its pod, if anything is known of it.
-    pub pod: Option<PodRow>,
-    /// Runtime.
-    pub runtime: Runtime,
-    /// Runtime version, if known.
+    /// What it is called.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Version of the runtime, if known.
     pub version: Option<String>,
     /// One per event.
     pub verdicts: Vec<Verdict>,
@@ -113,16 +75,12 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
     let default = selector::default_target(inspections).ok();
     let rows = inspections.iter().enumerate();
     rows.map(|(index, Inspection { target, verdicts })| ProcessRow {
-        pid: target.id().pid,
-        start_time: target.id().start_time,
-        name: target.name.clone(),
+        who: Who::from(target),
+        version: target.version().map(str::to_owned),
+        container_id: target.process.container.id.clone(),
+        pod_uid: target.process.container.pod_uid.clone(),
         command_line: ShownArguments(&target.process.command_line),
         command_line_cut: target.process.command_line.is_cut(),
-        runtime: target.runtime(),
-        version: target.version().map(str::to_owned),
-        container: target.process.container.id.clone(),
-        container_name: target.container(),
-        pod: PodRow::of(&target.process.container),
         uid: target.process.credentials.uid,
         gid: target.process.credentials.gid,
         is_default: default == Some(index),
@@ -140,12 +98,7 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
 /// Rows of `GET /doctor`, by pid.
 pub fn doctor_json(inspections: &[Inspection]) -> Vec<DoctorRow> {
     let row = |Inspection { target, verdicts }: &Inspection| DoctorRow {
-        pid: target.id().pid,
-        start_time: target.id().start_time,
-        name: target.name.clone(),
-        container_name: target.container(),
-        pod: PodRow::of(&target.process.container),
-        runtime: target.runtime(),
+        who: Who::from(target),
         version: target.version().map(str::to_owned),
         verdicts: verdicts.clone(),
     };
@@ -193,7 +146,7 @@ pub fn doctor(inspections: &[Inspection]) -> String {
             target.id(),
             printable(&target.name),
             target.runtime(),
-            Candidate::from(target).place()
+            Who::from(target).place()
         ));
         let mut rows = Vec::new();
         let mut reasons: Vec<&Reason> = Vec::new();
