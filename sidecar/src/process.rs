@@ -6,6 +6,7 @@
 pub mod command_line;
 pub mod container;
 pub mod container_logs;
+pub mod handle;
 pub mod table;
 pub mod target_root;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use command_line::CommandLine;
 pub use container::Container;
 pub use container_logs::ContainerLogs;
+pub use handle::ProcessHandle;
 pub use table::ProcessTable;
 pub use target_root::TargetRoot;
 
