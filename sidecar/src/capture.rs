@@ -270,7 +270,7 @@ impl Captures {
         if !capture.kind.formats().contains(&format) {
             let allowed = capture.kind.formats().to_vec();
             return Err(CaptureError::FormatNotOffered {
-                runtime: capture.runtime,
+                runtime: capture.target.runtime,
                 format,
                 allowed,
             });

@@ -46,9 +46,9 @@ struct AppState {
     metrics: Arc<Metrics>,
 }
 
-/// The whole API behind its guard; `activity` notices its use.
-pub fn router(captures: Arc<Captures>, guard: GuardSettings, activity: Arc<Activity>) -> Router {
-    let metrics = Arc::new(Metrics::new());
+/// The whole API behind its guard.
+pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
+    let metrics = Arc::new(Metrics::new(Arc::clone(&captures)));
     let state = AppState {
         captures,
         metrics: Arc::clone(&metrics),
@@ -62,7 +62,6 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings, activity: Arc<Activ
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::new(Guard::new(guard)), guard::check))
         .layer(from_fn_with_state(metrics, answer::complete))
-        .layer(from_fn_with_state(activity, activity::notice))
         .with_state(state)
 }
 

@@ -52,6 +52,8 @@ pub fn inspect(table: &ProcessTable, order: InspectionOrder) -> InspectionAnswer
         if is_init_of_node(&process) {
             answer.container_logs = container_logs_of_node(table, process.id);
         }
+        // The server keeps a few kilobytes of it for people; the name of a Java program may stand behind a long class path.
+        process.command_line = table.command_line(process.id.pid);
         process.container.complete_from_mounts(mounts.of(table, process.id.pid));
         let target = runtime::detect(table, process, &order.go_pprof);
         let verdicts = runtime::examine(table, &target);

@@ -1,35 +1,32 @@
 //! Processes and verdicts as people and machines read them, the same over HTTP and on the command line.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::capture::selector::{self, Candidate};
+use crate::capture::selector;
 use crate::inspection::Inspection;
-use crate::process::Container;
+use crate::process::{CommandLine, Container};
 use crate::redact;
-use crate::runtime::{Availability, Reason, Runtime, Verdict};
+use crate::runtime::{Availability, Reason, Runtime, Verdict, Who};
 
 /// A process as `GET /processes` and `sideflame ps --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ProcessRow {
-    /// Pid, as our pid namespace sees it.
-    pub pid: i32,
-    /// Clock ticks after boot; with the pid it identifies the process.
-    pub start_time: u64,
-    /// Main class or jar, entry assembly, module path, executable.
-    pub name: String,
-    /// Arguments, secrets hidden.
-    pub command_line: Vec<String>,
-    /// Runtime.
-    pub runtime: Runtime,
-    /// Its version, if known.
+pub struct ProcessRow<'a> {
+    /// What it is called.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Version of the runtime, if known.
     pub version: Option<String>,
-    /// Container id, if the process is in a container.
-    pub container: Option<String>,
-    /// Its name in the pod, if known.
-    pub container_name: Option<String>,
-    /// Its pod, if anything is known of it.
-    pub pod: Option<PodRow>,
+    /// Id of its container, if it is in one.
+    pub container_id: Option<String>,
+    /// `metadata.uid` of its pod, if known; of a static pod the hash of its file.
+    pub pod_uid: Option<String>,
+    /// Arguments, secrets hidden.
+    #[schema(value_type = Vec<String>)]
+    pub command_line: ShownArguments<'a>,
+    /// There is more of it: it is longer than a list shows, or many processes share what a list shows in all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub command_line_cut: bool,
     /// Effective user id.
     pub uid: u32,
     /// Effective group id.
@@ -40,25 +37,14 @@ pub struct ProcessRow {
     pub events: Vec<EventRow>,
 }
 
-/// The pod of a process. In a pod only the uid shows; on a node also the names.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct PodRow {
-    /// Name, if known.
-    pub name: Option<String>,
-    /// Namespace, if known.
-    pub namespace: Option<String>,
-    /// `metadata.uid`, if known; of a static pod the hash of its file.
-    pub uid: Option<String>,
-}
+/// A command line as a list of strings without secrets, made while it is written: as values they would be 25 times the
+/// size of their text.
+#[derive(Debug)]
+pub struct ShownArguments<'a>(&'a CommandLine);
 
-impl PodRow {
-    fn of(container: &Container) -> Option<Self> {
-        let Container { pod, pod_uid, .. } = container;
-        (pod.is_some() || pod_uid.is_some()).then(|| Self {
-            name: pod.as_ref().map(|pod| pod.name.clone()),
-            namespace: pod.as_ref().map(|pod| pod.namespace.clone()),
-            uid: pod_uid.clone(),
-        })
+impl Serialize for ShownArguments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(redact::arguments(self.0.arguments()))
     }
 }
 
@@ -75,38 +61,26 @@ pub struct EventRow {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DoctorRow {
-    /// Pid, as our pid namespace sees it.
-    pub pid: i32,
-    /// Clock ticks after boot.
-    pub start_time: u64,
-    /// Main class or jar, entry assembly, module path, executable.
-    pub name: String,
-    /// Its container's name in the pod, if known.
-    pub container_name: Option<String>,
-    /// Its pod, if anything is known of it.
-    pub pod: Option<PodRow>,
-    /// Runtime.
-    pub runtime: Runtime,
-    /// Runtime version, if known.
+    /// What it is called.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Version of the runtime, if known.
     pub version: Option<String>,
     /// One per event.
     pub verdicts: Vec<Verdict>,
 }
 
 /// Rows of `GET /processes`, by pid.
-pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow> {
+pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
     let default = selector::default_target(inspections).ok();
     let rows = inspections.iter().enumerate();
     rows.map(|(index, Inspection { target, verdicts })| ProcessRow {
-        pid: target.id().pid,
-        start_time: target.id().start_time,
-        name: target.name.clone(),
-        command_line: redact::command_line(&target.process.command_line),
-        runtime: target.runtime(),
+        who: Who::from(target),
         version: target.version().map(str::to_owned),
-        container: target.process.container.id.clone(),
-        container_name: target.container(),
-        pod: PodRow::of(&target.process.container),
+        container_id: target.process.container.id.clone(),
+        pod_uid: target.process.container.pod_uid.clone(),
+        command_line: ShownArguments(&target.process.command_line),
+        command_line_cut: target.process.command_line.is_cut(),
         uid: target.process.credentials.uid,
         gid: target.process.credentials.gid,
         is_default: default == Some(index),
@@ -124,12 +98,7 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow> {
 /// Rows of `GET /doctor`, by pid.
 pub fn doctor_json(inspections: &[Inspection]) -> Vec<DoctorRow> {
     let row = |Inspection { target, verdicts }: &Inspection| DoctorRow {
-        pid: target.id().pid,
-        start_time: target.id().start_time,
-        name: target.name.clone(),
-        container_name: target.container(),
-        pod: PodRow::of(&target.process.container),
-        runtime: target.runtime(),
+        who: Who::from(target),
         version: target.version().map(str::to_owned),
         verdicts: verdicts.clone(),
     };
@@ -177,7 +146,7 @@ pub fn doctor(inspections: &[Inspection]) -> String {
             target.id(),
             printable(&target.name),
             target.runtime(),
-            Candidate::from(target).place()
+            Who::from(target).place()
         ));
         let mut rows = Vec::new();
         let mut reasons: Vec<&Reason> = Vec::new();
@@ -248,4 +217,20 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &CommandLine) -> String {
+        serde_json::to_string(&ShownArguments(line)).unwrap()
+    }
+
+    #[test]
+    fn a_command_line_is_a_list_without_secrets() {
+        let line = ["java", "-Ddb.password=x", "-jar", "a b.jar"].into_iter().collect();
+        assert_eq!(shown(&line), r#"["java","-Ddb.password=…redacted…","-jar","a b.jar"]"#);
+        assert_eq!(shown(&CommandLine::default()), "[]");
+    }
 }

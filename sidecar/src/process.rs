@@ -3,8 +3,10 @@
 //! Knows `/proc` and nothing of runtimes, captures or HTTP. Called by the runtimes and the
 //! capture service.
 
+pub mod command_line;
 pub mod container;
 pub mod container_logs;
+pub mod handle;
 pub mod table;
 pub mod target_root;
 
@@ -13,8 +15,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use command_line::CommandLine;
 pub use container::Container;
 pub use container_logs::ContainerLogs;
+pub use handle::ProcessHandle;
 pub use table::ProcessTable;
 pub use target_root::TargetRoot;
 
@@ -59,8 +63,9 @@ pub struct Process {
     pub namespace_pid: i32,
     /// `comm`, at most 15 bytes.
     pub command: String,
-    /// Arguments, unredacted: nothing shows them without [`crate::redact`].
-    pub command_line: Vec<String>,
+    /// Arguments, as much of them as was read. They do not travel between our processes: each reads what it needs.
+    #[serde(skip)]
+    pub command_line: CommandLine,
     /// `/proc/PID/exe`, when we may read it.
     pub executable: Option<PathBuf>,
     /// Whose process it is.
@@ -100,7 +105,7 @@ impl Process {
             parent_pid: 1,
             namespace_pid: pid,
             command: "shop".to_owned(),
-            command_line: vec!["/shop".to_owned()],
+            command_line: ["/shop"].into_iter().collect(),
             executable: None,
             credentials: Credentials {
                 uid: 1000,
@@ -123,8 +128,8 @@ impl Process {
             return from_path(path.to_string_lossy().trim_end_matches(" (deleted)"));
         }
         match self.command_line.first() {
-            Some(first) if !first.is_empty() => from_path(first),
-            _ => self.command.clone(),
+            Some(first) => from_path(first),
+            None => self.command.clone(),
         }
     }
 }

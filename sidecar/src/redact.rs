@@ -1,5 +1,7 @@
 //! Removes secrets from what we show of a process: command lines end up in tickets and chats.
 
+use std::borrow::Cow;
+
 /// Names whose value is hidden; compared in lower case, anywhere in the name.
 const SECRET: [&str; 9] = [
     "password",
@@ -18,23 +20,20 @@ pub const HIDDEN: &str = "…redacted…";
 
 /// The arguments with the values of secret-looking options hidden: `--password=x`, `-Ddb.token=x`, `--api-key x`,
 /// `KEY_SECRET=x` and the user part of `scheme://user:password@host`.
-pub fn command_line(arguments: &[String]) -> Vec<String> {
+pub fn arguments<'a>(arguments: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Cow<'a, str>> {
     let mut hide_next = false;
-    arguments
-        .iter()
-        .map(|argument| {
-            if std::mem::take(&mut hide_next) && !argument.starts_with('-') {
-                return HIDDEN.to_owned();
+    arguments.map(move |argument| {
+        if std::mem::take(&mut hide_next) && !argument.starts_with('-') {
+            return HIDDEN.into();
+        }
+        match argument.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}").into(),
+            _ => {
+                hide_next = argument.starts_with('-') && !argument.contains('=') && is_secret(argument);
+                without_user_info(argument)
             }
-            match argument.split_once('=') {
-                Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
-                _ => {
-                    hide_next = argument.starts_with('-') && !argument.contains('=') && is_secret(argument);
-                    without_user_info(argument)
-                }
-            }
-        })
-        .collect()
+        }
+    })
 }
 
 fn is_secret(name: &str) -> bool {
@@ -42,14 +41,16 @@ fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|secret| name.contains(secret))
 }
 
-fn without_user_info(argument: &str) -> String {
+fn without_user_info(argument: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = argument.split_once("://") else {
-        return argument.to_owned();
+        return argument.into();
     };
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     match authority.rsplit_once('@') {
-        Some((user_info, _)) if user_info.contains(':') => format!("{scheme}://{HIDDEN}{}", &rest[user_info.len()..]),
-        _ => argument.to_owned(),
+        Some((user_info, _)) if user_info.contains(':') => {
+            format!("{scheme}://{HIDDEN}{}", &rest[user_info.len()..]).into()
+        }
+        _ => argument.into(),
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     fn redacted(line: &str) -> String {
-        command_line(&line.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ")
+        arguments(line.split(' ')).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod record_order;
 pub mod report;
 pub mod target;
 pub mod verdict;
+pub mod who;
 
 use std::fs::File;
 use std::io::Write;
@@ -35,6 +36,7 @@ pub use record_order::{DotnetProvider, RecordOrder};
 pub use report::{NoRoom, Phase, RecordError, Report, Reporter};
 pub use target::{JavaVm, PprofAbsence, PprofEndpoint, Runtime, RuntimeFacts, Target};
 pub use verdict::{Availability, Examination, Reason, Verdict, stopped};
+pub use who::Who;
 
 /// Recognises `process`, by asking each runtime in turn; every process is at least native.
 ///

@@ -1,7 +1,7 @@
 //! A sample app as a child process, killed when dropped.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -136,6 +136,15 @@ impl App {
     /// Everything it said on stdout and stderr since the last look.
     pub fn said(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+
+    /// Sends a line to its stdin.
+    ///
+    /// # Panics
+    /// It does not take it.
+    pub fn tell(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        writeln!(stdin, "{line}").expect("the app lives");
     }
 
     /// Sends a signal. After SIGSTOP it stands still when this returns, and after SIGCONT it does no longer.

@@ -202,7 +202,7 @@ pub fn process_of(sidecar: &Client, pod: &Value, container: &str) -> Value {
     let id = container_id(container_status(pod, container));
     let processes = sidecar.get("/processes").ok().json();
     let mut all = processes.as_array().into_iter().flatten();
-    let process = all.find(|process| process["container"] == id);
+    let process = all.find(|process| process["containerId"] == id);
     process
         .unwrap_or_else(|| panic!("no process of {container} among {processes}"))
         .clone()

@@ -70,6 +70,36 @@ fn alloc_shares_are_the_known_split() {
     }
 }
 
+/// Bytes of the stacks with `function`.
+fn bytes_of(stacks: &str, function: &str) -> f64 {
+    let lines = stacks.lines().filter(|line| line.contains(function));
+    let numbers = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    numbers.sum()
+}
+
+#[test]
+fn live_objects_weigh_their_size_big_or_small() {
+    for jdk in ["17", "25"] {
+        let mut app = App::start(app::java(jdk, &[], "heap"));
+        let server = Server::default();
+        // One sample for some hundred small objects, five hundred in all.
+        let id = server.capture(&format!("pid={}&event=heap&interval=128k&seconds=60", app.pid));
+        server.wait_for(&id, &["sampling"]);
+        app.tell("now");
+        app.wait_for("allocated");
+        assert_eq!(server.send("POST", &format!("/captures/{id}/stop"), &[]).status, 202);
+        server.wait_for(&id, &["finished"]);
+        let stacks = server
+            .get(&format!("/captures/{id}/artifact?format=collapsed"))
+            .ok()
+            .text();
+        for (function, bytes) in [("Split.heapBig", 104_857_616.0), ("Split.heapSmall", 60_000.0 * 1040.0)] {
+            let seen = bytes_of(&stacks, function) / bytes;
+            assert!((0.8..1.2).contains(&seen), "JDK {jdk} {function}: {seen}\n{stacks}");
+        }
+    }
+}
+
 #[test]
 fn lock_shares_are_the_known_split() {
     for jdk in ["17", "25"] {

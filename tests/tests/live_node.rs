@@ -48,9 +48,15 @@ fn a_jvm_in_another_pod_is_captured_by_the_pods_name() {
     let server = server_on(&node, "");
 
     let row = row(&server, shop.pid);
-    let pod = json!({"name": "shop-1", "namespace": "prod", "uid": shop.uid});
-    assert_eq!((&row["pod"], &row["containerName"]), (&pod, &json!("app")), "{row:#}");
-    assert_eq!(row["container"], shop.container_id.as_str());
+    assert_eq!(
+        (&row["pod"], &row["container"]),
+        (&json!("prod/shop-1"), &json!("app")),
+        "{row:#}"
+    );
+    assert_eq!(
+        (&row["podUid"], &row["containerId"]),
+        (&json!(shop.uid), &json!(shop.container_id))
+    );
 
     let ambiguous = server.get("/profile?pod=shop-1&container=app&seconds=1");
     assert_eq!(
@@ -174,7 +180,7 @@ fn listed_beside_init(cgroup_of_init: &str) -> Value {
         .as_array()
         .unwrap()
         .iter()
-        .find(|row| row["container"] == ID)
+        .find(|row| row["containerId"] == ID)
         .cloned();
     row.unwrap_or_else(|| panic!("the process is listed: {rows:#}"))
 }
@@ -188,16 +194,13 @@ fn the_nodes_own_pid_1_names_pods_and_a_containers_does_not() {
         .unwrap();
     let named = listed_beside_init(root.to_str().unwrap());
     assert_eq!(
-        (&named["pod"]["name"], &named["containerName"]),
-        (&json!("shop-1"), &json!("app"))
+        (&named["pod"], &named["container"]),
+        (&json!("prod/shop-1"), &json!("app"))
     );
 
     let contained = Cgroup::of_container("1f6a0c3e-8b6d-4a55-9a77-3c1e5f0a9b22", &"a".repeat(64));
     let unnamed = listed_beside_init(contained.path.to_str().unwrap());
-    assert_eq!(
-        (&unnamed["pod"]["name"], &unnamed["containerName"]),
-        (&Value::Null, &Value::Null)
-    );
+    assert_eq!((&unnamed["pod"], &unnamed["container"]), (&Value::Null, &Value::Null));
 }
 
 #[test]
@@ -206,8 +209,8 @@ fn in_a_pod_the_kubelets_mounts_name_the_container() {
     let pod = node.run("prod", "shop-1", "shop-app", 1001, &app::java("25", &[], "cpu"));
     let server = Server::default();
     let row = row(&server, pod.pid);
-    assert_eq!(row["containerName"], "shop-app");
-    assert_eq!(row["pod"], json!({"name": null, "namespace": null, "uid": pod.uid}));
+    assert_eq!(row["container"], "shop-app");
+    assert_eq!((&row["pod"], &row["podUid"]), (&Value::Null, &json!(pod.uid)));
     let answer = server.get("/profile?container=shop-app&seconds=1").ok();
     assert_eq!(answer.header("sideflame-container"), "shop-app");
     assert_eq!(answer.header("sideflame-pod"), "");

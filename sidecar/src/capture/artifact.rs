@@ -199,7 +199,7 @@ impl Capture {
                 '_'
             }
         };
-        let name: String = self.target_name.chars().take(64).map(plain).collect();
+        let name: String = self.target.name.chars().take(64).map(plain).collect();
         let event: String = self.event.name().chars().take(64).map(plain).collect();
         // RFC 3339 without its separators: colons are not allowed in the file names of every system.
         let time = humantime::format_rfc3339_seconds(self.created_at)

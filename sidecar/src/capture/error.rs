@@ -3,10 +3,9 @@
 use std::io;
 
 use super::request::RequestError;
-use super::selector::Candidate;
 use crate::event::Event;
 use crate::format::Format;
-use crate::runtime::{NoRoom, Reason, RecordError, Runtime};
+use crate::runtime::{NoRoom, Reason, RecordError, Runtime, Who};
 
 /// Every text is for the caller and says what to change.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,7 +47,7 @@ pub enum CaptureError {
     #[error("no such process")]
     NoSuchProcess {
         /// What could be meant, the first [`selector::SHOWN`](super::selector::SHOWN).
-        candidates: Vec<Candidate>,
+        candidates: Vec<Who>,
     },
     /// Several match.
     #[error("{matches} processes match; choose one by pid=, a longer name=, pod= or container=")]
@@ -56,7 +55,7 @@ pub enum CaptureError {
         /// How many.
         matches: usize,
         /// Which, the first [`selector::SHOWN`](super::selector::SHOWN).
-        candidates: Vec<Candidate>,
+        candidates: Vec<Who>,
     },
     /// The doctor says no.
     #[error("{}", .0.sentence)]

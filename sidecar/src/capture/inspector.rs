@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use super::{CaptureError, children};
 use crate::event::Event;
 use crate::inspection::{Inspection, InspectionAnswer, InspectionOrder, is_init_of_node};
-use crate::process::{ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
+use crate::process::{CommandLine, ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
 use crate::runtime::{GoPprofSettings, PprofAbsence, Reason, Runtime, RuntimeFacts, Target, Verdict, native};
 
 /// How long an answer is good. A page that polls each second then costs one child, and a port of a Go program is not
@@ -56,15 +56,23 @@ impl Inspector {
     /// The process list could not be read at all.
     pub async fn inspect(&self, only: Option<i32>) -> Result<Vec<Inspection>, CaptureError> {
         let (table, directory) = (self.table.clone(), self.container_logs.clone());
-        let listed = tokio::task::spawn_blocking(move || (table.snapshot(), read_logs(directory.as_deref()))).await;
-        let (mut processes, logs) = listed.map_err(|error| CaptureError::internal("list the processes", &error))?;
         let us = i32::try_from(std::process::id()).unwrap_or_default();
-        let wanted = |pid: i32| only.is_none_or(|only| only == pid);
-        processes.retain(|process| {
-            let ours = process.id.pid == us || process.parent_pid == us;
-            // Who alone can name the pods must be asked, whoever is meant.
-            !ours && (wanted(process.id.pid) || (logs.is_none() && is_init_of_node(process)))
-        });
+        let wanted = move |pid: i32| only.is_none_or(|only| only == pid);
+        let listed = tokio::task::spawn_blocking(move || {
+            let logs = read_logs(directory.as_deref());
+            let processes = table.snapshot(|process| {
+                let ours = process.id.pid == us || process.parent_pid == us;
+                // Who alone can name the pods must be asked, whoever is meant.
+                !ours && (wanted(process.id.pid) || (logs.is_none() && is_init_of_node(process)))
+            });
+            (processes, logs)
+        })
+        .await;
+        let (processes, logs) = listed.map_err(|error| CaptureError::internal("list the processes", &error))?;
+        let command_lines: HashMap<ProcessId, CommandLine> = processes
+            .iter()
+            .map(|process| (process.id, process.command_line.clone()))
+            .collect();
 
         let (mut inspections, mut groups) = (Vec::new(), HashMap::<Credentials, Vec<Process>>::new());
         for process in processes {
@@ -79,6 +87,9 @@ impl Inspector {
         for inspection in reachable {
             inspections.retain(|known| known.target.id() != inspection.target.id());
             inspections.push(inspection);
+        }
+        for Inspection { target, .. } in &mut inspections {
+            target.process.command_line = command_lines.get(&target.id()).cloned().unwrap_or_default();
         }
         let logs = logs.unwrap_or_else(|| self.keep_logs(answers.container_logs));
         logs.complete(

@@ -1,59 +1,12 @@
 //! Which target a request means.
 
-use serde::{Deserialize, Serialize};
-
 use super::CaptureError;
 use super::request::Selector;
 use crate::inspection::Inspection;
-use crate::runtime::{Runtime, Target};
+use crate::runtime::{Runtime, Target, Who};
 
 /// Candidates an error names: a screenful; a node has hundreds.
 pub const SHOWN: usize = 20;
-
-/// A process named in an error, so that the caller can choose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Candidate {
-    /// Pid.
-    pub pid: i32,
-    /// Name.
-    pub name: String,
-    /// Runtime.
-    pub runtime: Runtime,
-    /// `namespace/name` of its pod, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
-    /// Name of its container, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-}
-
-impl Candidate {
-    /// ` in namespace/pod container`, or nothing.
-    pub fn place(&self) -> String {
-        let known: Vec<&str> = [&self.pod, &self.container]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        if known.is_empty() {
-            String::new()
-        } else {
-            format!(" in {}", known.join(" "))
-        }
-    }
-}
-
-impl From<&Target> for Candidate {
-    fn from(target: &Target) -> Self {
-        Self {
-            pid: target.id().pid,
-            name: target.name.clone(),
-            runtime: target.runtime(),
-            pod: target.pod(),
-            container: target.container(),
-        }
-    }
-}
 
 /// The index of the target that `selector` means.
 ///
@@ -162,8 +115,8 @@ impl<'a> Found<'a> {
 }
 
 /// The first of `targets`, those in pods before the daemons of the node, of which a node has many.
-fn candidates<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = targets.map(Candidate::from).collect();
+fn candidates<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<Who> {
+    let mut candidates: Vec<Who> = targets.map(Who::from).collect();
     candidates.sort_by_key(|candidate| candidate.pod.is_none());
     candidates.truncate(SHOWN);
     candidates

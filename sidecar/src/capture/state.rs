@@ -16,9 +16,8 @@ use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
-use crate::process::ProcessId;
 use crate::profile::Quality;
-use crate::runtime::{Phase, Runtime};
+use crate::runtime::{Phase, Who};
 
 /// Unguessable name of a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,16 +71,8 @@ pub enum CaptureState {
 pub struct Capture {
     /// Name.
     pub id: CaptureId,
-    /// Identity of the target.
-    pub target: ProcessId,
-    /// Name of the target.
-    pub target_name: String,
-    /// `namespace/name` of its pod, if known.
-    pub pod: Option<String>,
-    /// Name of its container, if known.
-    pub container: Option<String>,
-    /// Runtime of the target.
-    pub runtime: Runtime,
+    /// The target.
+    pub target: Who,
     /// What is sampled.
     pub event: Event,
     /// Seconds asked for.
@@ -109,11 +100,7 @@ impl Capture {
         let order = &plan.order;
         let capture = Self {
             id,
-            target: order.target.id(),
-            target_name: order.target.name.clone(),
-            pod: order.target.pod(),
-            container: order.target.container(),
-            runtime: order.target.runtime(),
+            target: Who::from(&order.target),
             event: order.event.clone(),
             seconds: order.seconds,
             kind: order.kind,
@@ -196,12 +183,7 @@ impl Capture {
             id: self.id.to_string(),
             status,
             phase,
-            pid: self.target.pid,
-            start_time: self.target.start_time,
-            name: self.target_name.clone(),
-            pod: self.pod.clone(),
-            container: self.container.clone(),
-            runtime: self.runtime,
+            target: self.target.clone(),
             event: self.event.name().to_owned(),
             seconds: self.seconds,
             format: self.format,
@@ -237,20 +219,9 @@ pub struct Snapshot {
     /// What the recorder does, while running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Pid of the target.
-    pub pid: i32,
-    /// Start of the target, clock ticks after boot.
-    pub start_time: u64,
-    /// Name of the target.
-    pub name: String,
-    /// `namespace/name` of its pod, if known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
-    /// Name of its container, if known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// Runtime of the target.
-    pub runtime: Runtime,
+    /// The target.
+    #[serde(flatten)]
+    pub target: Who,
     /// What is sampled.
     pub event: String,
     /// Seconds asked for.

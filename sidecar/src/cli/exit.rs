@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use crate::capture::CaptureError;
-use crate::capture::selector::Candidate;
 use crate::listing::printable;
-use crate::runtime::RecordError;
+use crate::runtime::{RecordError, Who};
 
 /// Prints the error and gives its exit code.
 pub fn report(error: &CaptureError) -> ExitCode {
@@ -45,7 +44,7 @@ fn code(error: &CaptureError) -> u8 {
     }
 }
 
-fn list(candidates: &[Candidate]) {
+fn list(candidates: &[Who]) {
     for candidate in candidates {
         let line = format!(
             "{:>7}  {:6}  {}{}",

@@ -35,7 +35,7 @@ async fn capture(
     if !quiet {
         eprintln!(
             "{} (pid {}, {}) · {}",
-            capture.target_name, capture.target.pid, capture.runtime, capture.event
+            capture.target.name, capture.target.pid, capture.target.runtime, capture.event
         );
     }
     follow(&capture, quiet).await?;

@@ -28,7 +28,7 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// For the capture service.
     pub settings: Settings,
-    /// How long nobody may want anything before the server ends.
+    /// How long there may be no request and no capture before the server ends.
     pub exit_when_idle: Option<Duration>,
     /// Try again, instead of giving up, when the server cannot be started.
     pub retry_start: bool,
@@ -108,12 +108,12 @@ async fn serve(options: Options) -> std::io::Result<()> {
     let stop = async move {
         let idle = async {
             match exit_when_idle {
-                Some(time) => used.idle(time, &down).await,
+                Some(time) => used.idle(time, || down.counters().running() > 0).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = idle => tracing::info!("nobody wanted anything for --exit-when-idle: shutting down"),
+            () = idle => tracing::info!("no request and no capture for --exit-when-idle: shutting down"),
             _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
             _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
         }
@@ -127,8 +127,9 @@ async fn serve(options: Options) -> std::io::Result<()> {
     };
     http::serve(
         listeners,
-        http::router(captures, guard, activity),
+        http::router(captures, guard),
         http::Limits::default(),
+        activity,
         stop,
     )
     .await;

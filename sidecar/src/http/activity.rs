@@ -1,16 +1,12 @@
 //! When the API was last used, so that a server nobody can stop can end by itself (`--exit-when-idle`).
 //!
-//! Machines that ask on their own ([`UNNOTICED`]) are no use. Called by the router for each request, and by `serve`.
+//! Machines that ask on their own ([`UNNOTICED`]) are no use. Each connection holds an [`InUse`] for the request it
+//! answers, until the last byte of the answer is out ([`super::serve`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use tokio::time::{Instant, sleep};
-
-use crate::capture::Captures;
 
 /// Paths of probes and scrapers: they would keep a server alive for ever.
 const UNNOTICED: [&str; 2] = ["/healthz", "/metrics"];
@@ -26,19 +22,28 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Waits until there has been no request and no running capture for `time`, or up to a quarter longer.
-    pub async fn idle(&self, time: Duration, captures: &Captures) {
+    /// Waits until there has been no request, and nothing else that makes `busy` true, for `time` or up to a quarter
+    /// longer.
+    pub async fn idle(&self, time: Duration, busy: impl Fn() -> bool) {
         loop {
             sleep(time / 4).await;
-            let captures_run = captures.counters().running() > 0;
+            let busy = busy();
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let (requests, last) = *state;
-            if requests > 0 || captures_run {
+            if requests > 0 || busy {
                 *state = (requests, Instant::now());
             } else if last.elapsed() >= time {
                 return;
             }
         }
+    }
+
+    /// Notices a request for `path` until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>, path: &str) -> Option<InUse> {
+        (!UNNOTICED.contains(&path)).then(|| {
+            self.change(|requests| requests + 1);
+            InUse(Arc::clone(self))
+        })
     }
 
     fn change(&self, change: impl FnOnce(usize) -> usize) {
@@ -47,18 +52,12 @@ impl Activity {
     }
 }
 
-/// Notices a request from its head to the head of its answer, or until its client goes away.
-pub(super) async fn notice(State(activity): State<Arc<Activity>>, request: Request, next: Next) -> Response {
-    struct Running(Arc<Activity>);
-    impl Drop for Running {
-        fn drop(&mut self) {
-            self.0.change(|requests| requests - 1);
-        }
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct InUse(Arc<Activity>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.change(|requests| requests - 1);
     }
-    if UNNOTICED.contains(&request.uri().path()) {
-        return next.run(request).await;
-    }
-    activity.change(|requests| requests + 1);
-    let _running = Running(activity);
-    next.run(request).await
 }

@@ -12,11 +12,12 @@ use axum::http::header::{
 };
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::Problem;
 use super::accept::Accept;
 use super::metrics::Metrics;
+use super::serve::Overloaded;
 
 /// For everything that is not made to run in a browser.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
@@ -39,7 +40,11 @@ pub(super) async fn complete(State(metrics): State<Arc<Metrics>>, request: Reque
     let route = request.extensions().get::<MatchedPath>().cloned();
     let accept = Accept::of(request.headers());
 
-    let mut response = next.run(request).await;
+    let mut response = if request.extensions().get::<Overloaded>().is_some() {
+        Problem::too_many_answers().into_response()
+    } else {
+        next.run(request).await
+    };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         render(&mut response, &problem, &path, &accept);
     }

@@ -1,103 +1,120 @@
-//! `GET /metrics` in Prometheus' text format 0.0.4, written by hand: a dozen lines need no library.
+//! `GET /metrics` in Prometheus' text format 0.0.4.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 
 use super::AppState;
-use crate::capture::Captures;
+use crate::capture::{Captures, unix_millis};
 
-/// What only the HTTP side counts. Labels are routes of the router and five status classes: a closed set.
+/// What is counted, and where the rest is read when somebody asks.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    started: SystemTime,
-    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+}
+
+/// Routes of the router and five classes: a closed set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    route: String,
+    status: String,
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
-        Self {
-            started: SystemTime::now(),
-            requests: Mutex::default(),
-        }
+    pub(super) fn new(captures: Arc<Captures>) -> Self {
+        let mut registry = Registry::default();
+        let version = ("version".into(), env!("CARGO_PKG_VERSION").into());
+        registry.sub_registry_with_label(version).register(
+            "sideflame_build_info",
+            "The version, as a label",
+            ConstGauge::new(1),
+        );
+        let requests = Family::default();
+        registry.register(
+            "sideflame_http_requests",
+            "Answers by route and status class",
+            Family::clone(&requests),
+        );
+        registry.register(
+            "process_start_time_seconds",
+            "Start of the server after the Unix epoch",
+            ConstGauge::new(unix_millis(SystemTime::now()) / 1000),
+        );
+        registry.register_collector(Box::new(Readings(captures)));
+        Self { registry, requests }
     }
 
     /// Counts an answer with `status` of `route`.
     pub(super) fn count(&self, route: &str, status: u16) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry((route.to_owned(), status / 100)).or_default() += 1;
+        let labels = Answered {
+            route: route.to_owned(),
+            status: format!("{}xx", status / 100),
+        };
+        self.requests.get_or_create(&labels).inc();
     }
 
-    fn page(&self, captures: &Captures) -> String {
-        let mut page = Page::default();
-        let (started, finished, failed) = captures.counters().read();
-        page.family("sideflame_build_info", "gauge", "The version, as a label.");
-        page.sample(&format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
-        page.family("sideflame_captures_started_total", "counter", "Captures started.");
-        page.sample("", started);
-        page.family(
-            "sideflame_captures_finished_total",
-            "counter",
-            "Captures with a whole recording.",
-        );
-        page.sample("", finished);
-        page.family(
-            "sideflame_captures_failed_total",
-            "counter",
-            "Captures without one, cancelled ones included.",
-        );
-        page.sample("", failed);
-        page.family("sideflame_captures_running", "gauge", "Captures being recorded now.");
-        page.sample("", captures.counters().running());
-        page.family(
-            "sideflame_store_bytes",
-            "gauge",
-            "Bytes of recordings and artifacts, with those promised to running captures.",
-        );
-        page.sample("", captures.store_bytes());
-        page.family(
-            "sideflame_http_requests_total",
-            "counter",
-            "Answers by route and status class.",
-        );
-        for ((route, class), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
-            page.sample(&format!("{{route=\"{route}\",status=\"{class}xx\"}}"), *count);
-        }
-        if let Some(bytes) = resident_bytes() {
-            page.family("process_resident_memory_bytes", "gauge", "Resident memory.");
-            page.sample("", bytes);
-        }
-        page.family(
-            "process_start_time_seconds",
-            "gauge",
-            "Start of the server after the Unix epoch.",
-        );
-        page.sample("", crate::capture::unix_millis(self.started) / 1000);
-        page.text
-    }
-}
-
-/// A page being written.
-#[derive(Default)]
-struct Page {
-    text: String,
-    family: &'static str,
-}
-
-impl Page {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.family = name;
+    fn page(&self) -> String {
+        let mut page = String::new();
         // Writing into a String cannot fail.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        let _ = prometheus_text::encode(&mut page, &self.registry);
+        page
     }
+}
 
-    fn sample(&mut self, labels: &str, value: u64) {
-        let _ = writeln!(self.text, "{}{labels} {value}", self.family);
+/// Numbers that others keep.
+#[derive(Debug)]
+struct Readings(Arc<Captures>);
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counters = self.0.counters();
+        let (started, finished, failed) = counters.read();
+        for (name, help, value) in [
+            ("sideflame_captures_started", "Captures started.", started),
+            (
+                "sideflame_captures_finished",
+                "Captures with a whole recording.",
+                finished,
+            ),
+            (
+                "sideflame_captures_failed",
+                "Captures without one, cancelled ones included.",
+                failed,
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        for (name, help, value) in [
+            (
+                "sideflame_captures_running",
+                "Captures being recorded now.",
+                Some(counters.running()),
+            ),
+            (
+                "sideflame_store_bytes",
+                "Bytes of recordings and artifacts, with those reserved for running captures.",
+                Some(self.0.store_bytes()),
+            ),
+            ("process_resident_memory_bytes", "Resident memory.", resident_bytes()),
+        ] {
+            if let Some(value) = value {
+                let gauge = ConstGauge::new(value);
+                gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -114,7 +131,7 @@ fn resident_bytes() -> Option<u64> {
     responses((status = 200, description = "Prometheus text format 0.0.4", content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, state.metrics.page(&state.captures))
+    (content_type, state.metrics.page())
 }
 
 #[cfg(test)]

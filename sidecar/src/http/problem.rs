@@ -7,8 +7,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::capture::selector::Candidate;
 use crate::listing::printable;
+use crate::runtime::Who;
 
 mod causes;
 
@@ -144,7 +144,7 @@ struct Facts {
     parameter: Option<String>,
     reason: Option<String>,
     allowed: Vec<String>,
-    candidates: Vec<Candidate>,
+    candidates: Vec<Who>,
     header: Option<(HeaderName, String)>,
 }
 
@@ -177,7 +177,7 @@ pub(super) struct ProblemBody {
     pub(super) allowed: Vec<String>,
     /// Processes that could be meant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) candidates: Vec<Candidate>,
+    pub(super) candidates: Vec<Who>,
 }
 
 impl Problem {
@@ -204,7 +204,7 @@ impl Problem {
         self
     }
 
-    fn candidates(mut self, candidates: Vec<Candidate>) -> Self {
+    fn candidates(mut self, candidates: Vec<Who>) -> Self {
         self.0.candidates = candidates;
         self
     }
@@ -247,7 +247,7 @@ impl Problem {
             format!("reason: {}", facts.detail),
             format!("try: {}", facts.remedy),
         ];
-        let candidate = |one: &Candidate| format!("  pid={} {} ({}){}", one.pid, one.name, one.runtime, one.place());
+        let candidate = |one: &Who| format!("  pid={} {} ({}){}", one.pid, one.name, one.runtime, one.place());
         lines.extend(facts.candidates.iter().map(candidate));
         lines.iter().map(|line| printable(line) + "\n").collect()
     }

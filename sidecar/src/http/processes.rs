@@ -13,7 +13,7 @@ use crate::listing::{self, ProcessRow};
 /// Every process with its runtime and events.
 #[utoipa::path(get, path = "/processes", tag = "processes",
     params(("format" = Option<String>, Query, description = "json (default) or text; else Accept: text/plain asks for text")),
-    responses((status = 200, description = "by pid", content((Vec<ProcessRow> = "application/json"), (String = "text/plain")))))]
+    responses((status = 200, description = "by pid", content((Vec<ProcessRow<'_>> = "application/json"), (String = "text/plain")))))]
 pub(super) async fn processes(
     State(state): State<AppState>,
     pairs: Pairs,

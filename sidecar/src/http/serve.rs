@@ -1,26 +1,37 @@
 //! Accepts connections and runs the router over them, within limits: the server lives beside an app, and must stay
 //! small whatever clients do.
 
-use std::future::{Future, poll_fn};
+mod client_socket;
+mod exchange;
+mod places;
+
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutWriter;
+
+use super::Activity;
+use client_socket::ClientSocket;
+use places::{Place, Places};
+
+pub(super) use exchange::Overloaded;
 
 /// What clients may use up.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time; more wait in the backlog of the listeners.
+    /// Connections at a time. Beyond it those without a request give way; more wait in the backlog of the listeners.
     pub connections: usize,
     /// For a request line with its headers, and between two requests of a connection.
     pub head_time: Duration,
@@ -47,61 +58,59 @@ impl Default for Limits {
 }
 
 /// Serves `router` on all `listeners` until `shutdown` is done; then closes the listeners, lets running requests end
-/// within the grace period, and returns.
+/// within the grace period, and returns. `activity` notices the requests.
 ///
 /// Running captures are not ended here: [`crate::capture::Captures::shut_down`] does that, at the same time, and
 /// answers the clients that wait.
-pub async fn serve(listeners: Vec<TcpListener>, router: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
-    let (stopping, stop) = watch::channel(false);
-    // Every connection holds a sender; the receiver ends with the last of them.
-    let (open, mut all_closed) = mpsc::channel::<()>(1);
-    let permits = Arc::new(Semaphore::new(limits.connections));
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    router: Router,
+    limits: Limits,
+    activity: Arc<Activity>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = Arc::new(GracefulShutdown::new());
     let grace = limits.grace;
+    let server = Arc::new(Server {
+        router,
+        places: Places::new(limits.connections),
+        limits,
+        activity,
+    });
+    let mut accepting = JoinSet::new();
     for listener in listeners {
-        let server = Server {
-            router: router.clone(),
-            limits: limits.clone(),
-            permits: Arc::clone(&permits),
-            stop: stop.clone(),
-            open: open.clone(),
-        };
-        tokio::spawn(server.run(listener));
+        accepting.spawn(Arc::clone(&server).run(listener, Arc::clone(&graceful)));
     }
-    drop(open);
     shutdown.await;
-    stopping.send_replace(true);
-    if timeout(grace, all_closed.recv()).await.is_err() {
+    accepting.shutdown().await;
+    // The loops are gone, and with them all other references.
+    let Some(graceful) = Arc::into_inner(graceful) else {
+        return;
+    };
+    if timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were still open after {} s", grace.as_secs());
     }
 }
 
-/// One listener's accept loop.
+/// What all connections share.
 struct Server {
     router: Router,
     limits: Limits,
-    permits: Arc<Semaphore>,
-    stop: watch::Receiver<bool>,
-    open: mpsc::Sender<()>,
+    places: Arc<Places>,
+    activity: Arc<Activity>,
 }
 
 impl Server {
-    async fn run(self, listener: TcpListener) {
-        let mut stop = self.stop.clone();
+    /// One listener's accept loop. One connection is accepted beyond the limit, so that it is known that somebody waits;
+    /// the others stay in the kernel's backlog and cost us nothing.
+    async fn run(self: Arc<Self>, listener: TcpListener, graceful: Arc<GracefulShutdown>) {
         loop {
-            let accepted = tokio::select! {
-                () = stopped(&mut stop) => return,
-                accepted = self.accept(&listener) => accepted,
-            };
-            match accepted {
-                Ok((socket, permit)) => {
-                    let connection = Connection {
-                        router: self.router.clone(),
-                        limits: self.limits.clone(),
-                        stop: self.stop.clone(),
-                        _permit: permit,
-                        _open: self.open.clone(),
-                    };
-                    tokio::spawn(connection.run(socket));
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    let place = self.places.take(&self.activity).await;
+                    tokio::spawn(Arc::clone(&self).answer(socket, place, graceful.watcher()));
+                    // It reads its request before the next connection could ask it to give way.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     // A client that is gone already needs no pause; too many open files would spin without one.
@@ -114,74 +123,34 @@ impl Server {
         }
     }
 
-    /// A permit first: connections beyond the limit stay in the kernel's backlog and cost us nothing.
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(io::Error::other)?;
-        let (socket, _) = listener.accept().await?;
-        Ok((socket, permit))
-    }
-}
-
-/// One client.
-struct Connection {
-    router: Router,
-    limits: Limits,
-    stop: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
-    _open: mpsc::Sender<()>,
-}
-
-impl Connection {
+    /// Answers one client. HTTP/1 only: the other versions cost memory per connection and nobody asks for them on
+    /// loopback.
+    ///
     /// If the client goes away while a handler works, hyper drops the handler's future: that is what cancels a capture
     /// nobody waits for.
-    async fn run(mut self, socket: TcpStream) {
-        // Answers are written whole; waiting for more would only delay them.
-        let _ = socket.set_nodelay(true);
-        // A response waits as long as a client reads, however slowly; one that reads nothing at all would hold a
-        // connection and an open file for ever.
-        let mut socket = TimeoutWriter::new(socket);
-        socket.set_timeout(Some(self.limits.write_time));
-        let io = TokioIo::new(Box::pin(socket));
-        let service = TowerToHyperService::new(self.router);
-        let mut connection = http1::Builder::new()
+    async fn answer(self: Arc<Self>, socket: TcpStream, place: Place, watcher: Watcher) {
+        let exchange = Arc::clone(&place.exchange);
+        let socket = ClientSocket::new(socket, self.limits.write_time, Arc::clone(&exchange));
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(|mut request: Request<Incoming>| {
+            exchange.begin(&mut request);
+            let answer = router.call(request);
+            let exchange = Arc::clone(&exchange);
+            async move { answer.await.map(|answer| answer.map(|body| exchange.follow(body))) }
+        });
+        let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_time)
             .max_buf_size(self.limits.head_bytes)
-            .serve_connection(io, service);
-        let first = tokio::select! {
-            outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(outcome),
-            () = stopped(&mut self.stop) => None,
+            .serve_connection(TokioIo::new(socket), service);
+        let ended = tokio::select! {
+            ended = watcher.watch(connection) => ended,
+            () = place.exchange.must_give_way() => return,
         };
-        let outcome = match first {
-            Some(outcome) => outcome,
-            None => {
-                Pin::new(&mut connection).graceful_shutdown();
-                poll_fn(|cx| connection.poll_without_shutdown(cx)).await
-            }
-        };
-        if let Err(error) = outcome {
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
         }
-        linger(connection.into_parts().io.into_inner()).await;
     }
-}
-
-/// Ends when the server stops, or is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Reads what a refused client still sends, within bounds: closing a socket with unread bytes resets the connection,
-/// and the client would lose the answer that says why.
-async fn linger<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(mut socket: S) {
-    const MOST: u64 = 4 << 20;
-    const TIME: Duration = Duration::from_secs(1);
-    let drain = async {
-        socket.shutdown().await?;
-        tokio::io::copy(&mut socket.take(MOST), &mut tokio::io::sink()).await
-    };
-    let _ = timeout(TIME, drain).await;
 }
 
 #[cfg(test)]

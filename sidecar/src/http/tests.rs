@@ -25,10 +25,7 @@ fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
         store_captures: 4,
         expiry: std::time::Duration::from_secs(60),
     };
-    (
-        router(Captures::new(settings).unwrap(), guard, Arc::default()),
-        directory,
-    )
+    (router(Captures::new(settings).unwrap(), guard), directory)
 }
 
 async fn send_to(guard: GuardSettings, request: Request<Body>) -> Response {

@@ -8,13 +8,19 @@ use std::path::{Path, PathBuf};
 use procfs::FromRead;
 use procfs::process::{Process as ProcFiles, Stat, Status};
 
-use super::{Container, Credentials, Process, ProcessId};
+use super::{CommandLine, Container, Credentials, Process, ProcessId};
 
 /// The kernel writes some 1.5 KB; 65,536 supplementary groups would be 700 KB.
 const STATUS_LIMIT: u64 = 1 << 20;
 
-/// A process can make its own command line as long as its memory (`PR_SET_MM_ARG_END`); nobody reads 256 KiB.
-const COMMAND_LINE_LIMIT: u64 = 256 << 10;
+/// A process can make its own command line as long as its memory (`PR_SET_MM_ARG_END`); no class path has 256 KiB.
+const COMMAND_LINE_LIMIT: usize = 256 << 10;
+
+/// Of one command line in a snapshot: what a list can show.
+const SHOWN_LIMIT: usize = 16 << 10;
+
+/// Of all command lines in a snapshot: 200 bytes each of 10,000 processes. What is not UTF-8 takes three times as much.
+const SNAPSHOT_LIMIT: usize = 2 << 20;
 
 /// A proc file system: `/proc` itself, or a folder of a test.
 #[derive(Debug, Clone)]
@@ -39,27 +45,39 @@ impl ProcessTable {
         self.root.join(pid.to_string())
     }
 
-    /// Every process with a command line: kernel threads and zombies have none. Ordered by pid.
+    /// The processes that `wanted` lets pass, without kernel threads and zombies; by pid. `wanted` sees no command line:
+    /// they are read of those that pass, 16 KiB each at most, and less if there are very many long ones.
     ///
     /// A process that exits while we read is left out.
-    pub fn snapshot(&self) -> Vec<Process> {
+    pub fn snapshot(&self, wanted: impl Fn(&Process) -> bool) -> Vec<Process> {
         let Ok(entries) = std::fs::read_dir(&self.root) else {
             return Vec::new();
         };
         let mut processes: Vec<Process> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-            .filter_map(|pid| self.get(pid))
-            .filter(|process| !process.command_line.is_empty())
+            .filter_map(|pid| self.row(pid, |stat| !has_no_program(stat)))
+            .filter(wanted)
             .collect();
         processes.sort_by_key(|process| process.id);
+        self.share_command_lines(&mut processes);
         processes
     }
 
-    /// One process, or `None` if there is none (any more).
+    /// One process with its command line, or `None` if there is none (any more).
     pub fn get(&self, pid: i32) -> Option<Process> {
-        let files = ProcFiles::new_with_root(self.directory(pid)).ok()?;
-        let stat = files.stat().ok()?;
+        let mut process = self.row(pid, |_| true)?;
+        process.command_line = self.command_line(pid);
+        Some(process)
+    }
+
+    /// The command line of a process, up to 256 KiB.
+    pub fn command_line(&self, pid: i32) -> CommandLine {
+        self.read_command_line(pid, COMMAND_LINE_LIMIT)
+    }
+
+    fn row(&self, pid: i32, wanted: impl Fn(&Stat) -> bool) -> Option<Process> {
+        let stat = self.stat(pid).filter(wanted)?;
         let status = self.status(pid)?;
         let cgroup = std::fs::read_to_string(self.directory(pid).join("cgroup")).unwrap_or_default();
         Some(Process {
@@ -69,7 +87,7 @@ impl ProcessTable {
             },
             parent_pid: stat.ppid,
             namespace_pid: namespace_pid(&status).unwrap_or(pid),
-            command_line: self.command_line(pid),
+            command_line: CommandLine::default(),
             executable: self.executable(pid),
             credentials: Credentials {
                 uid: status.euid,
@@ -84,6 +102,31 @@ impl ProcessTable {
             container: Container::from_cgroup(&cgroup),
             command: stat.comm,
         })
+    }
+
+    /// Shares the budget of a snapshot: whoever needs less than an equal part leaves the rest to the others, so that
+    /// processes with huge command lines cut each other's and nobody else's.
+    fn share_command_lines(&self, processes: &mut [Process]) {
+        let mut left = SNAPSHOT_LIMIT;
+        let mut open: Vec<&mut Process> = processes.iter_mut().collect();
+        while !open.is_empty() {
+            let share = SHOWN_LIMIT.min(left / open.len());
+            let before = open.len();
+            for process in &mut open {
+                process.command_line = self.read_command_line(process.id.pid, share);
+            }
+            open.retain(|process| {
+                let is_cut = process.command_line.is_cut();
+                if !is_cut {
+                    left = left.saturating_sub(process.command_line.size());
+                }
+                is_cut
+            });
+            // Reading again must give them a good deal more.
+            if share == SHOWN_LIMIT || open.len() > before / 2 {
+                return;
+            }
+        }
     }
 
     /// True while the process of this identity exists and is not a zombie.
@@ -103,14 +146,15 @@ impl ProcessTable {
         Status::from_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
     }
 
-    /// Arguments without the empty ones; those that are not UTF-8 with replacement characters.
-    fn command_line(&self, pid: i32) -> Vec<String> {
-        let bytes = read_capped(&self.directory(pid).join("cmdline"), COMMAND_LINE_LIMIT).unwrap_or_default();
-        bytes
-            .split(|byte| *byte == 0)
-            .filter(|argument| !argument.is_empty())
-            .map(|argument| String::from_utf8_lossy(argument).into_owned())
-            .collect()
+    fn read_command_line(&self, pid: i32, limit: usize) -> CommandLine {
+        let path = self.directory(pid).join("cmdline");
+        let mut bytes = read_capped(&path, limit as u64 + 1).unwrap_or_default();
+        let is_cut = bytes.len() > limit;
+        if is_cut {
+            // One byte is for the end of the last argument.
+            bytes.truncate(limit.saturating_sub(1));
+        }
+        CommandLine::read(&bytes, is_cut)
     }
 
     fn executable(&self, pid: i32) -> Option<PathBuf> {
@@ -189,6 +233,12 @@ impl ProcessTable {
         }
         Ok(paths)
     }
+}
+
+/// True for kernel threads (`PF_KTHREAD` of `include/linux/sched.h`) and for what has exited.
+fn has_no_program(stat: &Stat) -> bool {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    stat.flags & PF_KTHREAD != 0 || matches!(stat.state, 'Z' | 'X')
 }
 
 fn namespace_pid(status: &Status) -> Option<i32> {

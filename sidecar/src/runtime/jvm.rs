@@ -17,4 +17,5 @@ pub mod patience;
 pub mod record;
 pub mod run;
 pub mod session;
+pub mod survivors;
 pub mod transfer;

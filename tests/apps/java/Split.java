@@ -10,6 +10,7 @@ public final class Split extends Thread {
 
     private static volatile long sink;
     private static volatile byte[] keep;
+    private static volatile Object[][] live;
 
     private final String scenario;
     private final int threads;
@@ -43,6 +44,7 @@ public final class Split extends Thread {
                 case "threads" -> inTurn();
                 case "wall" -> wall();
                 case "alloc" -> alloc();
+                case "heap" -> heap();
                 case "lock" -> lock();
                 case "deep" -> deep();
                 case "idle" -> LockSupport.park();
@@ -189,6 +191,27 @@ public final class Split extends Thread {
             }
             LockSupport.parkNanos(10 * MILLI);
         }
+    }
+
+    private static Object[] heapBig() {
+        return new Object[] {new byte[100 << 20]};
+    }
+
+    private static Object[] heapSmall() {
+        Object[] small = new Object[60_000];
+        for (int i = 0; i < small.length; i++) {
+            small[i] = new byte[BLOCK];
+        }
+        return small;
+    }
+
+    /** Keeps 100 MiB in one array and 59.5 MiB in 60,000, once somebody sends a line. */
+    private void heap() {
+        new java.util.Scanner(System.in).nextLine();
+        live = new Object[][] {heapBig(), heapSmall()};
+        System.gc();
+        System.out.println("allocated");
+        LockSupport.park();
     }
 
     /** Enters, ten times a round, a monitor that a second thread holds for another 3 ms each time. */

@@ -14,7 +14,7 @@ fn inspection(pid: i32, name: &str, facts: RuntimeFacts, place: &str) -> Inspect
         });
     let process = Process {
         command: name.chars().take(15).collect(),
-        command_line: vec![format!("/{name}")],
+        command_line: [format!("/{name}")].into_iter().collect(),
         container: Container {
             name: container.map(str::to_owned),
             pod,
@@ -122,4 +122,32 @@ fn candidates_say_where_they_are_and_fill_a_screen_at_most() {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn every_row_of_a_list_selects_its_own_process() {
+    let node = node();
+    let rows = serde_json::to_value(crate::listing::processes_json(&node)).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), node.len());
+    for row in rows {
+        let text = |key: &str| match &row[key] {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        for keys in [["pid", "pod", "container"], ["name", "pod", "container"]] {
+            let known = keys.map(|key| (key, text(key)));
+            let pairs: Vec<_> = known
+                .iter()
+                .filter_map(|(key, text)| Some((*key, text.as_deref()?)))
+                .collect();
+            assert_eq!(pid_of(&pairs).ok().map(i64::from), row["pid"].as_i64(), "{pairs:?}");
+        }
+    }
+    assert_eq!(rows[1]["startTime"], 1);
+    assert_eq!(
+        (&rows[1]["pod"], &rows[1]["container"]),
+        (&"prod/shop-1".into(), &"app".into())
+    );
 }

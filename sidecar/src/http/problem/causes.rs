@@ -96,6 +96,11 @@ impl Problem {
         Self::new(Code::RequestTimeout, detail, "send it at once")
     }
 
+    pub(in crate::http) fn too_many_answers() -> Self {
+        let detail = "as many requests as possible are being answered";
+        Self::new(Code::Busy, detail, "wait, or close connections that are not read").header(RETRY_AFTER, "1")
+    }
+
     pub(in crate::http) fn unauthorized() -> Self {
         let detail = "the Authorization header is missing or wrong";
         Self::new(

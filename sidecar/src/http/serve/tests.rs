@@ -1,13 +1,18 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::body::{Body, Bytes};
+use axum::middleware::from_fn;
+use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use super::*;
 
 struct Running {
     address: SocketAddr,
+    activity: Arc<Activity>,
     stop: Option<oneshot::Sender<()>>,
     ended: tokio::task::JoinHandle<()>,
 }
@@ -20,9 +25,12 @@ async fn start(router: Router, limits: Limits) -> Running {
     let shutdown = async {
         let _ = stopped.await;
     };
-    let ended = tokio::spawn(serve(vec![listener, second], router, limits, shutdown));
+    let activity = Arc::<Activity>::default();
+    let used = Arc::clone(&activity);
+    let ended = tokio::spawn(serve(vec![listener, second], router, limits, used, shutdown));
     Running {
         address,
+        activity,
         stop: Some(stop),
         ended,
     }
@@ -46,6 +54,7 @@ fn slow(working: &Arc<AtomicUsize>) -> Router {
     Router::new()
         .route("/slow", get(handler))
         .route("/fast", get(|| async { "fast" }))
+        .route("/healthz", get(|| async { "ok" }))
 }
 
 async fn until(what: &str, done: impl Fn() -> bool) {
@@ -97,21 +106,107 @@ async fn a_query_of_a_megabyte_gets_an_answer_and_harms_nobody() {
     assert!(talk(server.address, FAST).await.ends_with("fast"));
 }
 
-#[tokio::test]
-async fn connections_beyond_the_limit_wait_until_idle_ones_are_closed() {
-    let limits = Limits {
-        connections: 4,
-        head_time: Duration::from_millis(300),
+/// No connection of the tests ends by itself.
+fn for_ever(connections: usize) -> Limits {
+    let hour = Duration::from_secs(3600);
+    Limits {
+        connections,
+        head_time: hour,
+        write_time: hour,
         ..Limits::default()
-    };
-    let server = start(slow(&Arc::default()), limits).await;
+    }
+}
+
+const LIVENESS: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn connections_without_a_request_give_way() {
+    let limits = for_ever(32);
+    let server = start(slow(&Arc::default()), limits.clone()).await;
     let mut idle = Vec::new();
-    for sent in [&b""[..], b"GET /fa", b"", b"GET / HTTP/1.1\r\nX: "] {
+    for sent in [&b""[..], b"GET /fa", b"GET / HTTP/1.1\r\nX: "].repeat(limits.connections) {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.write_all(sent).await.unwrap();
         idle.push(socket);
     }
+    // One that has been answered and is kept open, as by a browser.
+    let mut kept = TcpStream::connect(server.address).await.unwrap();
+    kept.write_all(b"GET /fast HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    idle.push(kept);
+    assert!(talk(server.address, LIVENESS).await.ends_with("ok"));
     assert!(talk(server.address, FAST).await.ends_with("fast"));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_being_answered_never_gives_way() {
+    let limits = for_ever(4);
+    let working = Arc::default();
+    let server = start(slow(&working), limits.clone()).await;
+    let mut waiting = TcpStream::connect(server.address).await.unwrap();
+    waiting
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    until("the handler", || working.load(Ordering::SeqCst) == 1).await;
+    let mut idle = Vec::new();
+    for _ in 0..5 * limits.connections {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+        assert!(talk(server.address, FAST).await.ends_with("fast"));
+    }
+    assert_eq!(working.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn liveness_has_a_place_when_all_others_are_answered() {
+    let limits = for_ever(16);
+    let working = Arc::default();
+    let busy = slow(&working).layer(from_fn(
+        |request: axum::extract::Request, next: axum::middleware::Next| async {
+            let overloaded = request.extensions().get::<Overloaded>().is_some();
+            if overloaded {
+                "busy".into_response()
+            } else {
+                next.run(request).await
+            }
+        },
+    ));
+    let server = start(busy, limits.clone()).await;
+    let answered = limits.connections - 8;
+    let mut waiting = Vec::new();
+    for _ in 0..2 * limits.connections {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket
+            .write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        waiting.push(socket);
+    }
+    until("the handlers", || working.load(Ordering::SeqCst) == answered).await;
+    assert!(talk(server.address, FAST).await.ends_with("busy"));
+    assert!(talk(server.address, LIVENESS).await.ends_with("ok"));
+    assert_eq!(working.load(Ordering::SeqCst), answered);
+}
+
+#[tokio::test]
+async fn a_download_is_activity_until_its_last_byte() {
+    // More than the buffers of a connection take.
+    const LENGTH: usize = 48 << 20;
+    let big = || async { Body::from(Bytes::from(vec![0; LENGTH])) };
+    let server = start(Router::new().route("/big", get(big)), for_ever(4)).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket
+        .write_all(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    // The answer has begun, and the client stops reading.
+    socket.read_exact(&mut [0; 4096]).await.unwrap();
+    let idle = || server.activity.idle(Duration::from_millis(40), || false);
+    assert!(timeout(Duration::from_millis(400), idle()).await.is_err());
+    let mut left = vec![0; LENGTH - 4096];
+    socket.read_exact(&mut left).await.unwrap();
+    timeout(Duration::from_secs(5), idle()).await.expect("an end");
 }
 
 #[tokio::test]

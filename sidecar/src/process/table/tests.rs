@@ -46,6 +46,10 @@ fn get(proc: &TempDir) -> Option<Process> {
     table(proc).get(17)
 }
 
+fn arguments(process: &Process) -> Vec<&str> {
+    process.command_line.arguments().collect()
+}
+
 fn write(proc: &TempDir, file: &str, content: impl AsRef<[u8]>) {
     std::fs::write(proc.path().join("17").join(file), content).unwrap();
 }
@@ -61,7 +65,7 @@ fn a_row_is_read_from_the_files_of_the_kernel() {
         }
     );
     assert_eq!((process.parent_pid, process.namespace_pid, process.threads), (1, 5, 42));
-    assert_eq!(process.command_line, ["java", "-jar", "shop.jar"]);
+    assert_eq!(arguments(&process), ["java", "-jar", "shop.jar"]);
     assert_eq!(process.executable.as_deref(), Some(Path::new("/opt/java/bin/java")));
     assert_eq!(
         (process.credentials.uid, process.credentials.gid),
@@ -126,8 +130,8 @@ fn names_and_arguments_need_not_be_text() {
     );
     write(&proc, "cmdline", b"java\0-Dname=caf\xe9\0");
     let process = get(&proc).unwrap();
-    assert_eq!(process.command_line, ["java", "-Dname=caf\u{fffd}"]);
-    assert_eq!(table(&proc).snapshot().len(), 1);
+    assert_eq!(arguments(&process), ["java", "-Dname=caf\u{fffd}"]);
+    assert_eq!(table(&proc).snapshot(|_| true).len(), 1);
 }
 
 #[test]
@@ -145,7 +149,71 @@ fn a_name_cannot_pretend_to_be_the_next_fields() {
 fn an_endless_command_line_is_cut() {
     let proc = fixture();
     write(&proc, "cmdline", "x".repeat(1 << 20));
-    assert_eq!(get(&proc).unwrap().command_line[0].len(), 256 << 10);
+    let line = get(&proc).unwrap().command_line;
+    assert!(line.is_cut());
+    assert_eq!(line.first().unwrap().len(), (256 << 10) - 1);
+}
+
+/// A proc folder with processes from 1000 on, each with one of these command lines.
+fn many(lines: &[(&[u8], i32)]) -> TempDir {
+    let proc = fixture();
+    write(&proc, "cmdline", "java");
+    let mut pid = 1000;
+    for (number, (line, count)) in lines.iter().enumerate() {
+        let shared = proc.path().join(format!("line-{number}"));
+        std::fs::write(&shared, line).unwrap();
+        for _ in 0..*count {
+            let process = proc.path().join(pid.to_string());
+            std::fs::create_dir(&process).unwrap();
+            std::fs::write(process.join("stat"), stat(pid, "w", 'S', 4711)).unwrap();
+            symlink(proc.path().join("17/status"), process.join("status")).unwrap();
+            symlink(&shared, process.join("cmdline")).unwrap();
+            pid += 1;
+        }
+    }
+    proc
+}
+
+#[test]
+fn a_thousand_huge_command_lines_share_two_mebibytes() {
+    let huge = b"x\0".repeat(131_000);
+    let proc = many(&[(&huge, 1_000)]);
+    let processes = table(&proc).snapshot(|_| true);
+    assert_eq!(processes.len(), 1_001);
+    let bytes: usize = processes.iter().map(|process| process.command_line.size()).sum();
+    assert!((1 << 20..=2 << 20).contains(&bytes), "{bytes}");
+    assert!(processes[1..].iter().all(|process| process.command_line.is_cut()));
+}
+
+#[test]
+fn huge_command_lines_do_not_cut_those_of_others() {
+    let huge = b"x\0".repeat(131_000);
+    let class_path = [
+        b"java\0-cp\0".to_vec(),
+        b"/lib/a.jar:".repeat(700),
+        b"\0Main\0".to_vec(),
+    ]
+    .concat();
+    let proc = many(&[(&huge, 50), (b"sleep\010\0", 300), (&class_path, 25)]);
+    let processes = table(&proc).snapshot(|_| true);
+    let mains = processes
+        .iter()
+        .filter(|process| process.command_line.arguments().last() == Some("Main"));
+    assert_eq!(mains.count(), 25);
+    let bytes: usize = processes.iter().map(|process| process.command_line.size()).sum();
+    assert!(bytes <= 2 << 20, "{bytes}");
+}
+
+#[test]
+fn the_command_line_of_a_process_that_is_not_wanted_is_not_read() {
+    let proc = many(&[(b"sleep\010\0", 3)]);
+    // Opening it would wait for a writer for ever.
+    let line = proc.path().join("1001/cmdline");
+    std::fs::remove_file(&line).unwrap();
+    nix::unistd::mkfifo(&line, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let processes = table(&proc).snapshot(|process| process.id.pid == 1002);
+    assert_eq!(processes.len(), 1);
+    assert_eq!(arguments(&processes[0]), ["sleep", "10"]);
 }
 
 #[test]
@@ -198,14 +266,23 @@ fn a_zombie_is_not_alive() {
 }
 
 #[test]
-fn a_snapshot_leaves_out_kernel_threads_and_what_is_no_process() {
+fn a_snapshot_leaves_out_kernel_threads_zombies_and_what_is_no_process() {
     let proc = fixture();
     std::fs::create_dir(proc.path().join("sys")).unwrap();
-    std::fs::create_dir(proc.path().join("2")).unwrap();
-    std::fs::write(proc.path().join("2/stat"), stat(2, "kthreadd", 'S', 1)).unwrap();
-    std::fs::write(proc.path().join("2/status"), STATUS.replace("17", "2")).unwrap();
-    std::fs::write(proc.path().join("2/cmdline"), "").unwrap();
-    let pids: Vec<i32> = table(&proc).snapshot().iter().map(|process| process.id.pid).collect();
+    // Field 9 has the flags: a kernel thread, and a zombie.
+    let kthread = stat(2, "kthreadd", 'S', 1).replacen("-1 0", "-1 2129984", 1);
+    let zombie = stat(3, "java", 'Z', 1);
+    for (pid, stat) in [(2, kthread), (3, zombie)] {
+        let process = proc.path().join(pid.to_string());
+        std::fs::create_dir(&process).unwrap();
+        std::fs::write(process.join("stat"), stat).unwrap();
+        std::fs::write(process.join("status"), STATUS).unwrap();
+        std::fs::write(process.join("cmdline"), "").unwrap();
+    }
+    // A program that has emptied its own command line is still a program.
+    write(&proc, "cmdline", "");
+    let processes = table(&proc).snapshot(|_| true);
+    let pids: Vec<i32> = processes.iter().map(|process| process.id.pid).collect();
     assert_eq!(pids, [17]);
 }
 

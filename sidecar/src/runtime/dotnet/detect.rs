@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::client::DiagnosticsClient;
 use super::process_info::ProcessInfo;
-use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::process::{CommandLine, Process, ProcessTable, TargetRoot};
 use crate::runtime::{Detected, RuntimeFacts};
 
 /// How long a runtime may take to say its name and version; a healthy one takes a millisecond.
@@ -84,7 +84,7 @@ fn version_in(library: &Path) -> Option<String> {
 }
 
 /// `Shop` of `dotnet [host options] [exec] path/Shop.dll …`; `None` when the executable is the app's own.
-fn name_in(command_line: &[String]) -> Option<String> {
+fn name_in(command_line: &CommandLine) -> Option<String> {
     // Options of the host that take the next argument (`dotnet --help`, "host-options").
     const WITH_VALUE: [&str; 6] = [
         "--additionalprobingpath",
@@ -94,13 +94,12 @@ fn name_in(command_line: &[String]) -> Option<String> {
         "--roll-forward",
         "--runtimeconfig",
     ];
-    let (host, arguments) = command_line.split_first()?;
-    if Path::new(host).file_name()? != "dotnet" {
+    let mut arguments = command_line.arguments();
+    if Path::new(arguments.next()?).file_name()? != "dotnet" {
         return None;
     }
-    let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
-        if WITH_VALUE.contains(&argument.as_str()) {
+        if WITH_VALUE.contains(&argument) {
             arguments.next();
         } else if argument != "exec" && !argument.starts_with('-') {
             let assembly = Path::new(argument).file_name()?.to_str()?;
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     fn name(command_line: &str) -> Option<String> {
-        name_in(&command_line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        name_in(&command_line.split(' ').collect())
     }
 
     #[test]
@@ -140,7 +139,7 @@ mod tests {
         assert_eq!(name("/app/Shop other.dll"), None);
         assert_eq!(name("dotnet run"), None);
         assert_eq!(name("dotnet"), None);
-        assert_eq!(name_in(&[]), None);
+        assert_eq!(name_in(&CommandLine::default()), None);
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl Probe<'_> {
         Ok(arguments
             .split('\0')
             .filter(|argument| !argument.is_empty())
-            .eq(&self.process.command_line))
+            .eq(self.process.command_line.arguments()))
     }
 }
 

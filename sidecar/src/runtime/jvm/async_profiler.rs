@@ -36,6 +36,7 @@ pub struct Plan {
     pub total: bool,
     /// What to do with the numbers it writes.
     pub scale: Scale,
+    survivors: bool,
     threads: bool,
     kind: RecordingKind,
     filters: String,
@@ -100,8 +101,19 @@ impl Plan {
         if self.kind == RecordingKind::Jfr {
             return "stop,jfr".to_owned();
         }
-        let counter = if self.total { ",total" } else { "" };
-        format!("stop,file={recording},collapsed,ann,dot{counter}{}", self.filters)
+        format!("stop,{}", self.collapsed(recording, self.total))
+    }
+
+    /// Options of the command that writes, after the stop, the sizes of the survivors whose numbers are the recording; `None`
+    /// if one text says everything.
+    pub fn sizes(&self, file: &str) -> Option<String> {
+        let wanted = self.survivors && self.kind != RecordingKind::Jfr;
+        wanted.then(|| format!("dump,{}", self.collapsed(file, true)))
+    }
+
+    fn collapsed(&self, file: &str, total: bool) -> String {
+        let counter = if total { ",total" } else { "" };
+        format!("file={file},collapsed,ann,dot{counter}{}", self.filters)
     }
 
     /// True if each sample stands for a fixed time.
@@ -124,6 +136,7 @@ fn sampling(order: &RecordOrder) -> Result<Plan, RecordError> {
         clock,
         total: false,
         scale: Scale::Keep,
+        survivors: false,
         threads: order.threads,
         kind: order.kind,
         filters: String::new(),
@@ -163,11 +176,10 @@ fn sampling(order: &RecordOrder) -> Result<Plan, RecordError> {
             })
         }
         Event::Heap => {
-            // A survivor counts with its own size; the bytes it stands for are those of the sampling interval.
             let interval = measured(Measure::Bytes, ALLOC_INTERVAL)?;
             let options = format!("alloc={interval},live");
             Ok(Plan {
-                scale: Scale::Multiply(interval),
+                survivors: true,
                 ..plan(options, interval, "bytes", Clock::None)
             })
         }
@@ -388,7 +400,15 @@ mod tests {
         assert_eq!(of("lock").start("/o"), "start,lock=10000,timeout=45");
         assert!(of("lock").total && !of("cpu").total && !of("wall").total);
         assert_eq!(of("heap").start("/o"), "start,alloc=524287,live,timeout=45");
-        assert_eq!(of("heap").scale, Scale::Multiply(524_287));
+        assert_eq!(of("heap").stop("/o"), "stop,file=/o,collapsed,ann,dot");
+        assert_eq!(of("heap").sizes("/s").unwrap(), "dump,file=/s,collapsed,ann,dot,total");
+        assert_eq!(of("alloc").sizes("/s"), None);
+        assert_eq!(
+            plan(serde_json::json!({"event": "heap", "kind": "jfr"}))
+                .unwrap()
+                .sizes("/s"),
+            None
+        );
         assert_eq!(of("ctimer").scale, Scale::Divide(10_000_000));
         assert_eq!(of("cache-misses").start("/o"), "start,event=cache-misses,timeout=45");
         assert!(of("cpu").counts_samples_by_time() && of("ctimer").counts_samples_by_time());

@@ -8,14 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use super::attach_protocol::{self, EncodeError, Reply, Version};
 use super::detect::socket_path;
 use super::doctor;
 use super::patience::Patience;
-use crate::process::{Process, TargetRoot};
+use crate::process::{Process, ProcessHandle, TargetRoot};
 use crate::runtime::{RecordError, stopped};
 
 /// A healthy JVM opens its socket within 10 to 50 ms of the signal; one in a long garbage collection takes its time.
@@ -182,10 +182,17 @@ impl<'a> Attach<'a> {
 
 /// Sends SIGQUIT, if it is certain that it does not end the process.
 fn signal(patience: &Patience<'_>) -> Result<(), RecordError> {
-    let id = patience.target();
-    // Read again right before: the handler belongs to this process, not to an earlier one of the same pid.
-    let process = patience
-        .table()
+    let (table, id) = (patience.table(), patience.target());
+    let failed = |error: std::io::Error| match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+        Errno::ESRCH => RecordError::TargetExited,
+        _ => RecordError::Internal {
+            step: "signal the JVM".to_owned(),
+            detail: error.to_string(),
+        },
+    };
+    // First: what is read of the process afterwards is true of whoever gets the signal.
+    let handle = ProcessHandle::open(table, id).map_err(failed)?;
+    let process = table
         .get(id.pid)
         .filter(|process| process.id == id)
         .ok_or(RecordError::TargetExited)?;
@@ -195,10 +202,7 @@ fn signal(patience: &Patience<'_>) -> Result<(), RecordError> {
     if !process.handles_sigquit() {
         return Err(RecordError::Impossible(doctor::sigquit_unhandled()));
     }
-    kill(Pid::from_raw(id.pid), Signal::SIGQUIT).map_err(|error| RecordError::Internal {
-        step: "signal the JVM".to_owned(),
-        detail: error.to_string(),
-    })
+    handle.quit().map_err(failed)
 }
 
 /// Why a connection ended before its time. A dying process closes its sockets before it is gone.

@@ -2,6 +2,8 @@
 //!
 //! Pure. Called by `detect` for the name and by the doctor for the options. Source: OpenJDK `libjli/java.c`.
 
+use crate::process::CommandLine;
+
 /// A command line, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JavaCommand<'a> {
@@ -43,13 +45,13 @@ const WITH_VALUE: [&str; 16] = [
 
 impl<'a> JavaCommand<'a> {
     /// Takes `arguments` apart; the first is the launcher itself.
-    pub fn parse(arguments: &'a [String]) -> Self {
+    pub fn parse(arguments: &'a CommandLine) -> Self {
         let mut command = Self {
             options: Vec::new(),
             main: Main::Unknown,
             argument_file: false,
         };
-        let mut rest = arguments.iter().skip(1).map(String::as_str);
+        let mut rest = arguments.arguments().skip(1);
         while let Some(argument) = rest.next() {
             match argument {
                 "-jar" => {
@@ -131,8 +133,8 @@ pub fn switch(options: &[&str], name: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn arguments(line: &str) -> Vec<String> {
-        line.split(' ').map(str::to_owned).collect()
+    fn arguments(line: &str) -> CommandLine {
+        line.split(' ').collect()
     }
 
     fn name(line: &str) -> Option<String> {

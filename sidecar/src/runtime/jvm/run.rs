@@ -27,6 +27,9 @@ use crate::runtime::{NoRoom, Phase, RecordError, RecordOrder, Reporter};
 /// Name of the recording in the session.
 const RECORDING: &str = "out";
 
+/// Name of the text beside it that has sizes.
+const SIZES: &str = "sizes";
+
 /// A JVM's first JFR takes two seconds; a busy one longer.
 const START: Duration = Duration::from_secs(30);
 
@@ -207,19 +210,14 @@ impl<'a> Run<'a> {
         let answer = self
             .agent
             .run(&patience, ("stop async-profiler", STOP), &plan.stop(recording))?;
-        let incomplete = async_profiler::messages(&answer.log, "[WARN] ").any(|text| text.contains("incomplete"));
-        if answer.code != 0 || incomplete {
-            let message = match refusal(&answer.log) {
-                Refusal::Other(text) if answer.code != 0 => text,
-                Refusal::NotActive => "somebody else stopped it during the capture".to_owned(),
-                _ => "it could not write the recording; is /tmp of the container full?".to_owned(),
-            };
-            return Err(RecordError::Tool {
-                tool: "async-profiler".to_owned(),
-                message,
-            });
-        }
+        written(&answer)?;
         self.sampling.set(Sampling::Off);
+        if let Some(options) = plan.sizes(&self.session.path_of(SIZES)) {
+            let sizes = self
+                .agent
+                .run(&patience, ("write the sizes of live objects", STOP), &options)?;
+            written(&sizes)?;
+        }
         self.patience.check()?;
         Ok(answer)
     }
@@ -230,12 +228,16 @@ impl<'a> Run<'a> {
         plan: &Plan,
         output: &mut dyn Write,
     ) -> Result<transfer::Moved, RecordError> {
-        let mut file = self.session.open(RECORDING).map_err(|error| RecordError::Protocol {
-            step: "read the recording".to_owned(),
-            detail: error.to_string(),
-        })?;
+        let open = |name: &str| {
+            self.session.open(name).map_err(|error| RecordError::Protocol {
+                step: "read the recording".to_owned(),
+                detail: error.to_string(),
+            })
+        };
+        let mut file = open(RECORDING)?;
         let moved = match kind {
             RecordingKind::Jfr => transfer::jfr(&mut file, output),
+            _ if plan.sizes(SIZES).is_some() => transfer::survivors(&file, &open(SIZES)?, plan.interval, output),
             _ => transfer::collapsed(&mut file, plan.scale, output),
         }?;
         output
@@ -269,6 +271,23 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Fails unless async-profiler wrote all it was told to.
+fn written(answer: &Answer) -> Result<(), RecordError> {
+    let incomplete = async_profiler::messages(&answer.log, "[WARN] ").any(|text| text.contains("incomplete"));
+    if answer.code == 0 && !incomplete {
+        return Ok(());
+    }
+    let message = match refusal(&answer.log) {
+        Refusal::Other(text) if answer.code != 0 => text,
+        Refusal::NotActive => "somebody else stopped it during the capture".to_owned(),
+        _ => "it could not write the recording; is /tmp of the container full?".to_owned(),
+    };
+    Err(RecordError::Tool {
+        tool: "async-profiler".to_owned(),
+        message,
+    })
 }
 
 /// The answer for a start that async-profiler refused.

@@ -4,9 +4,10 @@
 //! async-profiler writes; must not know how they came to be. Called by the recorder.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
+use super::survivors;
 use crate::runtime::RecordError;
 
 /// Big enough that a recording of a few megabytes takes a few dozen system calls.
@@ -19,8 +20,6 @@ pub enum Scale {
     Keep,
     /// Becomes a number of samples.
     Divide(u64),
-    /// Becomes an amount.
-    Multiply(u64),
 }
 
 impl Scale {
@@ -28,7 +27,6 @@ impl Scale {
         match self {
             Self::Keep => value,
             Self::Divide(by) => value.checked_div(by).unwrap_or(value),
-            Self::Multiply(by) => value.saturating_mul(by),
         }
     }
 }
@@ -166,6 +164,73 @@ impl Lines {
     }
 }
 
+/// Joins two collapsed texts of the same session, the numbers of sampled survivors and the sums of their sizes, to what
+/// they stand for. See [`super::survivors`].
+///
+/// # Errors
+/// [`RecordError::Protocol`] if a line is cut or the two do not belong together; [`RecordError::StoreFull`].
+pub fn survivors(counts: &File, sizes: &File, interval: u64, output: &mut dyn Write) -> Result<Moved, RecordError> {
+    let (mut counts, mut sizes) = (Stacks::of(counts)?, Stacks::of(sizes)?);
+    let mut moved = Moved {
+        bytes: counts.length + sizes.length,
+        sum: 0,
+    };
+    loop {
+        match (counts.next()?, sizes.next()?) {
+            (None, None) => return Ok(moved),
+            (Some((mut stack, samples)), Some((same, bytes))) if stack == same => {
+                moved.sum = moved.sum.saturating_add(samples);
+                let weight = survivors::weight(samples, bytes, interval);
+                stack.extend_from_slice(format!(" {weight}\n").as_bytes());
+                store(output, &stack)?;
+            }
+            _ => return Err(broken("its numbers and its sizes are not of the same session")),
+        }
+    }
+}
+
+/// The lines of a collapsed text as stacks with their numbers.
+struct Stacks<'a> {
+    reader: BufReader<std::io::Take<&'a File>>,
+    length: u64,
+}
+
+impl<'a> Stacks<'a> {
+    fn of(file: &'a File) -> Result<Self, RecordError> {
+        let length = file.metadata().map_err(|error| broken(error.to_string()))?.len();
+        Ok(Self {
+            reader: BufReader::with_capacity(CHUNK, file.take(length)),
+            length,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<(Vec<u8>, u64)>, RecordError> {
+        // 2048 frames with names of 8 KiB.
+        const LONGEST: u64 = 16 << 20;
+        let mut line = Vec::new();
+        loop {
+            let room = LONGEST - line.len() as u64;
+            let read = (&mut self.reader).take(room).read_until(b'\n', &mut line);
+            match read.map_err(|error| broken(error.to_string()))? {
+                0 if line.is_empty() => return Ok(None),
+                _ if line.pop() != Some(b'\n') => return Err(broken("its last line is cut")),
+                _ => {}
+            }
+            let blank = line.iter().rposition(|byte| *byte == b' ').unwrap_or_default();
+            let digits = line
+                .get(blank + 1..)
+                .filter(|digits| digits.iter().all(u8::is_ascii_digit));
+            let number = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            if let Some(number) = number {
+                line.truncate(blank);
+                return Ok(Some((line, number)));
+            }
+            // A thread or class may have a line feed in its name; the format has no way to say so.
+            line.push(b' ');
+        }
+    }
+}
+
 /// Size of a JFR chunk's header: magic, version, size, two offsets, four times, features.
 const JFR_HEADER: u64 = 68;
 
@@ -209,6 +274,8 @@ fn expect_whole_chunks(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
+
     use super::*;
 
     fn scaled(text: &[u8], scale: Scale, step: usize) -> (Vec<u8>, Lines) {
@@ -231,7 +298,6 @@ mod tests {
             assert_eq!(lines.sum, 40_000_000);
         }
         assert_eq!(scaled(TEXT, Scale::Keep, 7).0, TEXT);
-        assert_eq!(scaled(b"a 2\n", Scale::Multiply(524_287), 1).0, b"a 1048574\n");
     }
 
     #[test]
@@ -241,6 +307,46 @@ mod tests {
             assert_eq!(scaled(&TEXT[..end], Scale::Keep, 3).1.complete(), whole, "{end}");
         }
         assert!(scaled(b"", Scale::Keep, 1).1.complete());
+    }
+
+    fn joined(counts: &[u8], sizes: &[u8]) -> Result<(String, Moved), RecordError> {
+        let file = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            file.rewind().unwrap();
+            file
+        };
+        let mut out = Vec::new();
+        let moved = survivors(&file(counts), &file(sizes), 1000, &mut out)?;
+        Ok((String::from_utf8(out).unwrap(), moved))
+    }
+
+    #[test]
+    fn survivors_weigh_what_their_samples_stand_for() {
+        let counts = b"main;a;byte[]_[i] 3\nmain;b;byte[]_[i] 1\n[t 1];odd\nname;x 2\n";
+        let sizes = b"main;a;byte[]_[i] 30\nmain;b;byte[]_[i] 100000\n[t 1];odd\nname;x 2\n";
+        let (text, moved) = joined(counts, sizes).unwrap();
+        let expected = "main;a;byte[]_[i] 3015\nmain;b;byte[]_[i] 100000\n[t 1];odd name;x 2001\n";
+        assert_eq!(text, expected);
+        assert_eq!((moved.sum, moved.bytes), (6, (counts.len() + sizes.len()) as u64));
+        assert_eq!(joined(b"", b"").unwrap().0, "");
+    }
+
+    #[test]
+    fn numbers_and_sizes_of_two_sessions_are_no_recording() {
+        for (counts, sizes) in [
+            ("a 1\n", "b 1\n"),
+            ("a 1\n", "a 1\nb 1\n"),
+            ("a 1\nb 1\n", "a 1\n"),
+            ("a 1", "a 1"),
+            ("a 1\n", "a 1"),
+            ("a 1\nb\n", "a 1\nb\n"),
+        ] {
+            assert!(
+                joined(counts.as_bytes(), sizes.as_bytes()).is_err(),
+                "{counts:?} {sizes:?}"
+            );
+        }
     }
 
     #[test]

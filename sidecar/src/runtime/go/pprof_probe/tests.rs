@@ -143,7 +143,7 @@ fn a_port_not_seen_must_prove_whose_it_is() {
             ..seen(address)
         }]
     };
-    let ours = answer(myself().command_line.join("\0"));
+    let ours = answer(myself().command_line.arguments().collect::<Vec<_>>().join("\0"));
     assert!(ask(unseen(ours), &GoPprofSettings::default()).is_ok());
     let foreign = answer("/other\0--flag".to_owned());
     assert!(ask(unseen(foreign), &GoPprofSettings::default()).is_err());
