@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use super::exit::chain;
 use crate::capture::renderer::{RenderOrder, RenderReport};
 use crate::confine;
+use crate::profile::Names;
 use crate::profile::render::{RenderError, RenderOptions, render};
 use crate::runtime::NoRoom;
 
@@ -38,6 +39,7 @@ pub fn run(order: &str) -> Result<ExitCode, Box<dyn std::error::Error>> {
         quality,
         sample_type,
         collapsed: None,
+        names: Names::default(),
     };
     let report = match render(recording, kind, &options, &mut artifact) {
         Ok(rendered) => RenderReport::Done(Box::new(rendered.quality)),

@@ -3,14 +3,15 @@
 //! Called by the render child process and the CLI. Knows no runtime: what the numbers of a collapsed recording mean is in
 //! the [`Quality`] the recorder filled.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 
 use super::flat_stacks::{FlatStacks, leaf_name};
+use super::format::collapsed::read::CollapsedValues;
+use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg};
+use super::hidden_class::Names;
 use super::model::Profile;
-use super::pprof::PprofError;
 use super::quality::Quality;
-use super::read_collapsed::{CollapsedError, CollapsedValues};
-use super::{ModelError, collapsed, frame_name, pprof, read_collapsed, speedscope, stamp, svg};
+use super::{ModelError, frame_name, stamp};
 use crate::format::{Format, RecordingKind};
 
 /// Largest recording that is parsed. Native files that are only copied have no limit here.
@@ -29,6 +30,8 @@ pub struct RenderOptions {
     pub title: String,
     /// What the numbers of a collapsed recording are; if `None`, [`CollapsedValues::of`] the stamp.
     pub collapsed: Option<CollapsedValues>,
+    /// How names that differ from run to run are read. A recording that is only copied keeps them.
+    pub names: Names,
 }
 
 /// What rendering found out.
@@ -70,12 +73,14 @@ pub enum RenderError {
     /// It could not be read.
     #[error("the recording cannot be read")]
     Read(#[source] io::Error),
-    /// The collapsed text is broken.
-    #[error("the collapsed recording is broken")]
-    Collapsed(#[from] CollapsedError),
-    /// The pprof profile is broken.
-    #[error("the pprof recording is broken")]
-    Pprof(#[from] PprofError),
+    /// It is cut or malformed, or something else.
+    #[error("the {} recording is broken", .kind.native_format())]
+    Broken {
+        /// What it was said to be.
+        kind: RecordingKind,
+        /// What is wrong with it.
+        source: ReadError,
+    },
     /// Its values are absurd.
     #[error("the recording does not fit a profile")]
     Model(#[from] ModelError),
@@ -113,43 +118,40 @@ pub fn render(
             formats: kind.formats(),
         });
     }
-    match kind {
-        RecordingKind::Jfr | RecordingKind::Nettrace | RecordingKind::Trace => {
-            io::copy(&mut input, out).map_err(RenderError::Write)?;
-            Ok(Rendered {
-                samples: None,
-                unresolved: None,
-                quality: quality.clone(),
-            })
-        }
-        RecordingKind::Collapsed => {
-            let mut input = input.take(MAX_INPUT + 1);
-            let values = options
-                .collapsed
-                .clone()
-                .unwrap_or_else(|| CollapsedValues::of(quality));
-            let profile = read_collapsed::read(BufReader::with_capacity(1 << 18, &mut input), &values);
-            if input.limit() == 0 {
-                return Err(RenderError::TooLarge);
-            }
-            let mut profile = profile?;
-            let nanos = |ms: u64| i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or_default();
-            profile.time_nanos = nanos(quality.started_at_ms);
-            profile.duration_nanos = nanos(quality.duration_ms);
-            write(&mut profile, options, None, out)
-        }
-        RecordingKind::Pprof => {
-            let mut bytes = Vec::new();
-            input
-                .take(MAX_INPUT + 1)
-                .read_to_end(&mut bytes)
-                .map_err(RenderError::Read)?;
-            if bytes.len() as u64 > MAX_INPUT {
-                return Err(RenderError::TooLarge);
-            }
-            write(&mut pprof::read(&bytes)?, options, Some(&bytes), out)
-        }
+    let Some(reader) = reader(kind) else {
+        io::copy(&mut input, out).map_err(RenderError::Write)?;
+        return Ok(Rendered {
+            samples: None,
+            unresolved: None,
+            quality: quality.clone(),
+        });
+    };
+    let read_options = ReadOptions {
+        collapsed: options
+            .collapsed
+            .clone()
+            .unwrap_or_else(|| CollapsedValues::of(quality)),
+        names: options.names,
+    };
+    let mut input = input.take(MAX_INPUT + 1);
+    let mut native = None;
+    let profile = if (kind, format) == (RecordingKind::Pprof, Format::Pprof) {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(RenderError::Read)?;
+        reader.read(&mut native.insert(bytes).as_slice(), &read_options)
+    } else {
+        reader.read(&mut input, &read_options)
+    };
+    if input.limit() == 0 {
+        return Err(RenderError::TooLarge);
     }
+    let mut profile = profile.map_err(|source| RenderError::Broken { kind, source })?;
+    if kind == RecordingKind::Collapsed {
+        let nanos = |ms: u64| i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or_default();
+        profile.time_nanos = nanos(quality.started_at_ms);
+        profile.duration_nanos = nanos(quality.duration_ms);
+    }
+    write(&mut profile, options, native.as_deref(), out)
 }
 
 fn write(
@@ -177,14 +179,14 @@ fn write(
         (Format::Pprof, Some(bytes)) => out.write_all(bytes),
         (Format::Pprof, None) => {
             profile.default_sample_type = sample_type.clone().or(profile.default_sample_type.take());
-            pprof::write(profile, &stamp::comments(&rendered.quality), out)
+            pprof::write::write(profile, &stamp::comments(&rendered.quality), out)
         }
-        (Format::Speedscope, _) => speedscope::write(profile, value_index, title, &stamp, out),
-        (Format::Collapsed, _) => collapsed::write(&FlatStacks::new(profile, value_index)?, out),
+        (Format::Speedscope, _) => speedscope::write::write(profile, value_index, title, &stamp, out),
+        (Format::Collapsed, _) => collapsed::write::write(&FlatStacks::new(profile, value_index)?, out),
         (Format::Svg, _) => {
             let stacks = FlatStacks::new(profile, value_index)?;
             match profile.sample_types.get(value_index) {
-                Some(value) => svg::write(&stacks, value, title, &stamp, out),
+                Some(value) => svg::write::write(&stacks, value, title, &stamp, out),
                 None => Ok(()),
             }
         }

@@ -7,8 +7,8 @@ use std::io::{self, BufWriter, Write};
 
 use serde::ser::{Serialize, Serializer};
 
-use super::frame_name::{UNKNOWN, plain_text};
-use super::model::{LabelValue, LocationId, Profile, Sample};
+use crate::profile::frame_name::{UNKNOWN, plain_text};
+use crate::profile::model::{LabelValue, LocationId, Profile, Sample};
 
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 /// Profiles in one file. speedscope lists them in a menu; the lightest threads share the last entry.
@@ -118,7 +118,7 @@ fn value(sample: &Sample<'_>, value_index: usize) -> i64 {
 
 fn by_type(profile: &Profile) -> Vec<Group> {
     let types = profile.sample_types.iter().enumerate();
-    let group = |(value_index, kind): (usize, &super::model::ValueType)| Group {
+    let group = |(value_index, kind): (usize, &crate::profile::model::ValueType)| Group {
         name: plain_text(&kind.name).into_owned(),
         value_index,
         total: profile

@@ -8,9 +8,9 @@ use std::io::{self, BufWriter, Write};
 use inferno::flamegraph::color::{BasicPalette, MultiPalette};
 use inferno::flamegraph::{Options, Palette, TextTruncateDirection};
 
-use super::flame_tree::{Budget, FlameTree};
-use super::flat_stacks::FlatStacks;
-use super::model::{FrameKind, ValueType};
+use crate::profile::flame_tree::{Budget, FlameTree};
+use crate::profile::flat_stacks::FlatStacks;
+use crate::profile::model::{FrameKind, ValueType};
 
 /// A box of 0.01 % is a quarter of a pixel on the widest screen; zooming twice still shows it.
 const MIN_SHARE: f64 = 0.0001;
@@ -130,7 +130,7 @@ fn line_name(name: &str) -> String {
 }
 
 fn shorten(text: &str, chars: usize) -> String {
-    let clean = super::frame_name::plain_text(text);
+    let clean = crate::profile::frame_name::plain_text(text);
     match clean.char_indices().nth(chars) {
         None => clean.into_owned(),
         Some(_) => clean.chars().take(chars - 1).chain(['…']).collect(),

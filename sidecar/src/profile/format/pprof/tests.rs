@@ -4,11 +4,17 @@ use std::io::Write;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::read::PprofError;
+use super::write::write;
+use crate::profile::Names;
 use crate::profile::builder::ProfileBuilder;
 use crate::profile::model::{FrameKind, Function, Label, LabelValue, Line, Mapping, Profile, ValueType};
 
-const GO_CPU: &[u8] = include_bytes!("../../../tests/data/profile/go-cpu.pb.gz");
+const GO_CPU: &[u8] = include_bytes!("../../../../tests/data/profile/pprof/go-cpu.pb.gz");
+
+fn read(bytes: &[u8]) -> Result<Profile, PprofError> {
+    super::read::read(bytes, Names::Raw)
+}
 
 /// A profile in words: independent of ids, tables and their order, but for the order of samples and frames.
 fn words(profile: &Profile) -> Vec<String> {

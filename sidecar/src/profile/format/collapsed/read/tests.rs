@@ -10,7 +10,7 @@ fn samples() -> CollapsedValues {
 }
 
 fn read_text(text: &[u8]) -> Result<Profile, CollapsedError> {
-    read(text, &samples())
+    read(text, &samples(), Names::Raw)
 }
 
 /// `leaf(Kind) < caller(Kind) = value {label=…}` per sample.
@@ -23,7 +23,7 @@ fn words(profile: &Profile) -> Vec<String> {
         LabelValue::Text(value) => format!(" {}={}", profile.text(label.key), profile.text(value)),
         LabelValue::Number(value, _) => format!(" {}={value}", profile.text(label.key)),
     };
-    let sample = |sample: super::super::model::Sample<'_>| {
+    let sample = |sample: crate::profile::model::Sample<'_>| {
         let stack: Vec<_> = sample.stack.iter().map(name).collect();
         let labels: String = sample.labels.iter().map(label).collect();
         format!("{} = {:?}{labels}", stack.join(" < "), sample.values)
@@ -109,7 +109,7 @@ fn absurd_sums_and_names_are_errors() {
         value: ValueType::new("cpu", "nanoseconds"),
         interval: NonZeroU64::new(10),
     };
-    let sum = read(&b"a 9223372036854775807\n"[..], &values);
+    let sum = read(&b"a 9223372036854775807\n"[..], &values, Names::Raw);
     assert!(matches!(sum, Err(CollapsedError::Model(ModelError::Overflow))));
     let name = [vec![b'a'; MAX_NAME + 1], b" 1\n".to_vec()].concat();
     assert!(matches!(
@@ -126,7 +126,7 @@ fn the_stamp_tells_what_the_numbers_are() {
             clock,
             interval,
             interval_unit: unit.into(),
-            ..super::super::stamp::tests::quality()
+            ..crate::profile::stamp::tests::quality()
         };
         let types = CollapsedValues::of(&quality).sample_types();
         types
