@@ -9,9 +9,8 @@ use super::exit;
 use super::output::{self, Output};
 use crate::format::{Format, RecordingKind};
 use crate::profile::format::HEAD;
-use crate::profile::quality::Clock;
 use crate::profile::render::{RenderOptions, render};
-use crate::profile::{Names, Quality, recognise};
+use crate::profile::{Names, recognise};
 
 /// Runs the command. stdout gets the name of the file (or its bytes), stderr everything else.
 pub fn run(
@@ -68,7 +67,7 @@ fn convert(
         .map_or_else(|| "stdin".into(), |stem| stem.to_string_lossy().into_owned());
     let options = RenderOptions {
         format,
-        quality: unknown_quality(&stem),
+        quality: None,
         sample_type,
         title: stem.clone(),
         collapsed: None,
@@ -87,29 +86,6 @@ fn convert(
             output.discard();
             Err(error)
         }
-    }
-}
-
-/// A file does not tell how it was recorded.
-fn unknown_quality(name: &str) -> Quality {
-    Quality {
-        sampler: "unknown sampler".to_owned(),
-        interval: 0,
-        interval_unit: "count".to_owned(),
-        clock: Clock::None,
-        samples: None,
-        expected_samples: None,
-        lost: None,
-        unresolved: None,
-        pid: 0,
-        process: name.to_owned(),
-        pod: None,
-        container: None,
-        runtime: "unknown runtime".to_owned(),
-        event: "samples".to_owned(),
-        started_at_ms: 0,
-        duration_ms: 0,
-        degraded: Vec::new(),
     }
 }
 

@@ -34,9 +34,9 @@ pub fn run(order: &str) -> Result<ExitCode, Box<dyn std::error::Error>> {
         max_bytes: _,
     } = order;
     let options = RenderOptions {
-        title: format!("{} · {}", quality.process, quality.event),
+        title: quality.title(),
         format,
-        quality,
+        quality: Some(quality),
         sample_type,
         collapsed: None,
         names: Names::default(),

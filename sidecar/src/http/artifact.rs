@@ -118,7 +118,7 @@ fn headers(artifact: &Artifact, id: &str, disposition: &Disposition) -> HeaderMa
         ("sideflame-capture", Some(id.to_owned())),
         ("sideflame-pod", quality.pod.clone()),
         ("sideflame-container", quality.container.clone()),
-        ("sideflame-sampler", Some(quality.sampler.clone())),
+        ("sideflame-sampler", quality.sampler.clone()),
         ("sideflame-samples", counted(quality.samples)),
         ("sideflame-lost", counted(quality.lost)),
         (

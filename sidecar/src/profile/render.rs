@@ -5,13 +5,14 @@
 
 use std::io::{self, Read, Write};
 
-use super::flat_stacks::{FlatStacks, leaf_name};
+use super::counts::Counts;
+use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg};
 use super::hidden_class::Names;
 use super::model::Profile;
 use super::quality::Quality;
-use super::{ModelError, frame_name, stamp};
+use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
 /// Largest recording that is parsed. Native files that are only copied have no limit here.
@@ -22,8 +23,9 @@ const MAX_INPUT: u64 = 256 << 20;
 pub struct RenderOptions {
     /// What the artifact is.
     pub format: Format,
-    /// The recorder's stamp. Counts it lacks are completed before it is printed.
-    pub quality: Quality,
+    /// The recorder's stamp; if `None`, the one that the file carries, else the little that a file tells of itself. Counts it
+    /// lacks are completed before it is printed.
+    pub quality: Option<Quality>,
     /// Which value to show, by pprof's `type`; else the recording's default, else its last (pprof's rule).
     pub sample_type: Option<String>,
     /// Title of the picture.
@@ -39,8 +41,7 @@ pub struct RenderOptions {
 pub struct Rendered {
     /// Samples in the recording; `None` where it does not count them (bytes, durations) or was only copied.
     pub samples: Option<u64>,
-    /// Share of the shown value, 0 to 1, whose leaf frame has no name ([`frame_name::is_unresolved`]); `None` if the value
-    /// is 0 throughout or the recording was only copied.
+    /// As [`Quality::unresolved`]; `None` if the value is 0 throughout or the recording was only copied.
     pub unresolved: Option<f64>,
     /// The stamp as printed, completed with the two above.
     pub quality: Quality,
@@ -111,6 +112,7 @@ pub fn render(
     let RenderOptions {
         format, ref quality, ..
     } = *options;
+    let recorded = || quality.clone().unwrap_or_default();
     if !kind.formats().contains(&format) {
         return Err(RenderError::Unsupported {
             kind,
@@ -123,14 +125,14 @@ pub fn render(
         return Ok(Rendered {
             samples: None,
             unresolved: None,
-            quality: quality.clone(),
+            quality: recorded(),
         });
     };
     let read_options = ReadOptions {
         collapsed: options
             .collapsed
             .clone()
-            .unwrap_or_else(|| CollapsedValues::of(quality)),
+            .unwrap_or_else(|| CollapsedValues::of(&recorded())),
         names: options.names,
     };
     let mut input = input.take(MAX_INPUT + 1);
@@ -146,8 +148,8 @@ pub fn render(
         return Err(RenderError::TooLarge);
     }
     let mut profile = profile.map_err(|source| RenderError::Broken { kind, source })?;
-    if kind == RecordingKind::Collapsed {
-        let nanos = |ms: u64| i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or_default();
+    if let (RecordingKind::Collapsed, Some(quality)) = (kind, quality) {
+        let nanos = |ms: Option<u64>| i64::try_from(ms.unwrap_or(0).saturating_mul(1_000_000)).unwrap_or_default();
         profile.time_nanos = nanos(quality.started_at_ms);
         profile.duration_nanos = nanos(quality.duration_ms);
     }
@@ -173,13 +175,16 @@ fn write(
             available,
         });
     };
-    let rendered = count(profile, value_index, &options.quality);
+    let stamp = profile.stamp.take();
+    let quality = options.quality.clone().or(stamp.map(|stamp| *stamp));
+    let rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
     let stamp = stamp::line(&rendered.quality);
     match (format, native) {
         (Format::Pprof, Some(bytes)) => out.write_all(bytes),
         (Format::Pprof, None) => {
             profile.default_sample_type = sample_type.clone().or(profile.default_sample_type.take());
-            pprof::write::write(profile, &stamp::comments(&rendered.quality), out)
+            profile.stamp = Some(Box::new(rendered.quality.clone()));
+            pprof::write::write(profile, out)
         }
         (Format::Speedscope, _) => speedscope::write::write(profile, value_index, title, &stamp, out),
         (Format::Collapsed, _) => collapsed::write::write(&FlatStacks::new(profile, value_index)?, out),
@@ -198,45 +203,41 @@ fn write(
     Ok(rendered)
 }
 
-fn count(profile: &Profile, value_index: usize, quality: &Quality) -> Rendered {
-    let counted = profile
-        .sample_types
-        .iter()
-        .position(|kind| kind.name == "samples" && kind.unit == "count");
-    let (mut samples, mut total, mut unresolved) = (0_u64, 0_u128, 0_u128);
-    for sample in profile.samples() {
-        let value = |index: usize| {
-            sample
-                .values
-                .get(index)
-                .and_then(|&value| u64::try_from(value).ok())
-                .unwrap_or(0)
-        };
-        samples = samples.saturating_add(counted.map_or(0, value));
-        let weight = u128::from(value(value_index));
-        total += weight;
-        let leaf = sample.stack.first();
-        if leaf.is_none_or(|&leaf| frame_name::is_unresolved(&leaf_name(profile, leaf))) {
-            unresolved += weight;
+/// What a file without a stamp tells of how it was recorded.
+fn told(profile: &Profile) -> Quality {
+    let positive = |number: i64| u64::try_from(number).ok().filter(|&number| number > 0);
+    let unit = profile.period_type.as_ref().map(|kind| kind.unit.clone());
+    Quality {
+        interval: positive(profile.period).unwrap_or(0),
+        interval_unit: unit.unwrap_or_default(),
+        started_at_ms: positive(profile.time_nanos).map(|nanos| nanos / 1_000_000),
+        duration_ms: positive(profile.duration_nanos).map(|nanos| nanos / 1_000_000),
+        ..Quality::default()
+    }
+}
+
+/// The stamp with what can be counted only now.
+fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendered {
+    let counts = Counts::of(profile, value_index, quality.max_frames);
+    let mut quality = Quality {
+        samples: counts.samples.or(quality.samples),
+        unresolved: counts.unresolved,
+        truncated: counts.truncated,
+        ..quality
+    };
+    let skipped = match profile.skipped_lines {
+        0 => None,
+        lines => Some(format!("{lines} lines of the recording were not understood")),
+    };
+    // A file of ours that is rendered again has said it.
+    for sentence in skipped.into_iter().chain(stamp::truncated(&quality)) {
+        if !quality.degraded.contains(&sentence) {
+            quality.degraded.push(sentence);
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than f64 has")]
-    let unresolved = (total > 0).then(|| unresolved as f64 / total as f64);
-    let samples = counted.map(|_| samples);
-    let mut quality = Quality {
-        samples: samples.or(quality.samples),
-        unresolved,
-        ..quality.clone()
-    };
-    if profile.skipped_lines > 0 {
-        quality.degraded.push(format!(
-            "{} lines of the recording were not understood",
-            profile.skipped_lines
-        ));
-    }
     Rendered {
-        samples,
-        unresolved,
+        samples: counts.samples,
+        unresolved: counts.unresolved,
         quality,
     }
 }

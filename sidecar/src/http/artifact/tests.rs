@@ -11,23 +11,22 @@ const CONTENT: &[u8] = b"0123456789";
 
 fn quality() -> Quality {
     Quality {
-        sampler: "async-profiler 4.6 cpu\r\nX-Evil: 1 ✗".to_owned(),
+        sampler: Some("async-profiler 4.6 cpu\r\nX-Evil: 1 ✗".to_owned()),
         interval: 10_000_000,
         interval_unit: "nanoseconds".to_owned(),
-        clock: Clock::Cpu,
+        clock: Some(Clock::Cpu),
         samples: Some(2962),
-        expected_samples: None,
         lost: Some(0),
         unresolved: Some(0.0123),
-        pid: 17,
-        process: "shop".to_owned(),
+        pid: Some(17),
+        process: Some("shop".to_owned()),
         pod: Some("prod/shop-1".to_owned()),
-        container: None,
-        runtime: "jvm 17".to_owned(),
-        event: "cpu".to_owned(),
-        started_at_ms: 0,
-        duration_ms: 30_000,
+        runtime: Some("jvm 17".to_owned()),
+        event: Some("cpu".to_owned()),
+        started_at_ms: Some(0),
+        duration_ms: Some(30_000),
         degraded: vec!["no kernel frames".to_owned(), "ctimer".to_owned()],
+        ..Quality::default()
     }
 }
 

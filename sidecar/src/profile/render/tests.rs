@@ -12,7 +12,7 @@ const GO_GOROUTINE: &[u8] = include_bytes!("../../../tests/data/profile/pprof/go
 fn options(format: Format) -> RenderOptions {
     RenderOptions {
         format,
-        quality: quality(),
+        quality: Some(quality()),
         sample_type: None,
         title: "cpu of shop".into(),
         collapsed: None,
@@ -44,7 +44,11 @@ fn a_jvm_recording_gives_every_format_with_its_stamp() {
     assert!(speedscope.contains("every 10 ms"));
     let pprof = rendered(JVM, RecordingKind::Collapsed, &options(Format::Pprof)).1;
     let profile = pprof::read::read(&pprof, Names::Raw).unwrap();
-    assert!(profile.comments[0].starts_with("sideflame: async-profiler 4.6"));
+    assert_eq!(
+        profile.stamp.as_deref().and_then(|stamp| stamp.sampler.clone()),
+        quality().sampler
+    );
+    assert!(profile.comments.is_empty());
     assert_eq!((profile.duration_nanos, profile.period), (30_000_000_000, 10_000_000));
 }
 
@@ -155,6 +159,94 @@ fn unresolved_is_the_share_of_nameless_leaves() {
     let (rendered, _) = rendered(input, RecordingKind::Collapsed, &options(Format::Svg));
     assert_eq!(rendered.unresolved, Some(0.4));
     assert_eq!(rendered.quality.unresolved, Some(0.4));
+}
+
+#[test]
+fn stacks_cut_at_the_limit_are_confessed() {
+    let deep = RenderOptions {
+        quality: Some(Quality {
+            max_frames: Some(3),
+            ..quality()
+        }),
+        ..options(Format::Pprof)
+    };
+    let (first, pprof) = rendered(b"a;b;c 1\na;b 7\n", RecordingKind::Collapsed, &deep);
+    let sentence = "12.5% is in stacks cut at 3 frames, whose callers are missing";
+    assert_eq!(
+        (first.quality.truncated, first.quality.degraded.as_slice()),
+        (Some(0.125), &[sentence.to_owned()][..])
+    );
+    let again = RenderOptions {
+        quality: None,
+        ..options(Format::Svg)
+    };
+    let again = rendered(&pprof, RecordingKind::Pprof, &again).0.quality;
+    assert_eq!(again.degraded, [sentence], "said once, from a file of ours");
+}
+
+#[test]
+fn a_file_of_ours_carries_its_stamp_and_the_recorders_wins() {
+    let (first, pprof) = rendered(JVM, RecordingKind::Collapsed, &options(Format::Pprof));
+    let of_file = |quality| {
+        let options = RenderOptions {
+            quality,
+            ..options(Format::Svg)
+        };
+        rendered(&pprof, RecordingKind::Pprof, &options).0.quality
+    };
+    assert_eq!(of_file(None), first.quality);
+    let recorders = Quality {
+        sampler: Some("the recorder".into()),
+        ..Quality::default()
+    };
+    assert_eq!(of_file(Some(recorders)).sampler.as_deref(), Some("the recorder"));
+}
+
+#[test]
+fn a_file_without_a_stamp_claims_nothing() {
+    let unknown = |format| RenderOptions {
+        quality: None,
+        ..options(format)
+    };
+    let collapsed = text(b"a;b 3\n", RecordingKind::Collapsed, &unknown(Format::Svg));
+    assert!(collapsed.contains(">3 samples · 0.0% unresolved<"), "{collapsed}");
+    let go = text(GO_CPU, RecordingKind::Pprof, &unknown(Format::Svg));
+    assert!(
+        go.contains(">every 10 ms · ") && go.contains("Z +"),
+        "what the file tells"
+    );
+    for svg in [collapsed, go] {
+        for claim in ["pid 0", "1970", "unknown sampler", "unknown runtime"] {
+            assert!(!svg.contains(claim), "{claim}");
+        }
+    }
+    let pprof = rendered(b"a;b 3\n", RecordingKind::Collapsed, &unknown(Format::Pprof)).1;
+    let profile = pprof::read::read(&pprof, Names::Raw).unwrap();
+    assert_eq!((profile.time_nanos, profile.stamp.unwrap().pid), (0, None));
+}
+
+#[test]
+fn two_runs_of_lambdas_give_the_same_stacks_unless_raw_names_are_asked_for() {
+    let run = |names, input: &[u8]| {
+        let options = RenderOptions {
+            names,
+            sample_type: Some("samples".into()),
+            ..options(Format::Collapsed)
+        };
+        text(input, RecordingKind::Collapsed, &options)
+    };
+    let first =
+        b"run;Shop$$Lambda$1.0x00007f1ed8000a08.run_[j];Shop.work 3\nrun;Shop$$Lambda$2.0x00007f1ed8000c10.run 1\n";
+    let second =
+        b"run;Shop$$Lambda$2.0x00007f0001000a08.run_[0];Shop.work 3\nrun;Shop$$Lambda$1.0x00007f0001000c10.run 1\n";
+    assert_eq!(
+        run(Names::Normalised, first),
+        "run;Shop$$Lambda.run 1\nrun;Shop$$Lambda.run;Shop.work 3\n"
+    );
+    assert_eq!(run(Names::Normalised, first), run(Names::Normalised, second));
+    assert!(run(Names::Raw, first).contains("run;Shop$$Lambda$1.0x00007f1ed8000a08.run;Shop.work 3\n"));
+    let corpus = text(JVM, RecordingKind::Collapsed, &options(Format::Collapsed));
+    assert!(!corpus.contains(".0x") && corpus.contains("Shop$$Lambda.run"));
 }
 
 #[test]

@@ -33,11 +33,14 @@ impl CollapsedValues {
     /// What a recorder that fills [`Quality`] as design §4 says has written: samples for `cpu` and `wall`, else totals in
     /// the unit of the interval. Types are named as Go names them, so that pprof's tools know them.
     pub fn of(quality: &Quality) -> Self {
-        let unit = quality.interval_unit.as_str();
+        let unit = match quality.interval_unit.as_str() {
+            "" => "count",
+            unit => unit,
+        };
         let clock = match quality.clock {
-            Clock::Cpu => "cpu",
-            Clock::Wall => "wall",
-            Clock::None => "",
+            Some(Clock::Cpu) => "cpu",
+            Some(Clock::Wall) => "wall",
+            Some(Clock::None) | None => "",
         };
         if !clock.is_empty() && unit == "nanoseconds" {
             let value = ValueType::new(clock, unit);
@@ -49,7 +52,7 @@ impl CollapsedValues {
                 },
             };
         }
-        let name = match (quality.event.as_str(), unit) {
+        let name = match (quality.event.as_deref().unwrap_or("samples"), unit) {
             ("alloc", "bytes") => "alloc_space",
             ("heap", "bytes") => "inuse_space",
             ("lock", "nanoseconds") => "delay",

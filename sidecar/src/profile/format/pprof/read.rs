@@ -18,6 +18,7 @@ use crate::profile::hidden_class::Names;
 use crate::profile::model::{
     FrameKind, Function, FunctionId, Label, LabelValue, Line, LocationId, Mapping, MappingId, Profile, ValueType,
 };
+use crate::profile::stamp;
 use crate::profile::strings::StringId;
 use crate::varint;
 
@@ -158,6 +159,7 @@ fn read_plain(bytes: &[u8], names: Names) -> Result<Profile, PprofError> {
     }
     let mut builder = ProfileBuilder::new(sample_types)?;
     read_head(bytes, &strings, &mut builder.profile)?;
+    builder.profile.stamp = stamp::take(&mut builder.profile.comments).map(Box::new);
     let tables = Tables::read(bytes, &strings, names, &mut builder)?;
     let (mut stack, mut labels) = (Vec::new(), Vec::new());
     for message in messages(bytes, field::SAMPLE) {

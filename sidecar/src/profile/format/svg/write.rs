@@ -5,11 +5,12 @@
 
 use std::io::{self, BufWriter, Write};
 
-use inferno::flamegraph::color::{BasicPalette, MultiPalette};
+use inferno::flamegraph::color::{BasicPalette, Color, MultiPalette, PaletteMap};
 use inferno::flamegraph::{Options, Palette, TextTruncateDirection};
 
 use crate::profile::flame_tree::{Budget, FlameTree};
 use crate::profile::flat_stacks::FlatStacks;
+use crate::profile::frame_name::{is_cut, is_unresolved};
 use crate::profile::model::{FrameKind, ValueType};
 
 /// A box of 0.01 % is a quarter of a pixel on the widest screen; zooming twice still shows it.
@@ -28,6 +29,9 @@ const MAX_NAME: usize = 1000;
 const SUBTITLE_CHARS: usize = 168;
 /// The title is in 17-pixel type, between "Reset Zoom" and "Search".
 const TITLE_CHARS: usize = 90;
+
+/// Grey, which no palette has.
+const UNRESOLVED: Color = Color { r: 170, g: 170, b: 170 };
 
 /// Draws stacks whose values are of type `value`.
 ///
@@ -50,7 +54,7 @@ pub fn write(
         path_bytes: PATH_BYTES,
     };
     let tree = FlameTree::grow(stacks, budget, |name| BOX_BYTES + shown_bytes(name));
-    let lines = lines(stacks, &tree);
+    let (lines, mut colours) = lines(stacks, &tree);
     let (factor, count_name) = scale(value, stacks.total);
     let mut options = Options::default();
     options.title = title + &hidden_note(&tree, stacks.total);
@@ -58,6 +62,7 @@ pub fn write(
     options.count_name = count_name;
     options.factor = factor;
     options.colors = palette(stacks, value);
+    options.palette_map = Some(&mut colours);
     options.deterministic = true;
     options.min_width = 0.0;
     options.text_truncate_direction = TextTruncateDirection::Right;
@@ -78,9 +83,10 @@ fn hidden_note(tree: &FlameTree, total: u64) -> String {
     format!(" (below {}.{:02}% not shown)", share / 100, share % 100)
 }
 
-/// One collapsed line per node with a value of its own, depth first, children by name.
-fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> Vec<String> {
-    let mut lines = Vec::new();
+/// One collapsed line per node with a value of its own, depth first, children by name; and the colours of frames that tell
+/// nothing about the code.
+fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> (Vec<String>, PaletteMap) {
+    let (mut lines, mut colours) = (Vec::new(), PaletteMap::default());
     let mut path = String::new();
     let mut open = vec![(0, 0)];
     while let Some((index, parent_length)) = open.pop() {
@@ -90,8 +96,12 @@ fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> Vec<String> {
             if !path.is_empty() {
                 path.push(';');
             }
-            path.push_str(&line_name(stacks.names.get(node.rank).map_or("", |name| name)));
+            let (name, start) = (stacks.names.get(node.rank).map_or("", |name| name), path.len());
+            path.push_str(&line_name(name));
             path.push_str(annotation(node.kind));
+            if is_unresolved(name) || is_cut(name) {
+                colours.insert(&path[start..], UNRESOLVED);
+            }
         }
         if node.own > 0 {
             // inferno wants a frame. No stack ends at the root, so what is left there is hidden children.
@@ -100,7 +110,7 @@ fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> Vec<String> {
         }
         open.extend(node.children.iter().rev().map(|&child| (child, path.len())));
     }
-    lines
+    (lines, colours)
 }
 
 /// inferno's Java palette colours by these and does not show them. It knows none for interpreted and native frames and

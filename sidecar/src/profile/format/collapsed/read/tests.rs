@@ -122,8 +122,8 @@ fn absurd_sums_and_names_are_errors() {
 fn the_stamp_tells_what_the_numbers_are() {
     let of = |event: &str, clock, interval, unit: &str| {
         let quality = Quality {
-            event: event.into(),
-            clock,
+            event: Some(event.into()),
+            clock: Some(clock),
             interval,
             interval_unit: unit.into(),
             ..crate::profile::stamp::tests::quality()
