@@ -193,7 +193,7 @@ async fn the_artifact_of_a_waiting_request_has_no_ranges_but_an_address() {
     assert_eq!(header("accept-ranges"), "none");
     assert_eq!(header("content-disposition"), "attachment; filename=\"profile\"");
     assert_eq!(header("content-type"), "image/svg+xml");
-    assert!(header("content-security-policy").contains("script-src 'none'"));
+    assert_eq!(header("content-security-policy"), svg::POLICY);
     assert_eq!(bytes(response).await, b"<svg/>");
 }
 
@@ -203,4 +203,20 @@ async fn a_file_larger_than_the_buffer_arrives_whole() {
     let response = ask_of(&content, &Method::GET, &[("range", "bytes=1000-1199999")]).unwrap();
     assert_eq!(response.headers()[CONTENT_RANGE], "bytes 1000-1199999/1200000");
     assert!(bytes(response).await == content[1000..]);
+}
+
+#[test]
+fn no_svg_has_a_say_in_what_may_run_in_it() {
+    let forged = b"<svg onload=\"evil()\"><script>evil()</script></svg>";
+    for content in [&forged[..], b"<svg/>", b""] {
+        let response = kept(
+            artifact_of(content, Format::Svg),
+            "0123",
+            &Disposition::Inline,
+            &Method::GET,
+            &HeaderMap::new(),
+        )
+        .unwrap();
+        assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], svg::POLICY);
+    }
 }
