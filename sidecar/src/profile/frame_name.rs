@@ -93,13 +93,38 @@ pub fn plain_text(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(changed).collect())
 }
 
-/// Bidirectional overrides are replaced because they can make a name read as another one.
+/// [`plain_text`] of at most this many characters. What is cut ends in `…`.
+pub fn short_text(text: &str, chars: usize) -> String {
+    // What is cut off anyway is not looked at.
+    let end = text.char_indices().nth(chars).map(|(end, _)| end);
+    let clean = plain_text(text.get(..end.unwrap_or(text.len())).unwrap_or_default());
+    match end {
+        None => clean.into_owned(),
+        Some(_) => clean.chars().take(chars.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// Longest name of a unit or of a sample type that is shown.
+pub const UNIT_CHARS: usize = 40;
+
+/// What a reader would not see, or would see as something else, is replaced: controls (C0 and C1, which a terminal obeys),
+/// characters that turn the direction of text, and those that take no room, with which two names look alike.
 fn replacement(c: char) -> char {
     match c {
         ';' => ':',
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        ' '..='~' => c,
         c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        // Direction: marks, embeddings and overrides, isolates.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        // No width: soft hyphen, joiners, fillers, invisible operators, deprecated and annotation controls, tags.
+        | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}'
+        // No characters at all.
+        | '\u{fdd0}'..='\u{fdef}' => char::REPLACEMENT_CHARACTER,
+        c if u32::from(c) & 0xfffe == 0xfffe => char::REPLACEMENT_CHARACTER,
         c => c,
     }
 }
@@ -178,9 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(short_text("äöü", 3), "äöü");
+        assert_eq!(short_text("äöüß", 3), "äö…");
+        assert_eq!(short_text(&"\u{202e}".repeat(5), 3), "\u{fffd}\u{fffd}…");
+        assert_eq!(short_text("", 3), "");
+    }
+
+    #[test]
     fn separators_and_controls_are_replaced() {
         assert_eq!(plain("Lfoo;bar\nbaz\u{1b}[31m"), "Lfoo:bar baz\u{fffd}[31m");
         assert_eq!(plain("a\u{202e}b"), "a\u{fffd}b");
+        for c in
+            "\u{9b}\u{85}\u{7f}\u{200b}\u{200d}\u{feff}\u{2066}\u{200f}\u{61c}\u{ad}\u{e0041}\u{fffe}\u{1ffff}".chars()
+        {
+            assert_eq!(plain_text(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+        }
         assert_eq!(plain(""), UNKNOWN);
         assert!(matches!(plain("java.lang.Thread.run é"), Cow::Borrowed(_)));
     }

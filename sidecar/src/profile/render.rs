@@ -9,6 +9,7 @@ use super::counts::Counts;
 use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg};
+use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
 use super::quality::Quality;
@@ -169,7 +170,11 @@ fn write(
         ..
     } = *options;
     let Some(value_index) = profile.value_index(sample_type.as_deref()) else {
-        let available = profile.sample_types.iter().map(|kind| kind.name.clone()).collect();
+        let names = profile
+            .sample_types
+            .iter()
+            .map(|kind| short_text(&kind.name, UNIT_CHARS));
+        let available = names.collect();
         return Err(RenderError::NoSuchSampleType {
             name: sample_type.clone().unwrap_or_default(),
             available,

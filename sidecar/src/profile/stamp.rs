@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::frame_name::{UNIT_CHARS, plain_text, short_text};
 use super::quality::{Clock, Quality};
 
 /// The stamp in one line. Where it was and reasons to doubt the result come first, because a viewer may cut the end.
@@ -42,7 +43,7 @@ pub fn line(quality: &Quality) -> String {
         quality.started_at_ms.map(utc),
         quality.duration_ms.map(|ms| format!("+{}", duration(ms))),
     ]));
-    parts.join(" · ")
+    plain_text(&parts.join(" · ")).into_owned()
 }
 
 /// The sentence about stacks that were cut, if there are any.
@@ -113,7 +114,7 @@ fn amount(value: u64, unit: &str) -> String {
     let steps: &[(u64, &str)] = match unit {
         "nanoseconds" => &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns")],
         "bytes" => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")],
-        _ => return format!("{value} {unit}"),
+        _ => return format!("{value} {}", short_text(unit, UNIT_CHARS)),
     };
     let (size, name) = steps
         .iter()

@@ -307,3 +307,61 @@ fn speedscope_has_a_profile_per_thread_or_per_type() {
     assert_eq!(units, ["none", "bytes", "none", "bytes"]);
     assert_eq!(types["activeProfileIndex"], 3);
 }
+
+/// Types, units, functions, files, labels and comments full of controls, turned and invisible text.
+const HOSTILE: &[u8] = include_bytes!("../../../tests/data/profile/pprof/hostile-strings.pb");
+/// A type of 9000 characters in a unit of 16,000.
+const LONG_UNIT: &[u8] = include_bytes!("../../../tests/data/profile/pprof/long-unit.pb.gz");
+
+#[test]
+fn no_string_of_a_profile_reaches_text_unfiltered() {
+    let quality = Quality {
+        process: Some("sh\u{202e}op\u{9b}31m".into()),
+        interval: 7,
+        interval_unit: "\u{200b}unit".into(),
+        degraded: vec!["a\u{2066}b".into()],
+        ..Quality::default()
+    };
+    let stamps = [None, Some(quality)];
+    for (format, quality) in [Format::Svg, Format::Speedscope, Format::Collapsed]
+        .into_iter()
+        .flat_map(|format| stamps.clone().map(|stamp| (format, stamp)))
+    {
+        let options = RenderOptions {
+            title: "tit\u{202e}le\u{9b}".into(),
+            quality,
+            ..options(format)
+        };
+        let text = text(HOSTILE, RecordingKind::Pprof, &options);
+        let bad = |c: char| {
+            c.is_control() && c != '\n'
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0041}')
+        };
+        // inferno's own script and style are indented with tabs.
+        let found = text.char_indices().find(|&(_, c)| bad(c) && c != '\t');
+        assert_eq!(found, None, "{format}");
+        assert!(
+            !text.contains("\\u00") && text.contains("ma\u{fffd}in\u{fffd}"),
+            "{format}: escaped is not filtered"
+        );
+    }
+    let wanted = RenderOptions {
+        sample_type: Some("x".into()),
+        ..options(Format::Svg)
+    };
+    let error = render(HOSTILE, RecordingKind::Pprof, &wanted, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().ends_with("it has waits\u{fffd}"), "{error:?}");
+}
+
+#[test]
+fn a_unit_of_sixteen_kilobytes_is_cut() {
+    let unnamed = RenderOptions {
+        quality: None,
+        ..options(Format::Svg)
+    };
+    let svg = text(LONG_UNIT, RecordingKind::Pprof, &unnamed);
+    assert!(svg.contains(&format!("leaf (5 {}…, 100.00%)", "u".repeat(39))));
+    assert!(!svg.contains(&"u".repeat(41)) && svg.len() < 40_000);
+    let speedscope = text(LONG_UNIT, RecordingKind::Pprof, &options(Format::Speedscope));
+    assert!(speedscope.len() < 2000, "{}", speedscope.len());
+}

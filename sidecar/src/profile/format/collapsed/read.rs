@@ -123,7 +123,7 @@ impl Reader for Collapsed {
             .iter()
             .rposition(|&byte| byte == b'\n')
             .map_or(head, |end| &head[..=end]);
-        if whole.contains(&0) {
+        if head.iter().any(|&byte| byte < b'\t') {
             return false;
         }
         let text = String::from_utf8_lossy(whole);

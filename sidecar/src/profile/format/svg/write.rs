@@ -10,7 +10,7 @@ use inferno::flamegraph::{Options, Palette, TextTruncateDirection};
 
 use crate::profile::flame_tree::{Budget, FlameTree};
 use crate::profile::flat_stacks::FlatStacks;
-use crate::profile::frame_name::{is_cut, is_unresolved};
+use crate::profile::frame_name::{UNIT_CHARS, is_cut, is_unresolved, short_text};
 use crate::profile::model::{FrameKind, ValueType};
 
 /// A box of 0.01 % is a quarter of a pixel on the widest screen; zooming twice still shows it.
@@ -44,7 +44,7 @@ pub fn write(
     stamp: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let title = shorten(title, TITLE_CHARS);
+    let title = short_text(title, TITLE_CHARS);
     if stacks.total == 0 {
         return write_empty(&title, stamp, out);
     }
@@ -58,7 +58,7 @@ pub fn write(
     let (factor, count_name) = scale(value, stacks.total);
     let mut options = Options::default();
     options.title = title + &hidden_note(&tree, stacks.total);
-    options.subtitle = Some(shorten(stamp, SUBTITLE_CHARS));
+    options.subtitle = Some(short_text(stamp, SUBTITLE_CHARS));
     options.count_name = count_name;
     options.factor = factor;
     options.colors = palette(stacks, value);
@@ -127,7 +127,7 @@ fn annotation(kind: FrameKind) -> &'static str {
 /// A name that inferno reads back as this name. It trims lines, takes `# ` for a comment and a number after the last space
 /// for a count: a no-break space in that place looks the same and is none of these.
 fn line_name(name: &str) -> String {
-    let mut name = shorten(name.trim(), MAX_NAME);
+    let mut name = short_text(name.trim(), MAX_NAME);
     if let Some((head, tail)) = name.rsplit_once(' ')
         && tail.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     {
@@ -137,14 +137,6 @@ fn line_name(name: &str) -> String {
         name = format!("#\u{a0}{rest}");
     }
     name
-}
-
-fn shorten(text: &str, chars: usize) -> String {
-    let clean = crate::profile::frame_name::plain_text(text);
-    match clean.char_indices().nth(chars) {
-        None => clean.into_owned(),
-        Some(_) => clean.chars().take(chars - 1).chain(['…']).collect(),
-    }
 }
 
 /// Bytes of a name in the file: once in the tooltip and at most once in the box, escaped.
@@ -166,8 +158,8 @@ fn scale(value: &ValueType, total: u64) -> (f64, String) {
     let units: &[(u64, &str)] = match value.unit.as_str() {
         "nanoseconds" => &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns")],
         "bytes" => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes")],
-        "count" => return (1.0, value.name.clone()),
-        unit => return (1.0, unit.to_owned()),
+        "count" => return (1.0, short_text(&value.name, UNIT_CHARS)),
+        unit => return (1.0, short_text(unit, UNIT_CHARS)),
     };
     let fits = units.iter().find(|(size, _)| total / size >= 10_000).or(units.last());
     let (size, name) = fits.copied().unwrap_or((1, ""));
@@ -188,7 +180,7 @@ fn palette(stacks: &FlatStacks<'_>, value: &ValueType) -> Palette {
 
 /// inferno takes an empty profile for an error; for us it is an answer.
 fn write_empty(title: &str, stamp: &str, out: &mut impl Write) -> io::Result<()> {
-    let stamp = shorten(stamp, SUBTITLE_CHARS);
+    let stamp = short_text(stamp, SUBTITLE_CHARS);
     write!(
         out,
         r##"<?xml version="1.0" standalone="no"?>
