@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::collapsed::read::CollapsedValues;
 use super::*;
 use crate::profile::ValueType;
@@ -103,7 +105,6 @@ fn files_of_other_tools_are_refused_with_the_way_out() {
             legacy || path.ends_with("go-mutex-debug1.txt")
         );
     }
-    assert!(Unrecognised::Unknown.to_string().contains("--from"));
 }
 
 #[test]
@@ -130,4 +131,13 @@ fn collapsed_stacks_of_any_tool_are_recognised() {
     }
     let cut = recognise(b"main;work 3\nmain;id");
     assert_eq!(cut, Ok(RecordingKind::Collapsed), "the head may end anywhere");
+}
+
+proptest! {
+    #[test]
+    fn no_beginning_panics(noise in prop::collection::vec(any::<u8>(), 0..200), text in "[ -~\n]{0,80}") {
+        for head in [noise.as_slice(), text.as_bytes(), &[&[0x1f, 0x8b, 8], noise.as_slice()].concat()] {
+            let _ = recognise(head);
+        }
+    }
 }

@@ -62,7 +62,9 @@ pub fn write(
     options.count_name = count_name;
     options.factor = factor;
     options.colors = palette(stacks, value);
-    options.palette_map = Some(&mut colours);
+    // With a map inferno keeps every name in it.
+    let has_colours = colours.iter().next().is_some();
+    options.palette_map = has_colours.then_some(&mut colours);
     options.deterministic = true;
     options.min_width = 0.0;
     options.text_truncate_direction = TextTruncateDirection::Right;

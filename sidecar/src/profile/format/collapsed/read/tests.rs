@@ -1,6 +1,10 @@
 //! Lines as async-profiler writes them, and lines as an enemy would.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::profile::flat_stacks::FlatStacks;
+use crate::profile::format::collapsed::write::write;
 
 fn samples() -> CollapsedValues {
     CollapsedValues {
@@ -148,4 +152,24 @@ fn the_stamp_tells_what_the_numbers_are() {
     assert_eq!(of("heap", Clock::None, 524_287, "bytes"), "inuse_space/bytes");
     assert_eq!(of("lock", Clock::None, 10_000, "nanoseconds"), "delay/nanoseconds");
     assert_eq!(of("cache-misses", Clock::None, 1000, "count"), "cache-misses/count");
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        stacks in prop::collection::vec((prop::collection::vec("[a-c ;:=\n\\[\\]\u{202e}]{0,4}", 1..4), 1..99_i64), 0..9),
+    ) {
+        let written = |profile: &Profile| {
+            let mut out = Vec::new();
+            write(&FlatStacks::new(profile, 0).unwrap(), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let mut builder = ProfileBuilder::new(samples().sample_types()).unwrap();
+        for (frames, value) in &stacks {
+            let stack: Vec<_> = frames.iter().map(|name| builder.frame(name, FrameKind::Other).unwrap()).collect();
+            builder.sample(&stack, &[*value], &[]).unwrap();
+        }
+        let first = written(&builder.finish());
+        prop_assert_eq!(written(&read_text(first.as_bytes()).unwrap()), first);
+    }
 }
