@@ -15,3 +15,4 @@ pub mod process;
 pub mod profile;
 pub mod redact;
 pub mod runtime;
+pub mod varint;

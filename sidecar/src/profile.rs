@@ -4,22 +4,22 @@
 //! is spent on them. The only callers are the render child process and the CLI, through [`render::render`].
 
 pub mod builder;
-pub mod collapsed;
+pub mod counts;
 pub mod flame_tree;
 pub mod flat_stacks;
+pub mod format;
 pub mod frame_name;
+pub mod hidden_class;
 pub mod model;
-pub mod pprof;
 pub mod quality;
-pub mod read_collapsed;
 pub mod render;
-pub mod speedscope;
 pub mod stamp;
 pub mod strings;
-pub mod svg;
 
 pub use builder::{ModelError, ProfileBuilder};
+pub use format::collapsed::read::CollapsedValues;
+pub use format::{Unrecognised, recognise};
+pub use hidden_class::Names;
 pub use model::{FrameKind, Profile, ValueType};
 pub use quality::Quality;
-pub use read_collapsed::CollapsedValues;
 pub use render::{RenderError, RenderOptions, Rendered, render};

@@ -13,8 +13,8 @@ use super::state::{Capture, CaptureState};
 use super::store::KeptFile;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
+use crate::profile::CollapsedValues;
 use crate::profile::Quality;
-use crate::profile::read_collapsed::CollapsedValues;
 use crate::runtime::NoRoom;
 
 /// A file ready to be sent.

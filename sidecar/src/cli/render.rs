@@ -1,16 +1,16 @@
 //! `sideflame render`: a recording on disk in another format.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::exit;
 use super::output::{self, Output};
 use crate::format::{Format, RecordingKind};
-use crate::profile::Quality;
-use crate::profile::quality::Clock;
+use crate::profile::format::HEAD;
 use crate::profile::render::{RenderOptions, render};
+use crate::profile::{Names, recognise};
 
 /// Runs the command. stdout gets the name of the file (or its bytes), stderr everything else.
 pub fn run(
@@ -50,10 +50,15 @@ fn convert(
         Box::new(File::open(input)?)
     };
     let mut source = BufReader::new(source);
+    let mut head = Vec::new();
     let kind = match kind {
         Some(kind) => kind,
-        None => recognise(source.fill_buf()?),
+        None => {
+            source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+            recognise(&head).map_err(|error| format!("{error} (--from collapsed or pprof reads it all the same)"))?
+        }
     };
+    let source = head.as_slice().chain(source);
     let format = format
         .or_else(|| output::format_of(filename.as_deref()?))
         .unwrap_or(Format::Svg);
@@ -62,10 +67,11 @@ fn convert(
         .map_or_else(|| "stdin".into(), |stem| stem.to_string_lossy().into_owned());
     let options = RenderOptions {
         format,
-        quality: unknown_quality(&stem),
+        quality: None,
         sample_type,
         title: stem.clone(),
         collapsed: None,
+        names: Names::default(),
     };
     let mut output = Output::create(filename.as_deref(), &format!("{stem}.{}", format.extension()))?;
     let rendered = {
@@ -83,34 +89,22 @@ fn convert(
     }
 }
 
-/// A gzip magic or a protobuf tag (field 1, sample_type) begins a pprof file; anything else is text.
-fn recognise(start: &[u8]) -> RecordingKind {
-    if start.starts_with(&[0x1f, 0x8b]) || start.first() == Some(&0x0a) {
-        RecordingKind::Pprof
-    } else {
-        RecordingKind::Collapsed
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A file does not tell how it was recorded.
-fn unknown_quality(name: &str) -> Quality {
-    Quality {
-        sampler: "unknown sampler".to_owned(),
-        interval: 0,
-        interval_unit: "count".to_owned(),
-        clock: Clock::None,
-        samples: None,
-        expected_samples: None,
-        lost: None,
-        unresolved: None,
-        pid: 0,
-        process: name.to_owned(),
-        pod: None,
-        container: None,
-        runtime: "unknown runtime".to_owned(),
-        event: "samples".to_owned(),
-        started_at_ms: 0,
-        duration_ms: 0,
-        degraded: Vec::new(),
+    #[test]
+    fn a_file_of_another_tool_is_refused_with_the_way_out_and_from_overrides() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("heap.txt"), folder.path().join("heap.svg"));
+        std::fs::write(&input, "heap profile: 1: 2 [3: 4] @ heap/1\n1: 1024 [1: 1024] @ 16\n").unwrap();
+        let render = |kind| convert(&input, kind, Some(Format::Svg), Some(output.clone()), None);
+        let refusal = render(None).unwrap_err().to_string();
+        assert!(
+            refusal.contains("legacy text") && refusal.contains("go tool pprof -proto"),
+            "{refusal}"
+        );
+        assert!(refusal.contains("--from") && !output.exists());
+        assert!(render(Some(RecordingKind::Collapsed)).is_ok() && output.exists());
     }
 }

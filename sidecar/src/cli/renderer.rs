@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use super::exit::chain;
 use crate::capture::renderer::{RenderOrder, RenderReport};
 use crate::confine;
+use crate::profile::Names;
 use crate::profile::render::{RenderError, RenderOptions, render};
 use crate::runtime::NoRoom;
 
@@ -33,11 +34,12 @@ pub fn run(order: &str) -> Result<ExitCode, Box<dyn std::error::Error>> {
         max_bytes: _,
     } = order;
     let options = RenderOptions {
-        title: format!("{} · {}", quality.process, quality.event),
+        title: quality.title(),
         format,
-        quality,
+        quality: Some(quality),
         sample_type,
         collapsed: None,
+        names: Names::default(),
     };
     let report = match render(recording, kind, &options, &mut artifact) {
         Ok(rendered) => RenderReport::Done(Box::new(rendered.quality)),

@@ -108,7 +108,7 @@ fn headers(artifact: &Artifact, id: &str, disposition: &Disposition) -> HeaderMa
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(ETAG, header_value(&etag(artifact)));
     if meta.format == Format::Svg {
-        headers.insert(CONTENT_SECURITY_POLICY, header_value(&svg::policy(&artifact.file)));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(svg::POLICY));
     }
     // RFC 9530 §3: of the whole representation, also with a part.
     let digest = format!("sha-256=:{}:", hex_to_base64(&meta.sha256));
@@ -118,7 +118,7 @@ fn headers(artifact: &Artifact, id: &str, disposition: &Disposition) -> HeaderMa
         ("sideflame-capture", Some(id.to_owned())),
         ("sideflame-pod", quality.pod.clone()),
         ("sideflame-container", quality.container.clone()),
-        ("sideflame-sampler", Some(quality.sampler.clone())),
+        ("sideflame-sampler", quality.sampler.clone()),
         ("sideflame-samples", counted(quality.samples)),
         ("sideflame-lost", counted(quality.lost)),
         (

@@ -2,12 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
-
-/// SHA-256 of `bytes` in base64.
-pub(super) fn sha256_base64(bytes: &[u8]) -> String {
-    base64(&Sha256::digest(bytes))
-}
 
 /// Hexadecimal digits → base64 of the same bytes; what is not a digit counts as 0.
 pub(super) fn hex_to_base64(hex: &str) -> String {
@@ -49,6 +43,5 @@ mod tests {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
         assert_eq!(hex_to_base64("666f6f62ff"), "Zm9vYv8=");
-        assert_eq!(sha256_base64(b""), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
     }
 }

@@ -334,7 +334,7 @@ mod tests {
         let frame = builder.frame("f", FrameKind::Other).unwrap();
         let key = builder.string("tid").unwrap();
         for tid in [1, 2, 1] {
-            let value = super::super::model::LabelValue::Number(tid, StringId::default());
+            let value = crate::profile::model::LabelValue::Number(tid, StringId::default());
             builder.sample(&[frame], &[1], &[Label { key, value }]).unwrap();
         }
         assert_eq!(builder.finish().sample_count(), 2);

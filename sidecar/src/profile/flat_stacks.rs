@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::builder::ModelError;
 use super::frame_name::{UNKNOWN, plain};
-use super::model::{FrameKind, Location, LocationId, Profile};
+use super::model::{FrameKind, Location, Profile};
 
 /// A frame: rank of its name, and kind. Packed, because there may be millions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,17 +187,5 @@ impl<'a> FrameTable<'a> {
             .binary_search_by(|probe| probe.as_ref().cmp(name))
             .unwrap_or_default();
         Frame::new(u32::try_from(rank).unwrap_or_default(), kind)
-    }
-}
-
-/// The name of the innermost function of a location; its address if it has none.
-pub fn leaf_name<'a>(profile: &'a Profile, location: LocationId) -> Cow<'a, str> {
-    let Some(location) = profile.locations().get(location.index()) else {
-        return Cow::Borrowed("");
-    };
-    let line = profile.lines(location).first();
-    match line.and_then(|line| profile.functions().get(line.function.index())) {
-        Some(function) => Cow::Borrowed(profile.text(function.name)),
-        None => Cow::Owned(format!("0x{:x}", location.address)),
     }
 }

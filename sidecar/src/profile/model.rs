@@ -3,6 +3,7 @@
 //! Plain tables that refer to each other by typed ids. Filled by [`super::builder::ProfileBuilder`] only, so every id
 //! inside is valid; read by the writers. Knows no file format.
 
+use super::quality::Quality;
 use super::strings::{StringId, Strings};
 
 /// What a value measures, e.g. `cpu` in `nanoseconds`.
@@ -197,6 +198,8 @@ pub struct Profile {
     pub duration_nanos: i64,
     /// Free text, one entry per line.
     pub comments: Vec<String>,
+    /// The quality stamp that the file carries: it was written by us.
+    pub stamp: Option<Box<Quality>>,
     /// pprof's `drop_frames`.
     pub drop_frames: String,
     /// pprof's `keep_frames`.

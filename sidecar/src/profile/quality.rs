@@ -1,6 +1,6 @@
 //! The quality stamp: what a reader must know before believing a flame graph.
 //!
-//! A recorder fills it, the store keeps it beside the recording, every writer prints it.
+//! A recorder fills it, the store keeps it beside the recording, every writer prints it, and our own pprof files carry it.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,44 +16,71 @@ pub enum Clock {
     None,
 }
 
-/// How a recording was made and how complete it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
+/// How a recording was made and how complete it is. What is not known is absent: the default knows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Quality {
     /// Who sampled and how, e.g. `async-profiler 4.6 cpu (perf_events)`.
-    pub sampler: String,
-    /// Sampling interval in `interval_unit`; 0 when the runtime does not tell. With a clock, samples × interval is time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampler: Option<String>,
+    /// Sampling interval in `interval_unit`; 0 when it is not known. With a clock, samples × interval is time.
     pub interval: u64,
-    /// `nanoseconds`, `bytes` or `count`.
+    /// `nanoseconds`, `bytes` or `count`; empty when it is not known.
     pub interval_unit: String,
     /// What one sample measures.
-    pub clock: Clock,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
     /// Samples in the recording, if the recorder or the renderer counted them.
     pub samples: Option<u64>,
     /// Samples that interval and duration would give for one busy thread, where that is defined.
     pub expected_samples: Option<u64>,
     /// Samples known to be lost.
     pub lost: Option<u64>,
-    /// Share of frames without a name, 0 to 1, counted when rendered.
+    /// Share of the shown value, 0 to 1, whose leaf has no name or whose stack could not be walked; counted when rendered.
     pub unresolved: Option<f64>,
+    /// The most frames that the sampler takes of one stack, if it has a limit that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_frames: Option<u32>,
+    /// Share of the shown value, 0 to 1, whose stack reached `max_frames` or is marked as cut: it may lack its callers.
+    /// Counted when rendered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<f64>,
     /// Pid of the target.
-    pub pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
     /// Name of the target.
-    pub process: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// `namespace/name` of its pod, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     /// Name of its container, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// Runtime and version, e.g. `jvm 17.0.15`.
-    pub runtime: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// What was sampled.
-    pub event: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// When sampling began, milliseconds after the Unix epoch.
-    pub started_at_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<u64>,
     /// How long it sampled, milliseconds.
-    pub duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
     /// Why the result is less than asked for, one sentence each; empty when it is not.
     pub degraded: Vec<String>,
+}
+
+impl Quality {
+    /// What a picture of it is called.
+    pub fn title(&self) -> String {
+        let known: Vec<_> = [&self.process, &self.event]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        known.join(" · ")
+    }
 }

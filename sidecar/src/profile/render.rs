@@ -3,14 +3,17 @@
 //! Called by the render child process and the CLI. Knows no runtime: what the numbers of a collapsed recording mean is in
 //! the [`Quality`] the recorder filled.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 
-use super::flat_stacks::{FlatStacks, leaf_name};
+use super::counts::Counts;
+use super::flat_stacks::FlatStacks;
+use super::format::collapsed::read::CollapsedValues;
+use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg};
+use super::frame_name::{UNIT_CHARS, short_text};
+use super::hidden_class::Names;
 use super::model::Profile;
-use super::pprof::PprofError;
 use super::quality::Quality;
-use super::read_collapsed::{CollapsedError, CollapsedValues};
-use super::{ModelError, collapsed, frame_name, pprof, read_collapsed, speedscope, stamp, svg};
+use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
 /// Largest recording that is parsed. Native files that are only copied have no limit here.
@@ -21,14 +24,17 @@ const MAX_INPUT: u64 = 256 << 20;
 pub struct RenderOptions {
     /// What the artifact is.
     pub format: Format,
-    /// The recorder's stamp. Counts it lacks are completed before it is printed.
-    pub quality: Quality,
+    /// The recorder's stamp; if `None`, the one that the file carries, else the little that a file tells of itself. Counts it
+    /// lacks are completed before it is printed.
+    pub quality: Option<Quality>,
     /// Which value to show, by pprof's `type`; else the recording's default, else its last (pprof's rule).
     pub sample_type: Option<String>,
     /// Title of the picture.
     pub title: String,
     /// What the numbers of a collapsed recording are; if `None`, [`CollapsedValues::of`] the stamp.
     pub collapsed: Option<CollapsedValues>,
+    /// How names that differ from run to run are read. A recording that is only copied keeps them.
+    pub names: Names,
 }
 
 /// What rendering found out.
@@ -36,8 +42,7 @@ pub struct RenderOptions {
 pub struct Rendered {
     /// Samples in the recording; `None` where it does not count them (bytes, durations) or was only copied.
     pub samples: Option<u64>,
-    /// Share of the shown value, 0 to 1, whose leaf frame has no name ([`frame_name::is_unresolved`]); `None` if the value
-    /// is 0 throughout or the recording was only copied.
+    /// As [`Quality::unresolved`]; `None` if the value is 0 throughout or the recording was only copied.
     pub unresolved: Option<f64>,
     /// The stamp as printed, completed with the two above.
     pub quality: Quality,
@@ -70,12 +75,14 @@ pub enum RenderError {
     /// It could not be read.
     #[error("the recording cannot be read")]
     Read(#[source] io::Error),
-    /// The collapsed text is broken.
-    #[error("the collapsed recording is broken")]
-    Collapsed(#[from] CollapsedError),
-    /// The pprof profile is broken.
-    #[error("the pprof recording is broken")]
-    Pprof(#[from] PprofError),
+    /// It is cut or malformed, or something else.
+    #[error("the {} recording is broken", .kind.native_format())]
+    Broken {
+        /// What it was said to be.
+        kind: RecordingKind,
+        /// What is wrong with it.
+        source: ReadError,
+    },
     /// Its values are absurd.
     #[error("the recording does not fit a profile")]
     Model(#[from] ModelError),
@@ -106,6 +113,7 @@ pub fn render(
     let RenderOptions {
         format, ref quality, ..
     } = *options;
+    let recorded = || quality.clone().unwrap_or_default();
     if !kind.formats().contains(&format) {
         return Err(RenderError::Unsupported {
             kind,
@@ -113,43 +121,40 @@ pub fn render(
             formats: kind.formats(),
         });
     }
-    match kind {
-        RecordingKind::Jfr | RecordingKind::Nettrace | RecordingKind::Trace => {
-            io::copy(&mut input, out).map_err(RenderError::Write)?;
-            Ok(Rendered {
-                samples: None,
-                unresolved: None,
-                quality: quality.clone(),
-            })
-        }
-        RecordingKind::Collapsed => {
-            let mut input = input.take(MAX_INPUT + 1);
-            let values = options
-                .collapsed
-                .clone()
-                .unwrap_or_else(|| CollapsedValues::of(quality));
-            let profile = read_collapsed::read(BufReader::with_capacity(1 << 18, &mut input), &values);
-            if input.limit() == 0 {
-                return Err(RenderError::TooLarge);
-            }
-            let mut profile = profile?;
-            let nanos = |ms: u64| i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or_default();
-            profile.time_nanos = nanos(quality.started_at_ms);
-            profile.duration_nanos = nanos(quality.duration_ms);
-            write(&mut profile, options, None, out)
-        }
-        RecordingKind::Pprof => {
-            let mut bytes = Vec::new();
-            input
-                .take(MAX_INPUT + 1)
-                .read_to_end(&mut bytes)
-                .map_err(RenderError::Read)?;
-            if bytes.len() as u64 > MAX_INPUT {
-                return Err(RenderError::TooLarge);
-            }
-            write(&mut pprof::read(&bytes)?, options, Some(&bytes), out)
-        }
+    let Some(reader) = reader(kind) else {
+        io::copy(&mut input, out).map_err(RenderError::Write)?;
+        return Ok(Rendered {
+            samples: None,
+            unresolved: None,
+            quality: recorded(),
+        });
+    };
+    let read_options = ReadOptions {
+        collapsed: options
+            .collapsed
+            .clone()
+            .unwrap_or_else(|| CollapsedValues::of(&recorded())),
+        names: options.names,
+    };
+    let mut input = input.take(MAX_INPUT + 1);
+    let mut native = None;
+    let profile = if (kind, format) == (RecordingKind::Pprof, Format::Pprof) {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(RenderError::Read)?;
+        reader.read(&mut native.insert(bytes).as_slice(), &read_options)
+    } else {
+        reader.read(&mut input, &read_options)
+    };
+    if input.limit() == 0 {
+        return Err(RenderError::TooLarge);
     }
+    let mut profile = profile.map_err(|source| RenderError::Broken { kind, source })?;
+    if let (RecordingKind::Collapsed, Some(quality)) = (kind, quality) {
+        let nanos = |ms: Option<u64>| i64::try_from(ms.unwrap_or(0).saturating_mul(1_000_000)).unwrap_or_default();
+        profile.time_nanos = nanos(quality.started_at_ms);
+        profile.duration_nanos = nanos(quality.duration_ms);
+    }
+    write(&mut profile, options, native.as_deref(), out)
 }
 
 fn write(
@@ -165,26 +170,33 @@ fn write(
         ..
     } = *options;
     let Some(value_index) = profile.value_index(sample_type.as_deref()) else {
-        let available = profile.sample_types.iter().map(|kind| kind.name.clone()).collect();
+        let names = profile
+            .sample_types
+            .iter()
+            .map(|kind| short_text(&kind.name, UNIT_CHARS));
+        let available = names.collect();
         return Err(RenderError::NoSuchSampleType {
             name: sample_type.clone().unwrap_or_default(),
             available,
         });
     };
-    let rendered = count(profile, value_index, &options.quality);
+    let stamp = profile.stamp.take();
+    let quality = options.quality.clone().or(stamp.map(|stamp| *stamp));
+    let rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
     let stamp = stamp::line(&rendered.quality);
     match (format, native) {
         (Format::Pprof, Some(bytes)) => out.write_all(bytes),
         (Format::Pprof, None) => {
             profile.default_sample_type = sample_type.clone().or(profile.default_sample_type.take());
-            pprof::write(profile, &stamp::comments(&rendered.quality), out)
+            profile.stamp = Some(Box::new(rendered.quality.clone()));
+            pprof::write::write(profile, out)
         }
-        (Format::Speedscope, _) => speedscope::write(profile, value_index, title, &stamp, out),
-        (Format::Collapsed, _) => collapsed::write(&FlatStacks::new(profile, value_index)?, out),
+        (Format::Speedscope, _) => speedscope::write::write(profile, value_index, title, &stamp, out),
+        (Format::Collapsed, _) => collapsed::write::write(&FlatStacks::new(profile, value_index)?, out),
         (Format::Svg, _) => {
             let stacks = FlatStacks::new(profile, value_index)?;
             match profile.sample_types.get(value_index) {
-                Some(value) => svg::write(&stacks, value, title, &stamp, out),
+                Some(value) => svg::write::write(&stacks, value, title, &stamp, out),
                 None => Ok(()),
             }
         }
@@ -196,45 +208,41 @@ fn write(
     Ok(rendered)
 }
 
-fn count(profile: &Profile, value_index: usize, quality: &Quality) -> Rendered {
-    let counted = profile
-        .sample_types
-        .iter()
-        .position(|kind| kind.name == "samples" && kind.unit == "count");
-    let (mut samples, mut total, mut unresolved) = (0_u64, 0_u128, 0_u128);
-    for sample in profile.samples() {
-        let value = |index: usize| {
-            sample
-                .values
-                .get(index)
-                .and_then(|&value| u64::try_from(value).ok())
-                .unwrap_or(0)
-        };
-        samples = samples.saturating_add(counted.map_or(0, value));
-        let weight = u128::from(value(value_index));
-        total += weight;
-        let leaf = sample.stack.first();
-        if leaf.is_none_or(|&leaf| frame_name::is_unresolved(&leaf_name(profile, leaf))) {
-            unresolved += weight;
+/// What a file without a stamp tells of how it was recorded.
+fn told(profile: &Profile) -> Quality {
+    let positive = |number: i64| u64::try_from(number).ok().filter(|&number| number > 0);
+    let unit = profile.period_type.as_ref().map(|kind| kind.unit.clone());
+    Quality {
+        interval: positive(profile.period).unwrap_or(0),
+        interval_unit: unit.unwrap_or_default(),
+        started_at_ms: positive(profile.time_nanos).map(|nanos| nanos / 1_000_000),
+        duration_ms: positive(profile.duration_nanos).map(|nanos| nanos / 1_000_000),
+        ..Quality::default()
+    }
+}
+
+/// The stamp with what can be counted only now.
+fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendered {
+    let counts = Counts::of(profile, value_index, quality.max_frames);
+    let mut quality = Quality {
+        samples: counts.samples.or(quality.samples),
+        unresolved: counts.unresolved,
+        truncated: counts.truncated,
+        ..quality
+    };
+    let skipped = match profile.skipped_lines {
+        0 => None,
+        lines => Some(format!("{lines} lines of the recording were not understood")),
+    };
+    // A file of ours that is rendered again has said it.
+    for sentence in skipped.into_iter().chain(stamp::truncated(&quality)) {
+        if !quality.degraded.contains(&sentence) {
+            quality.degraded.push(sentence);
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than f64 has")]
-    let unresolved = (total > 0).then(|| unresolved as f64 / total as f64);
-    let samples = counted.map(|_| samples);
-    let mut quality = Quality {
-        samples: samples.or(quality.samples),
-        unresolved,
-        ..quality.clone()
-    };
-    if profile.skipped_lines > 0 {
-        quality.degraded.push(format!(
-            "{} lines of the recording were not understood",
-            profile.skipped_lines
-        ));
-    }
     Rendered {
-        samples,
-        unresolved,
+        samples: counts.samples,
+        unresolved: counts.unresolved,
         quality,
     }
 }

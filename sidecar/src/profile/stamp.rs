@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::frame_name::{UNIT_CHARS, plain_text, short_text};
 use super::quality::{Clock, Quality};
 
 /// The stamp in one line. Where it was and reasons to doubt the result come first, because a viewer may cut the end.
@@ -12,7 +13,7 @@ pub fn line(quality: &Quality) -> String {
     if !quality.degraded.is_empty() {
         parts.push(format!("DEGRADED: {}", quality.degraded.join("; ")));
     }
-    parts.push(quality.sampler.clone());
+    parts.extend(quality.sampler.clone());
     if quality.interval > 0 {
         parts.push(format!("every {}", amount(quality.interval, &quality.interval_unit)));
     }
@@ -25,41 +26,87 @@ pub fn line(quality: &Quality) -> String {
         parts.push(format!("{lost} lost"));
     }
     if let Some(share) = quality.unresolved {
-        parts.push(format!("{:.1}% unresolved", share * 100.0));
+        parts.push(format!("{} unresolved", percent(share)));
     }
     match quality.clock {
-        Clock::Cpu => parts.push("CPU time".to_owned()),
-        Clock::Wall => parts.push("wall time".to_owned()),
-        Clock::None => {}
+        Some(Clock::Cpu) => parts.push("CPU time".to_owned()),
+        Some(Clock::Wall) => parts.push("wall time".to_owned()),
+        Some(Clock::None) | None => {}
     }
-    parts.push(format!("{} pid {} {}", quality.process, quality.pid, quality.runtime));
-    parts.push(format!(
-        "{} +{}",
-        utc(quality.started_at_ms),
-        amount(quality.duration_ms.saturating_mul(1_000_000), "nanoseconds")
-    ));
-    parts.join(" · ")
+    parts.extend(known([
+        quality.process.clone(),
+        quality.pid.map(|pid| format!("pid {pid}")),
+        quality.runtime.clone(),
+    ]));
+    let duration = |ms: u64| amount(ms.saturating_mul(1_000_000), "nanoseconds");
+    parts.extend(known([
+        quality.started_at_ms.map(utc),
+        quality.duration_ms.map(|ms| format!("+{}", duration(ms))),
+    ]));
+    plain_text(&parts.join(" · ")).into_owned()
+}
+
+/// The sentence about stacks that were cut, if there are any.
+pub fn truncated(quality: &Quality) -> Option<String> {
+    let share = percent(quality.truncated.filter(|&share| share > 0.0)?);
+    Some(match quality.max_frames {
+        Some(limit) => format!("{share} is in stacks cut at {limit} frames, whose callers are missing"),
+        None => format!("{share} is in stacks that the sampler cut, whose callers are missing"),
+    })
+}
+
+/// Little is not nothing.
+fn percent(share: f64) -> String {
+    if 0.0 < share && share < 0.0005 {
+        return "<0.1%".to_owned();
+    }
+    format!("{:.1}%", share * 100.0)
+}
+
+/// What is known of these; `None` if nothing is.
+fn known<const N: usize>(words: [Option<String>; N]) -> Option<String> {
+    let known: Vec<_> = words.into_iter().flatten().collect();
+    (!known.is_empty()).then(|| known.join(" "))
 }
 
 /// `namespace/pod container`. Names may have 380 characters together, a subtitle 168, and doubts must still be seen.
 fn place(quality: &Quality) -> Option<String> {
     const LONGEST: usize = 80;
-    let known = [&quality.pod, &quality.container].into_iter().flatten();
-    let mut place = known.map(String::as_str).collect::<Vec<_>>().join(" ");
+    let mut place = known([quality.pod.clone(), quality.container.clone()])?;
     if let Some((end, _)) = place.char_indices().nth(LONGEST) {
         place.truncate(end);
         place.push('…');
     }
-    (!place.is_empty()).then_some(place)
+    Some(place)
 }
+
+const FOR_PEOPLE: &str = "sideflame: ";
+const FOR_PROGRAMS: &str = "sideflame-quality: ";
 
 /// The stamp for pprof's comments: the line for people, and the same as JSON for programs.
 pub fn comments(quality: &Quality) -> Vec<String> {
-    let mut comments = vec![format!("sideflame: {}", line(quality))];
+    let mut comments = vec![format!("{FOR_PEOPLE}{}", line(quality))];
     if let Ok(json) = serde_json::to_string(quality) {
-        comments.push(format!("sideflame-quality: {json}"));
+        comments.push(format!("{FOR_PROGRAMS}{json}"));
     }
     comments
+}
+
+/// Takes out of a file's comments what [`comments`] has put there. Anybody can write such comments: they say no more than
+/// the file itself does.
+pub fn take(comments: &mut Vec<String>) -> Option<Quality> {
+    let at = comments.iter().rposition(|comment| comment.starts_with(FOR_PROGRAMS))?;
+    let json = comments.get(at)?.strip_prefix(FOR_PROGRAMS)?;
+    let quality = serde_json::from_str(json).ok()?;
+    comments.remove(at);
+    if let Some(before) = at.checked_sub(1)
+        && comments
+            .get(before)
+            .is_some_and(|comment| comment.starts_with(FOR_PEOPLE))
+    {
+        comments.remove(before);
+    }
+    Some(quality)
 }
 
 /// `10000000 nanoseconds` is `10 ms`.
@@ -67,7 +114,7 @@ fn amount(value: u64, unit: &str) -> String {
     let steps: &[(u64, &str)] = match unit {
         "nanoseconds" => &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns")],
         "bytes" => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")],
-        _ => return format!("{value} {unit}"),
+        _ => return format!("{value} {}", short_text(unit, UNIT_CHARS)),
     };
     let (size, name) = steps
         .iter()
@@ -114,23 +161,21 @@ pub(super) mod tests {
 
     pub(crate) fn quality() -> Quality {
         Quality {
-            sampler: "async-profiler 4.6 cpu (perf_events)".into(),
+            sampler: Some("async-profiler 4.6 cpu (perf_events)".into()),
             interval: 10_000_000,
             interval_unit: "nanoseconds".into(),
-            clock: Clock::Cpu,
+            clock: Some(Clock::Cpu),
             samples: Some(2961),
             expected_samples: Some(3000),
             lost: Some(0),
             unresolved: Some(0.0123),
-            pid: 17,
-            process: "shop".into(),
-            pod: None,
-            container: None,
-            runtime: "jvm 17.0.15".into(),
-            event: "cpu".into(),
-            started_at_ms: 1_795_219_200_000,
-            duration_ms: 30_000,
-            degraded: vec![],
+            pid: Some(17),
+            process: Some("shop".into()),
+            runtime: Some("jvm 17.0.15".into()),
+            event: Some("cpu".into()),
+            started_at_ms: Some(1_795_219_200_000),
+            duration_ms: Some(30_000),
+            ..Quality::default()
         }
     }
 
@@ -172,11 +217,27 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_comment_carries_the_whole_stamp() {
-        let json = comments(&quality())[1]
-            .strip_prefix("sideflame-quality: ")
-            .unwrap()
-            .to_owned();
-        assert_eq!(serde_json::from_str::<Quality>(&json).unwrap(), quality());
+    fn what_is_not_known_is_not_said() {
+        assert_eq!(line(&Quality::default()), "");
+        assert_eq!(serde_json::from_str::<Quality>("{}").unwrap(), Quality::default());
+        let quality = Quality {
+            duration_ms: Some(1500),
+            process: Some("shop".into()),
+            ..Quality::default()
+        };
+        assert_eq!(line(&quality), "shop · +1.5 s");
+    }
+
+    #[test]
+    fn the_stamp_is_taken_back_from_comments() {
+        let mut all = vec!["of the app".to_owned()];
+        all.extend(comments(&quality()));
+        all.push("behind".to_owned());
+        assert_eq!(take(&mut all), Some(quality()));
+        assert_eq!(all, ["of the app", "behind"]);
+        assert_eq!(take(&mut all), None);
+        let broken = vec!["sideflame: x".to_owned(), "sideflame-quality: {".to_owned()];
+        let mut left = broken.clone();
+        assert_eq!((take(&mut left), left), (None, broken));
     }
 }

@@ -1,20 +1,22 @@
 //! Recordings of real programs through every reader and writer.
 
 use super::*;
+use crate::profile::format::collapsed::read::CollapsedError;
 use crate::profile::stamp::tests::quality;
 
-const JVM: &[u8] = include_bytes!("../../../tests/data/profile/jvm-cpu-threads.collapsed");
-const GO_CPU: &[u8] = include_bytes!("../../../tests/data/profile/go-cpu.pb.gz");
-const GO_HEAP: &[u8] = include_bytes!("../../../tests/data/profile/go-heap.pb.gz");
-const GO_GOROUTINE: &[u8] = include_bytes!("../../../tests/data/profile/go-goroutine.pb.gz");
+const JVM: &[u8] = include_bytes!("../../../tests/data/profile/collapsed/jvm-cpu-threads.txt");
+const GO_CPU: &[u8] = include_bytes!("../../../tests/data/profile/pprof/go-cpu.pb.gz");
+const GO_HEAP: &[u8] = include_bytes!("../../../tests/data/profile/pprof/go-heap.pb.gz");
+const GO_GOROUTINE: &[u8] = include_bytes!("../../../tests/data/profile/pprof/go-goroutine.pb.gz");
 
 fn options(format: Format) -> RenderOptions {
     RenderOptions {
         format,
-        quality: quality(),
+        quality: Some(quality()),
         sample_type: None,
         title: "cpu of shop".into(),
         collapsed: None,
+        names: Names::default(),
     }
 }
 
@@ -41,8 +43,12 @@ fn a_jvm_recording_gives_every_format_with_its_stamp() {
     let speedscope = text(JVM, RecordingKind::Collapsed, &options(Format::Speedscope));
     assert!(speedscope.contains("every 10 ms"));
     let pprof = rendered(JVM, RecordingKind::Collapsed, &options(Format::Pprof)).1;
-    let profile = pprof::read(&pprof).unwrap();
-    assert!(profile.comments[0].starts_with("sideflame: async-profiler 4.6"));
+    let profile = pprof::read::read(&pprof, Names::Raw).unwrap();
+    assert_eq!(
+        profile.stamp.as_deref().and_then(|stamp| stamp.sampler.clone()),
+        quality().sampler
+    );
+    assert!(profile.comments.is_empty());
     assert_eq!((profile.duration_nanos, profile.period), (30_000_000_000, 10_000_000));
 }
 
@@ -129,32 +135,6 @@ fn the_last_sample_type_is_shown_unless_another_is_named() {
 }
 
 #[test]
-fn every_truncation_of_a_recording_is_an_error() {
-    for input in [GO_HEAP, GO_GOROUTINE] {
-        for end in 0..input.len() {
-            let result = render(
-                &input[..end],
-                RecordingKind::Pprof,
-                &options(Format::Pprof),
-                &mut Vec::new(),
-            );
-            assert!(matches!(result, Err(RenderError::Pprof(_))), "{end}");
-        }
-    }
-    let last_line = JVM.len() - 200;
-    for end in last_line..JVM.len() {
-        let whole_line = JVM[end - 1] == b'\n';
-        let result = render(
-            &JVM[..end],
-            RecordingKind::Collapsed,
-            &options(Format::Pprof),
-            &mut Vec::new(),
-        );
-        assert_eq!(matches!(result, Err(RenderError::Collapsed(_))), !whole_line, "{end}");
-    }
-}
-
-#[test]
 fn an_impossible_format_names_the_possible_ones() {
     let error = render(&b""[..], RecordingKind::Jfr, &options(Format::Svg), &mut Vec::new()).unwrap_err();
     assert_eq!(
@@ -182,6 +162,94 @@ fn unresolved_is_the_share_of_nameless_leaves() {
 }
 
 #[test]
+fn stacks_cut_at_the_limit_are_confessed() {
+    let deep = RenderOptions {
+        quality: Some(Quality {
+            max_frames: Some(3),
+            ..quality()
+        }),
+        ..options(Format::Pprof)
+    };
+    let (first, pprof) = rendered(b"a;b;c 1\na;b 7\n", RecordingKind::Collapsed, &deep);
+    let sentence = "12.5% is in stacks cut at 3 frames, whose callers are missing";
+    assert_eq!(
+        (first.quality.truncated, first.quality.degraded.as_slice()),
+        (Some(0.125), &[sentence.to_owned()][..])
+    );
+    let again = RenderOptions {
+        quality: None,
+        ..options(Format::Svg)
+    };
+    let again = rendered(&pprof, RecordingKind::Pprof, &again).0.quality;
+    assert_eq!(again.degraded, [sentence], "said once, from a file of ours");
+}
+
+#[test]
+fn a_file_of_ours_carries_its_stamp_and_the_recorders_wins() {
+    let (first, pprof) = rendered(JVM, RecordingKind::Collapsed, &options(Format::Pprof));
+    let of_file = |quality| {
+        let options = RenderOptions {
+            quality,
+            ..options(Format::Svg)
+        };
+        rendered(&pprof, RecordingKind::Pprof, &options).0.quality
+    };
+    assert_eq!(of_file(None), first.quality);
+    let recorders = Quality {
+        sampler: Some("the recorder".into()),
+        ..Quality::default()
+    };
+    assert_eq!(of_file(Some(recorders)).sampler.as_deref(), Some("the recorder"));
+}
+
+#[test]
+fn a_file_without_a_stamp_claims_nothing() {
+    let unknown = |format| RenderOptions {
+        quality: None,
+        ..options(format)
+    };
+    let collapsed = text(b"a;b 3\n", RecordingKind::Collapsed, &unknown(Format::Svg));
+    assert!(collapsed.contains(">3 samples · 0.0% unresolved<"), "{collapsed}");
+    let go = text(GO_CPU, RecordingKind::Pprof, &unknown(Format::Svg));
+    assert!(
+        go.contains(">every 10 ms · ") && go.contains("Z +"),
+        "what the file tells"
+    );
+    for svg in [collapsed, go] {
+        for claim in ["pid 0", "1970", "unknown sampler", "unknown runtime"] {
+            assert!(!svg.contains(claim), "{claim}");
+        }
+    }
+    let pprof = rendered(b"a;b 3\n", RecordingKind::Collapsed, &unknown(Format::Pprof)).1;
+    let profile = pprof::read::read(&pprof, Names::Raw).unwrap();
+    assert_eq!((profile.time_nanos, profile.stamp.unwrap().pid), (0, None));
+}
+
+#[test]
+fn two_runs_of_lambdas_give_the_same_stacks_unless_raw_names_are_asked_for() {
+    let run = |names, input: &[u8]| {
+        let options = RenderOptions {
+            names,
+            sample_type: Some("samples".into()),
+            ..options(Format::Collapsed)
+        };
+        text(input, RecordingKind::Collapsed, &options)
+    };
+    let first =
+        b"run;Shop$$Lambda$1.0x00007f1ed8000a08.run_[j];Shop.work 3\nrun;Shop$$Lambda$2.0x00007f1ed8000c10.run 1\n";
+    let second =
+        b"run;Shop$$Lambda$2.0x00007f0001000a08.run_[0];Shop.work 3\nrun;Shop$$Lambda$1.0x00007f0001000c10.run 1\n";
+    assert_eq!(
+        run(Names::Normalised, first),
+        "run;Shop$$Lambda.run 1\nrun;Shop$$Lambda.run;Shop.work 3\n"
+    );
+    assert_eq!(run(Names::Normalised, first), run(Names::Normalised, second));
+    assert!(run(Names::Raw, first).contains("run;Shop$$Lambda$1.0x00007f1ed8000a08.run;Shop.work 3\n"));
+    let corpus = text(JVM, RecordingKind::Collapsed, &options(Format::Collapsed));
+    assert!(!corpus.contains(".0x") && corpus.contains("Shop$$Lambda.run"));
+}
+
+#[test]
 fn lines_that_are_none_are_left_out_and_confessed() {
     let (rendered, out) = rendered(
         b"a;b 1\nhostile\nclass 2\n",
@@ -199,10 +267,10 @@ fn lines_that_are_none_are_left_out_and_confessed() {
         &options(Format::Svg),
         &mut Vec::new(),
     );
-    assert!(matches!(
-        nonsense,
-        Err(RenderError::Collapsed(CollapsedError::NotCollapsed))
-    ));
+    let Err(RenderError::Broken { source, .. }) = nonsense else {
+        panic!("{nonsense:?}")
+    };
+    assert!(matches!(source.downcast_ref(), Some(CollapsedError::NotCollapsed)));
 }
 
 #[test]
@@ -238,4 +306,62 @@ fn speedscope_has_a_profile_per_thread_or_per_type() {
         .collect();
     assert_eq!(units, ["none", "bytes", "none", "bytes"]);
     assert_eq!(types["activeProfileIndex"], 3);
+}
+
+/// Types, units, functions, files, labels and comments full of controls, turned and invisible text.
+const HOSTILE: &[u8] = include_bytes!("../../../tests/data/profile/pprof/hostile-strings.pb");
+/// A type of 9000 characters in a unit of 16,000.
+const LONG_UNIT: &[u8] = include_bytes!("../../../tests/data/profile/pprof/long-unit.pb.gz");
+
+#[test]
+fn no_string_of_a_profile_reaches_text_unfiltered() {
+    let quality = Quality {
+        process: Some("sh\u{202e}op\u{9b}31m".into()),
+        interval: 7,
+        interval_unit: "\u{200b}unit".into(),
+        degraded: vec!["a\u{2066}b".into()],
+        ..Quality::default()
+    };
+    let stamps = [None, Some(quality)];
+    for (format, quality) in [Format::Svg, Format::Speedscope, Format::Collapsed]
+        .into_iter()
+        .flat_map(|format| stamps.clone().map(|stamp| (format, stamp)))
+    {
+        let options = RenderOptions {
+            title: "tit\u{202e}le\u{9b}".into(),
+            quality,
+            ..options(format)
+        };
+        let text = text(HOSTILE, RecordingKind::Pprof, &options);
+        let bad = |c: char| {
+            c.is_control() && c != '\n'
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0041}')
+        };
+        // inferno's own script and style are indented with tabs.
+        let found = text.char_indices().find(|&(_, c)| bad(c) && c != '\t');
+        assert_eq!(found, None, "{format}");
+        assert!(
+            !text.contains("\\u00") && text.contains("ma\u{fffd}in\u{fffd}"),
+            "{format}: escaped is not filtered"
+        );
+    }
+    let wanted = RenderOptions {
+        sample_type: Some("x".into()),
+        ..options(Format::Svg)
+    };
+    let error = render(HOSTILE, RecordingKind::Pprof, &wanted, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().ends_with("it has waits\u{fffd}"), "{error:?}");
+}
+
+#[test]
+fn a_unit_of_sixteen_kilobytes_is_cut() {
+    let unnamed = RenderOptions {
+        quality: None,
+        ..options(Format::Svg)
+    };
+    let svg = text(LONG_UNIT, RecordingKind::Pprof, &unnamed);
+    assert!(svg.contains(&format!("leaf (5 {}…, 100.00%)", "u".repeat(39))));
+    assert!(!svg.contains(&"u".repeat(41)) && svg.len() < 40_000);
+    let speedscope = text(LONG_UNIT, RecordingKind::Pprof, &options(Format::Speedscope));
+    assert!(speedscope.len() < 2000, "{}", speedscope.len());
 }

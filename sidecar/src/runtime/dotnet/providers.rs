@@ -315,8 +315,8 @@ pub(super) fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::runtime::dotnet::provider_syntax::{parse_provider, split_list};
     use super::*;
+    use crate::runtime::dotnet::provider_syntax::{parse_provider, split_list};
 
     fn plan(profiles: &[&str], providers: &str) -> Result<SessionPlan, PlanError> {
         let profiles: Vec<String> = profiles.iter().map(|&name| name.to_owned()).collect();

@@ -145,33 +145,34 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
         0
     };
     Quality {
-        sampler: plan.sampler.to_owned(),
+        sampler: Some(plan.sampler.to_owned()),
         interval,
         interval_unit: if plan.samples_stacks() { "nanoseconds" } else { "count" }.to_owned(),
-        clock: if plan.samples_stacks() {
+        clock: Some(if plan.samples_stacks() {
             Clock::Wall
         } else {
             Clock::None
-        },
+        }),
         samples: None,
         expected_samples: u64::try_from(copied.sampled.as_nanos())
             .ok()
             .and_then(|time| time.checked_div(interval)),
         lost: None,
         unresolved: None,
-        pid: target.process.id.pid,
-        process: target.name.clone(),
+        max_frames: None,
+        truncated: None,
+        pid: Some(target.process.id.pid),
+        process: Some(target.name.clone()),
         pod: target.pod(),
         container: target.container(),
-        runtime: target
-            .version()
-            .map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}")),
-        event: order.event.name().to_owned(),
-        started_at_ms: started_at
-            .duration_since(UNIX_EPOCH)
-            .map(milliseconds)
-            .unwrap_or_default(),
-        duration_ms: milliseconds(copied.sampled),
+        runtime: Some(
+            target
+                .version()
+                .map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}")),
+        ),
+        event: Some(order.event.name().to_owned()),
+        started_at_ms: started_at.duration_since(UNIX_EPOCH).ok().map(milliseconds),
+        duration_ms: Some(milliseconds(copied.sampled)),
         degraded: limitations(order, plan, copied),
     }
 }

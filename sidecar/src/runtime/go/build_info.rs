@@ -6,6 +6,7 @@
 use std::fs::File;
 
 use super::executable::Executable;
+use crate::varint;
 
 const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
 const ALIGNMENT: u64 = 16;
@@ -106,25 +107,15 @@ fn decode(executable: &Executable<'_>, address: u64) -> Option<BuildInfo> {
 fn inline_strings(executable: &Executable<'_>, address: u64) -> Option<(Vec<u8>, Vec<u8>)> {
     const VARINT_LIMIT: usize = 10;
     let window = executable.read(address, 2 * VARINT_LIMIT + VERSION_LIMIT + MODULES_LIMIT)?;
-    let (length, rest) = varint(&window)?;
+    let mut rest = window.as_slice();
+    let length = varint::take(&mut rest)?;
     let length = usize::try_from(length).ok().filter(|length| *length <= VERSION_LIMIT)?;
-    let (version, rest) = rest.split_at_checked(length)?;
-    let modules = match varint(rest) {
-        Some((length, rest)) => &rest[..rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))],
+    let version = rest.split_off(..length)?;
+    let modules = match varint::take(&mut rest) {
+        Some(length) => &rest[..rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))],
         None => &[],
     };
     Some((version.to_owned(), modules.to_owned()))
-}
-
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0_u64;
-    for (index, byte) in bytes.iter().take(9).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((value, &bytes[index + 1..]));
-        }
-    }
-    None
 }
 
 /// Go string headers as they lie in the data segment before 1.18: a pointer and a length.

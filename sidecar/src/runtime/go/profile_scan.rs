@@ -5,13 +5,12 @@
 
 use std::io::{self, Write};
 
-/// Field numbers of `perftools.profiles.Profile` (google/pprof `proto/profile.proto`).
-const SAMPLE: u64 = 2;
-const DURATION_NANOS: u64 = 10;
-const PERIOD: u64 = 12;
+use crate::profile::format::pprof::proto::field::{DURATION_NANOS, PERIOD, SAMPLE};
+use crate::profile::format::pprof::wire::{Content, Fields};
+use crate::varint::{self, Varint};
 
 /// Field number of `Sample.value`.
-const SAMPLE_VALUE: u64 = 2;
+const SAMPLE_VALUE: u32 = 2;
 
 /// Go's samples have at most 128 frames and a few labels; a larger one is skipped, not stored.
 const SAMPLE_LIMIT: u64 = 64 << 10;
@@ -38,9 +37,9 @@ enum State {
     /// In a field's key.
     Key,
     /// In the value of a varint field.
-    Value { field: u64 },
+    Value { field: u32 },
     /// In the length of a length-delimited field.
-    Length { field: u64 },
+    Length { field: u32 },
     /// In bytes we collect for [`ProfileScan::finish_sample`].
     Sample { left: u64 },
     /// In bytes of no interest.
@@ -52,8 +51,7 @@ enum State {
 pub(super) struct ProfileScan {
     facts: ProfileFacts,
     state: State,
-    varint: u64,
-    varint_bytes: u32,
+    varint: Varint,
     sample: Vec<u8>,
     total: u64,
 }
@@ -64,8 +62,7 @@ impl ProfileScan {
         Self {
             facts: ProfileFacts::default(),
             state: State::Key,
-            varint: 0,
-            varint_bytes: 0,
+            varint: Varint::default(),
             sample: Vec::new(),
             total: 0,
         }
@@ -73,26 +70,11 @@ impl ProfileScan {
 
     /// The numbers, if the message ended where a field ends.
     pub(super) fn facts(&self) -> Option<ProfileFacts> {
-        (matches!(self.state, State::Key) && self.varint_bytes == 0 && self.total > 0).then_some(self.facts)
-    }
-
-    /// Takes one byte of a varint; its value when it is complete.
-    fn varint(&mut self, byte: u8) -> io::Result<Option<u64>> {
-        if self.varint_bytes == 10 {
-            return Err(malformed("a varint of more than ten bytes"));
-        }
-        // The tenth byte holds one bit; a negative int64 has it.
-        self.varint |= u64::from(byte & 0x7f) << (7 * self.varint_bytes);
-        self.varint_bytes += 1;
-        if byte & 0x80 != 0 {
-            return Ok(None);
-        }
-        self.varint_bytes = 0;
-        Ok(Some(std::mem::take(&mut self.varint)))
+        (matches!(self.state, State::Key) && self.varint.is_empty() && self.total > 0).then_some(self.facts)
     }
 
     fn key(&mut self, key: u64) -> io::Result<State> {
-        let field = key >> 3;
+        let field = u32::try_from(key >> 3).map_err(|_| malformed("an absurd field number"))?;
         match (field, key & 7) {
             (0, _) => Err(malformed("field number 0")),
             (_, 0) => Ok(State::Value { field }),
@@ -103,7 +85,7 @@ impl ProfileScan {
         }
     }
 
-    fn value(&mut self, field: u64, value: u64) {
+    fn value(&mut self, field: u32, value: u64) {
         match field {
             PERIOD => self.facts.period = value,
             DURATION_NANOS => self.facts.duration_nanos = value,
@@ -111,7 +93,7 @@ impl ProfileScan {
         }
     }
 
-    fn length(&mut self, field: u64, length: u64) -> State {
+    fn length(&mut self, field: u32, length: u64) -> State {
         if field == SAMPLE {
             self.facts.stacks += 1;
         }
@@ -159,7 +141,13 @@ impl Write for ProfileScan {
                 }
                 state => {
                     rest = &rest[1..];
-                    let Some(number) = self.varint(*first)? else { continue };
+                    let Some(number) = self
+                        .varint
+                        .push(*first)
+                        .map_err(|error| malformed(&error.to_string()))?
+                    else {
+                        continue;
+                    };
                     self.state = match state {
                         State::Value { field } => {
                             self.value(field, number);
@@ -184,38 +172,13 @@ fn malformed(what: &str) -> io::Error {
 }
 
 /// `Sample.value[0]`, packed or not.
-fn first_value(mut sample: &[u8]) -> Option<u64> {
-    loop {
-        let key = take_varint(&mut sample)?;
-        match (key >> 3, key & 7) {
-            (SAMPLE_VALUE, 0) => return take_varint(&mut sample),
-            (_, 0) => {
-                take_varint(&mut sample)?;
-            }
-            (field, 2) => {
-                let length = usize::try_from(take_varint(&mut sample)?).ok()?;
-                let (mut packed, rest) = sample.split_at_checked(length)?;
-                if field == SAMPLE_VALUE {
-                    return take_varint(&mut packed);
-                }
-                sample = rest;
-            }
-            _ => return None,
-        }
-    }
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in 0..10 {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << (7 * shift);
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+fn first_value(sample: &[u8]) -> Option<u64> {
+    let mut fields = Fields::of(sample).map_while(Result::ok);
+    fields.find_map(|field| match field {
+        (SAMPLE_VALUE, Content::Varint(value)) => Some(value),
+        (SAMPLE_VALUE, Content::Bytes(mut packed)) => varint::take(&mut packed),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -90,32 +90,40 @@ fn quality(order: &RecordOrder, plan: &Plan, recorded: &Recorded) -> Quality {
         _ => "count",
     };
     Quality {
-        sampler: format!("{} of the Go runtime (net/http/pprof)", plan.request.profile),
+        sampler: Some(format!("{} of the Go runtime (net/http/pprof)", plan.request.profile)),
         interval: facts.period,
         interval_unit: interval_unit.to_owned(),
-        clock: match order.event {
+        clock: Some(match order.event {
             Event::Cpu => Clock::Cpu,
             // Both measure how long goroutines waited.
             Event::Lock | Event::Block | Event::Trace => Clock::Wall,
             _ => Clock::None,
-        },
+        }),
         samples: is_cpu.then_some(facts.count),
         expected_samples: (is_cpu && facts.period > 0).then(|| sampled_ms.saturating_mul(1_000_000) / facts.period),
         lost: None,
         unresolved: None,
-        pid: order.target.process.id.pid,
-        process: order.target.name.clone(),
+        max_frames: max_frames(&order.event),
+        truncated: None,
+        pid: Some(order.target.process.id.pid),
+        process: Some(order.target.name.clone()),
         pod: order.target.pod(),
         container: order.target.container(),
-        runtime: match order.target.version() {
+        runtime: Some(match order.target.version() {
             Some(version) => format!("go {}", version.strip_prefix("go").unwrap_or(version)),
             None => "go".to_owned(),
-        },
-        event: order.event.to_string(),
-        started_at_ms: recorded.started.duration_since(UNIX_EPOCH).map_or(0, millis),
-        duration_ms: sampled_ms,
+        }),
+        event: Some(order.event.to_string()),
+        started_at_ms: recorded.started.duration_since(UNIX_EPOCH).ok().map(millis),
+        duration_ms: Some(sampled_ms),
         degraded: limitations(order, plan, recorded, sampled_ms),
     }
+}
+
+/// The deepest stack that the Go runtime records. Of `cpu` alone: the others lose frames of the runtime after they were
+/// cut, so that their depth tells nothing.
+fn max_frames(event: &Event) -> Option<u32> {
+    (*event == Event::Cpu).then_some(64)
 }
 
 /// What a reader must know: why it is short, why it is empty.

@@ -20,6 +20,8 @@ const WALL_INTERVAL_PER_THREAD: u64 = 500_000;
 const ALLOC_INTERVAL: u64 = 524_287;
 /// Nanoseconds of waiting between two samples.
 const LOCK_INTERVAL: u64 = 10_000;
+/// The deepest stack that it records (`jstackdepth`).
+pub const MAX_FRAMES: u32 = 2048;
 
 /// Options of one recording; nothing in them comes from a user unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -38,27 +38,36 @@ impl Sampled {
         let plan = &self.plan;
         let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
         Quality {
-            sampler: format!("async-profiler {} {}{}", version, order.event, self.engine.label()),
+            sampler: Some(format!(
+                "async-profiler {} {}{}",
+                version,
+                order.event,
+                self.engine.label()
+            )),
             interval: plan.interval,
             interval_unit: plan.unit.to_owned(),
-            clock: plan.clock,
+            clock: Some(plan.clock),
             samples: self.samples(order.kind),
             expected_samples: plan
                 .counts_samples_by_time()
                 .then(|| duration_ns / plan.interval.max(1)),
             lost,
             unresolved: None,
-            pid: order.target.id().pid,
-            process: order.target.name.clone(),
+            max_frames: Some(async_profiler::MAX_FRAMES),
+            truncated: None,
+            pid: Some(order.target.id().pid),
+            process: Some(order.target.name.clone()),
             pod: order.target.pod(),
             container: order.target.container(),
-            runtime: order
-                .target
-                .version()
-                .map_or("jvm".to_owned(), |version| format!("jvm {version}")),
-            event: order.event.to_string(),
-            started_at_ms: self.started_at_ms,
-            duration_ms: duration_ns / 1_000_000,
+            runtime: Some(
+                order
+                    .target
+                    .version()
+                    .map_or("jvm".to_owned(), |version| format!("jvm {version}")),
+            ),
+            event: Some(order.event.to_string()),
+            started_at_ms: Some(self.started_at_ms),
+            duration_ms: Some(duration_ns / 1_000_000),
             degraded: self.limitations(order, table),
         }
     }

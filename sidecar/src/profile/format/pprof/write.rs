@@ -9,16 +9,17 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::proto::{self, field};
 use crate::profile::model::{Label, LabelValue, Profile, ValueType};
+use crate::profile::stamp;
 use crate::profile::strings::{StringId, Strings};
 
 /// Bytes collected before they go to the compressor.
 const CHUNK: usize = 64 << 10;
 
-/// Writes a profile with these comments behind its own.
+/// Writes a profile; its stamp goes into comments behind its own, from which [`super::read`] takes it back.
 ///
 /// # Errors
 /// The output fails.
-pub fn write(profile: &Profile, comments: &[String], out: &mut impl Write) -> io::Result<()> {
+pub fn write(profile: &Profile, out: &mut impl Write) -> io::Result<()> {
     // Go compresses its own profiles for speed, too.
     let mut encoder = Encoder {
         buffer: Vec::new(),
@@ -48,7 +49,8 @@ pub fn write(profile: &Profile, comments: &[String], out: &mut impl Write) -> io
     ] {
         encoder.number(number, intern(text, &mut strings)?)?;
     }
-    for comment in profile.comments.iter().chain(comments) {
+    let stamp = profile.stamp.as_deref().map(stamp::comments).unwrap_or_default();
+    for comment in profile.comments.iter().chain(&stamp) {
         // Repeated, so written even if it is the empty string: a blank line.
         encoder.entry(field::COMMENT, intern(comment, &mut strings)?)?;
     }

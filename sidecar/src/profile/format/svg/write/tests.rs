@@ -165,6 +165,23 @@ fn colours_follow_the_kind() {
 }
 
 #[test]
+fn frames_that_tell_nothing_are_grey_under_every_palette() {
+    for root in [J, FrameKind::Other] {
+        for (name, grey) in [
+            ("[break_interpreted]", true),
+            ("0x7f00", true),
+            ("[truncated]", true),
+            ("[GC]", false),
+        ] {
+            let svg = svg(&profile(&[(&[("f", root), (name, FrameKind::Native)], 1)], "count"));
+            let fill = svg.split(&format!("<title>{name} (")).nth(1).unwrap();
+            let fill = fill.split('"').find(|part| part.starts_with("rgb")).unwrap();
+            assert_eq!(fill == "rgb(170,170,170)", grey, "{name}: {fill}");
+        }
+    }
+}
+
+#[test]
 fn units_are_those_of_people() {
     let shown = |value, unit| tooltips(&svg(&profile(&[(&[("f", J)], value)], unit))).swap_remove(0);
     assert_eq!(shown(30_000_000_000, "nanoseconds"), "all (30,000 ms, 100%)");

@@ -10,13 +10,19 @@ use flate2::read::MultiGzDecoder;
 use prost::Message;
 
 use super::proto::{self, field};
-use super::wire::{Content, Fields, WireError, varint};
+use super::wire::{Content, Fields, WireError};
+use crate::format::RecordingKind;
 use crate::profile::builder::{ModelError, ProfileBuilder};
+use crate::profile::format::{ReadError, ReadOptions, Reader};
+use crate::profile::hidden_class::Names;
 use crate::profile::model::{
     FrameKind, Function, FunctionId, Label, LabelValue, Line, LocationId, Mapping, MappingId, Profile, ValueType,
 };
+use crate::profile::stamp;
 use crate::profile::strings::StringId;
+use crate::varint;
 
+const GZIP: &[u8] = &[0x1f, 0x8b];
 /// Largest profile after decompression. A gzip bomb of 256 KiB would be this.
 const MAX_PLAIN: u64 = 256 << 20;
 /// Largest single message (a sample, a location): it is decoded as a whole, into up to 24 times its size.
@@ -65,13 +71,71 @@ pub enum PprofError {
     Model(#[from] ModelError),
 }
 
+/// The reader of `profile.proto`.
+#[derive(Debug)]
+pub struct Pprof;
+
+impl Reader for Pprof {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::Pprof
+    }
+
+    fn recognises(&self, head: &[u8]) -> bool {
+        match gunzip_head(head) {
+            Some(plain) => begins_a_profile(&plain),
+            None => begins_a_profile(head),
+        }
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(PprofError::Read)?;
+        Ok(read(&bytes, options.names)?)
+    }
+}
+
+/// What a gzip holds, as far as its beginning tells; `None` if it is no gzip.
+pub(crate) fn gunzip_head(head: &[u8]) -> Option<Vec<u8>> {
+    /// Of a bomb no more is unpacked than of an honest file.
+    const ENOUGH: u64 = 64 << 10;
+    head.starts_with(GZIP).then(|| {
+        let mut plain = Vec::new();
+        // The end is missing, and that is no error here.
+        let _cut = MultiGzDecoder::new(head).take(ENOUGH).read_to_end(&mut plain);
+        plain
+    })
+}
+
+/// Whether the first fields are those of a profile. Text passes for protobuf only without bytes that no text has.
+fn begins_a_profile(head: &[u8]) -> bool {
+    const LOOKED_AT: usize = 4;
+    let mut whole = 0;
+    for entry in Fields::of(head).take(LOOKED_AT) {
+        let fits = match entry {
+            Ok((field::SAMPLE_TYPE, Content::Bytes(message))) => proto::ValueType::decode(message).is_ok(),
+            Ok((field::SAMPLE..=field::STRING_TABLE | field::PERIOD_TYPE | field::COMMENT, Content::Bytes(_))) => true,
+            Ok((field::DROP_FRAMES..=field::DURATION_NANOS | field::PERIOD..=field::DOC_URL, Content::Varint(_))) => {
+                true
+            }
+            Ok(_) => false,
+            // Cut; whether it is an error shows when it is read.
+            Err(_) => break,
+        };
+        if !fits {
+            return false;
+        }
+        whole += 1;
+    }
+    whole > 0 && head.iter().any(|&byte| byte < b'\t')
+}
+
 /// Reads a whole profile.
 ///
 /// # Errors
 /// The bytes are cut, malformed, something else, or too large.
-pub fn read(input: &[u8]) -> Result<Profile, PprofError> {
-    if !input.starts_with(&[0x1f, 0x8b]) {
-        return read_plain(input);
+pub fn read(input: &[u8], names: Names) -> Result<Profile, PprofError> {
+    if !input.starts_with(GZIP) {
+        return read_plain(input, names);
     }
     let mut plain = Vec::new();
     MultiGzDecoder::new(input)
@@ -81,10 +145,10 @@ pub fn read(input: &[u8]) -> Result<Profile, PprofError> {
     if plain.len() as u64 > MAX_PLAIN {
         return Err(PprofError::TooLarge);
     }
-    read_plain(&plain)
+    read_plain(&plain, names)
 }
 
-fn read_plain(bytes: &[u8]) -> Result<Profile, PprofError> {
+fn read_plain(bytes: &[u8], names: Names) -> Result<Profile, PprofError> {
     let strings = StringTable::read(bytes)?;
     let mut sample_types = Vec::new();
     for message in messages(bytes, field::SAMPLE_TYPE) {
@@ -95,7 +159,8 @@ fn read_plain(bytes: &[u8]) -> Result<Profile, PprofError> {
     }
     let mut builder = ProfileBuilder::new(sample_types)?;
     read_head(bytes, &strings, &mut builder.profile)?;
-    let tables = Tables::read(bytes, &strings, &mut builder)?;
+    builder.profile.stamp = stamp::take(&mut builder.profile.comments).map(Box::new);
+    let tables = Tables::read(bytes, &strings, names, &mut builder)?;
     let (mut stack, mut labels) = (Vec::new(), Vec::new());
     for message in messages(bytes, field::SAMPLE) {
         let sample = proto::Sample::decode(message?)?;
@@ -145,7 +210,7 @@ fn read_head(bytes: &[u8], strings: &StringTable<'_>, profile: &mut Profile) -> 
             }
             (field::COMMENT, Content::Bytes(mut packed)) => {
                 while !packed.is_empty() {
-                    let index = varint(&mut packed).ok_or(WireError { offset: 0 })?;
+                    let index = varint::take(&mut packed).ok_or(WireError { offset: 0 })?;
                     strings.comment(index, profile)?;
                 }
             }
@@ -203,7 +268,12 @@ struct Tables {
 }
 
 impl Tables {
-    fn read(bytes: &[u8], strings: &StringTable<'_>, builder: &mut ProfileBuilder) -> Result<Self, PprofError> {
+    fn read(
+        bytes: &[u8],
+        strings: &StringTable<'_>,
+        names: Names,
+        builder: &mut ProfileBuilder,
+    ) -> Result<Self, PprofError> {
         let mut mappings: Ids<MappingId> = Ids::new("mapping");
         for message in messages(bytes, field::MAPPING) {
             let row = proto::Mapping::decode(message?)?;
@@ -226,7 +296,7 @@ impl Tables {
         for message in messages(bytes, field::FUNCTION) {
             let row = proto::Function::decode(message?)?;
             let function = Function {
-                name: strings.intern(row.name, builder)?,
+                name: builder.string(&names.of(strings.get(row.name)?))?,
                 system_name: strings.intern(row.system_name, builder)?,
                 file: strings.intern(row.filename, builder)?,
                 start_line: row.start_line,

@@ -5,12 +5,13 @@
 
 use std::io::{self, BufWriter, Write};
 
-use inferno::flamegraph::color::{BasicPalette, MultiPalette};
+use inferno::flamegraph::color::{BasicPalette, Color, MultiPalette, PaletteMap};
 use inferno::flamegraph::{Options, Palette, TextTruncateDirection};
 
-use super::flame_tree::{Budget, FlameTree};
-use super::flat_stacks::FlatStacks;
-use super::model::{FrameKind, ValueType};
+use crate::profile::flame_tree::{Budget, FlameTree};
+use crate::profile::flat_stacks::FlatStacks;
+use crate::profile::frame_name::{UNIT_CHARS, is_cut, is_unresolved, short_text};
+use crate::profile::model::{FrameKind, ValueType};
 
 /// A box of 0.01 % is a quarter of a pixel on the widest screen; zooming twice still shows it.
 const MIN_SHARE: f64 = 0.0001;
@@ -29,6 +30,9 @@ const SUBTITLE_CHARS: usize = 168;
 /// The title is in 17-pixel type, between "Reset Zoom" and "Search".
 const TITLE_CHARS: usize = 90;
 
+/// Grey, which no palette has.
+const UNRESOLVED: Color = Color { r: 170, g: 170, b: 170 };
+
 /// Draws stacks whose values are of type `value`.
 ///
 /// # Errors
@@ -40,7 +44,7 @@ pub fn write(
     stamp: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let title = shorten(title, TITLE_CHARS);
+    let title = short_text(title, TITLE_CHARS);
     if stacks.total == 0 {
         return write_empty(&title, stamp, out);
     }
@@ -50,14 +54,17 @@ pub fn write(
         path_bytes: PATH_BYTES,
     };
     let tree = FlameTree::grow(stacks, budget, |name| BOX_BYTES + shown_bytes(name));
-    let lines = lines(stacks, &tree);
+    let (lines, mut colours) = lines(stacks, &tree);
     let (factor, count_name) = scale(value, stacks.total);
     let mut options = Options::default();
     options.title = title + &hidden_note(&tree, stacks.total);
-    options.subtitle = Some(shorten(stamp, SUBTITLE_CHARS));
+    options.subtitle = Some(short_text(stamp, SUBTITLE_CHARS));
     options.count_name = count_name;
     options.factor = factor;
     options.colors = palette(stacks, value);
+    // With a map inferno keeps every name in it.
+    let has_colours = colours.iter().next().is_some();
+    options.palette_map = has_colours.then_some(&mut colours);
     options.deterministic = true;
     options.min_width = 0.0;
     options.text_truncate_direction = TextTruncateDirection::Right;
@@ -78,9 +85,10 @@ fn hidden_note(tree: &FlameTree, total: u64) -> String {
     format!(" (below {}.{:02}% not shown)", share / 100, share % 100)
 }
 
-/// One collapsed line per node with a value of its own, depth first, children by name.
-fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> Vec<String> {
-    let mut lines = Vec::new();
+/// One collapsed line per node with a value of its own, depth first, children by name; and the colours of frames that tell
+/// nothing about the code.
+fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> (Vec<String>, PaletteMap) {
+    let (mut lines, mut colours) = (Vec::new(), PaletteMap::default());
     let mut path = String::new();
     let mut open = vec![(0, 0)];
     while let Some((index, parent_length)) = open.pop() {
@@ -90,8 +98,12 @@ fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> Vec<String> {
             if !path.is_empty() {
                 path.push(';');
             }
-            path.push_str(&line_name(stacks.names.get(node.rank).map_or("", |name| name)));
+            let (name, start) = (stacks.names.get(node.rank).map_or("", |name| name), path.len());
+            path.push_str(&line_name(name));
             path.push_str(annotation(node.kind));
+            if is_unresolved(name) || is_cut(name) {
+                colours.insert(&path[start..], UNRESOLVED);
+            }
         }
         if node.own > 0 {
             // inferno wants a frame. No stack ends at the root, so what is left there is hidden children.
@@ -100,7 +112,7 @@ fn lines(stacks: &FlatStacks<'_>, tree: &FlameTree) -> Vec<String> {
         }
         open.extend(node.children.iter().rev().map(|&child| (child, path.len())));
     }
-    lines
+    (lines, colours)
 }
 
 /// inferno's Java palette colours by these and does not show them. It knows none for interpreted and native frames and
@@ -117,7 +129,7 @@ fn annotation(kind: FrameKind) -> &'static str {
 /// A name that inferno reads back as this name. It trims lines, takes `# ` for a comment and a number after the last space
 /// for a count: a no-break space in that place looks the same and is none of these.
 fn line_name(name: &str) -> String {
-    let mut name = shorten(name.trim(), MAX_NAME);
+    let mut name = short_text(name.trim(), MAX_NAME);
     if let Some((head, tail)) = name.rsplit_once(' ')
         && tail.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     {
@@ -127,14 +139,6 @@ fn line_name(name: &str) -> String {
         name = format!("#\u{a0}{rest}");
     }
     name
-}
-
-fn shorten(text: &str, chars: usize) -> String {
-    let clean = super::frame_name::plain_text(text);
-    match clean.char_indices().nth(chars) {
-        None => clean.into_owned(),
-        Some(_) => clean.chars().take(chars - 1).chain(['…']).collect(),
-    }
 }
 
 /// Bytes of a name in the file: once in the tooltip and at most once in the box, escaped.
@@ -156,8 +160,8 @@ fn scale(value: &ValueType, total: u64) -> (f64, String) {
     let units: &[(u64, &str)] = match value.unit.as_str() {
         "nanoseconds" => &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns")],
         "bytes" => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes")],
-        "count" => return (1.0, value.name.clone()),
-        unit => return (1.0, unit.to_owned()),
+        "count" => return (1.0, short_text(&value.name, UNIT_CHARS)),
+        unit => return (1.0, short_text(unit, UNIT_CHARS)),
     };
     let fits = units.iter().find(|(size, _)| total / size >= 10_000).or(units.last());
     let (size, name) = fits.copied().unwrap_or((1, ""));
@@ -178,7 +182,7 @@ fn palette(stacks: &FlatStacks<'_>, value: &ValueType) -> Palette {
 
 /// inferno takes an empty profile for an error; for us it is an answer.
 fn write_empty(title: &str, stamp: &str, out: &mut impl Write) -> io::Result<()> {
-    let stamp = shorten(stamp, SUBTITLE_CHARS);
+    let stamp = short_text(stamp, SUBTITLE_CHARS);
     write!(
         out,
         r##"<?xml version="1.0" standalone="no"?>

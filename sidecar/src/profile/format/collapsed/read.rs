@@ -3,13 +3,16 @@
 //! Frames may carry async-profiler's annotations (`ann`), and the root may be its thread frame (`threads`). Called by the
 //! renderer; it must not know what was recorded, the caller says so with [`CollapsedValues`].
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZeroU64;
 
-use super::builder::{ModelError, ProfileBuilder};
-use super::model::{FrameKind, Label, LabelValue, LocationId, Profile, ValueType};
-use super::quality::{Clock, Quality};
-use super::strings::StringId;
+use crate::format::RecordingKind;
+use crate::profile::builder::{ModelError, ProfileBuilder};
+use crate::profile::format::{ReadError, ReadOptions, Reader};
+use crate::profile::hidden_class::{self, Names};
+use crate::profile::model::{FrameKind, Label, LabelValue, LocationId, Profile, ValueType};
+use crate::profile::quality::{Clock, Quality};
+use crate::profile::strings::StringId;
 
 /// Longest line. 2048 frames of 500 bytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -30,11 +33,14 @@ impl CollapsedValues {
     /// What a recorder that fills [`Quality`] as design §4 says has written: samples for `cpu` and `wall`, else totals in
     /// the unit of the interval. Types are named as Go names them, so that pprof's tools know them.
     pub fn of(quality: &Quality) -> Self {
-        let unit = quality.interval_unit.as_str();
+        let unit = match quality.interval_unit.as_str() {
+            "" => "count",
+            unit => unit,
+        };
         let clock = match quality.clock {
-            Clock::Cpu => "cpu",
-            Clock::Wall => "wall",
-            Clock::None => "",
+            Some(Clock::Cpu) => "cpu",
+            Some(Clock::Wall) => "wall",
+            Some(Clock::None) | None => "",
         };
         if !clock.is_empty() && unit == "nanoseconds" {
             let value = ValueType::new(clock, unit);
@@ -46,7 +52,7 @@ impl CollapsedValues {
                 },
             };
         }
-        let name = match (quality.event.as_str(), unit) {
+        let name = match (quality.event.as_deref().unwrap_or("samples"), unit) {
             ("alloc", "bytes") => "alloc_space",
             ("heap", "bytes") => "inuse_space",
             ("lock", "nanoseconds") => "delay",
@@ -102,12 +108,53 @@ pub enum CollapsedError {
     Model(#[from] ModelError),
 }
 
+/// The reader of collapsed stacks.
+#[derive(Debug)]
+pub struct Collapsed;
+
+impl Reader for Collapsed {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::Collapsed
+    }
+
+    /// Nearly all lines end in a count, and one has several frames or one in brackets: `word 12` alone is much else.
+    fn recognises(&self, head: &[u8]) -> bool {
+        let whole = head
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(head, |end| &head[..=end]);
+        if head.iter().any(|&byte| byte < b'\t') {
+            return false;
+        }
+        let text = String::from_utf8_lossy(whole);
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let (mut all, mut good, mut stacks) = (0_usize, 0_usize, 0_usize);
+        for line in lines {
+            let frames = split_count(line)
+                .map(|(frames, _)| frames)
+                .filter(|frames| !frames.is_empty());
+            if all == 0 && frames.is_none() {
+                return false;
+            }
+            all += 1;
+            good += usize::from(frames.is_some());
+            stacks += usize::from(frames.is_some_and(|frames| frames.contains(';') || frames.starts_with('[')));
+        }
+        all == 0 || stacks > 0 && good * 10 >= all * 9
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        let input = BufReader::with_capacity(1 << 18, input);
+        Ok(read(input, &options.collapsed, options.names)?)
+    }
+}
+
 /// Reads a whole recording. Lines that are none are counted in [`Profile::skipped_lines`]: a class name may contain a line
 /// break, and one such class must not cost the profile.
 ///
 /// # Errors
 /// The text is cut, is something else, or is too large.
-pub fn read(mut input: impl BufRead, values: &CollapsedValues) -> Result<Profile, CollapsedError> {
+pub fn read(mut input: impl BufRead, values: &CollapsedValues, names: Names) -> Result<Profile, CollapsedError> {
     let mut builder = ProfileBuilder::new(values.sample_types())?;
     builder.profile.period_type = Some(values.value.clone());
     let interval = values.interval.map_or(0, NonZeroU64::get);
@@ -145,15 +192,21 @@ pub fn read(mut input: impl BufRead, values: &CollapsedValues) -> Result<Profile
         understood = true;
         let (values, width) = values.of_count(count)?;
         stack.clear();
+        // Asked of the whole line, because frames are many and such names few.
+        let names = if hidden_class::may_be_in(frames) {
+            names
+        } else {
+            Names::Raw
+        };
         match split_thread(frames) {
             Some((thread, rest)) => {
                 let labels = thread.labels(&mut builder, keys)?;
-                push_frames(&mut builder, rest, &mut stack)?;
+                push_frames(&mut builder, rest, names, &mut stack)?;
                 stack.push(builder.frame(thread.frame, FrameKind::Thread)?);
                 builder.sample(&stack, &values[..width], &labels)?;
             }
             None => {
-                push_frames(&mut builder, Some(frames), &mut stack)?;
+                push_frames(&mut builder, Some(frames), names, &mut stack)?;
                 builder.sample(&stack, &values[..width], &[])?;
             }
         }
@@ -176,6 +229,7 @@ fn split_count(line: &str) -> Option<(&str, i64)> {
 fn push_frames(
     builder: &mut ProfileBuilder,
     frames: Option<&str>,
+    names: Names,
     stack: &mut Vec<LocationId>,
 ) -> Result<(), ModelError> {
     for frame in frames.into_iter().flat_map(|frames| frames.rsplit(';')) {
@@ -186,7 +240,7 @@ fn push_frames(
             });
         }
         let (name, kind) = split_annotation(frame);
-        stack.push(builder.frame(name, kind)?);
+        stack.push(builder.frame(&names.of(name), kind)?);
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 
 use std::io::{self, Write};
 
-use super::flat_stacks::{FlatStacks, Frame};
-use super::frame_name::UNKNOWN;
+use crate::profile::flat_stacks::{FlatStacks, Frame};
+use crate::profile::frame_name::UNKNOWN;
 
 /// Writes the stacks.
 ///

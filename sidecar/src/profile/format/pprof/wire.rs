@@ -3,6 +3,8 @@
 //! Called by the pprof reader, which decodes each field when its turn comes; a message decoded as a whole could take
 //! forty times its size in memory.
 
+use crate::varint;
+
 /// The bytes are no protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("broken protobuf at byte {offset}")]
@@ -40,12 +42,12 @@ impl<'a> Fields<'a> {
 
     fn field_at(&self, offset: usize) -> Option<(u32, Content<'a>, usize)> {
         let mut rest = self.whole.get(offset..)?;
-        let key = varint(&mut rest)?;
+        let key = varint::take(&mut rest)?;
         let number = u32::try_from(key >> 3).ok().filter(|&number| number > 0)?;
         let content = match key & 7 {
-            0 => Content::Varint(varint(&mut rest)?),
+            0 => Content::Varint(varint::take(&mut rest)?),
             2 => {
-                let length = usize::try_from(varint(&mut rest)?).ok()?;
+                let length = usize::try_from(varint::take(&mut rest)?).ok()?;
                 Content::Bytes(rest.split_off(..length)?)
             }
             1 => rest.split_off(..8).map(|_| Content::Fixed)?,
@@ -72,21 +74,6 @@ impl<'a> Iterator for Fields<'a> {
         self.offset = end;
         Some(Ok((number, content)))
     }
-}
-
-/// Takes a number off the front.
-pub fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            // The tenth byte has room for one bit.
-            return (shift < 63 || byte <= 1).then_some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -4,17 +4,24 @@ use std::io::Write;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::read::PprofError;
+use super::write::write;
+use crate::profile::Names;
 use crate::profile::builder::ProfileBuilder;
 use crate::profile::model::{FrameKind, Function, Label, LabelValue, Line, Mapping, Profile, ValueType};
+use crate::profile::quality::{Clock, Quality};
 
-const GO_CPU: &[u8] = include_bytes!("../../../tests/data/profile/go-cpu.pb.gz");
+const GO_CPU: &[u8] = include_bytes!("../../../../tests/data/profile/pprof/go-cpu.pb.gz");
+
+fn read(bytes: &[u8]) -> Result<Profile, PprofError> {
+    super::read::read(bytes, Names::Raw)
+}
 
 /// A profile in words: independent of ids, tables and their order, but for the order of samples and frames.
 fn words(profile: &Profile) -> Vec<String> {
     let text = |id| profile.text(id);
     let mut words = vec![format!(
-        "{:?} {:?} {:?} {} {} {} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {} {} {} {:?} {:?} {:?} {:?} {:?}",
         profile.sample_types,
         profile.default_sample_type,
         profile.period_type,
@@ -22,6 +29,7 @@ fn words(profile: &Profile) -> Vec<String> {
         profile.time_nanos,
         profile.duration_nanos,
         profile.comments,
+        profile.stamp,
         profile.drop_frames,
         profile.keep_frames,
         profile.doc_url,
@@ -65,7 +73,7 @@ fn words(profile: &Profile) -> Vec<String> {
 
 fn written(profile: &Profile) -> Vec<u8> {
     let mut out = Vec::new();
-    write(profile, &[], &mut out).unwrap();
+    write(profile, &mut out).unwrap();
     out
 }
 
@@ -142,12 +150,40 @@ fn a_gzip_bomb_is_refused() {
     assert!(matches!(read(&bomb), Err(PprofError::TooLarge)));
 }
 
+fn any_stamp() -> impl Strategy<Value = Quality> {
+    let text = || prop::option::of(".{0,20}");
+    let share = || prop::option::of((0..=1_000_000_u32).prop_map(|share| f64::from(share) / 1e6));
+    let texts = (text(), text(), text(), ".{0,9}", prop::collection::vec(".{0,20}", 0..3));
+    let counts = (
+        any::<u64>(),
+        any::<Option<u64>>(),
+        any::<Option<i32>>(),
+        any::<Option<u32>>(),
+    );
+    (texts, counts, (share(), share()), any::<bool>()).prop_map(|(texts, counts, shares, cpu)| Quality {
+        sampler: texts.0,
+        pod: texts.1,
+        process: texts.2,
+        interval_unit: texts.3,
+        degraded: texts.4,
+        interval: counts.0,
+        started_at_ms: counts.1,
+        pid: counts.2,
+        max_frames: counts.3,
+        unresolved: shares.0,
+        truncated: shares.1,
+        clock: cpu.then_some(Clock::Cpu),
+        ..Quality::default()
+    })
+}
+
 fn any_profile() -> impl Strategy<Value = Profile> {
     let name = || prop_oneof!["[a-z]{0,4}", ".{0,6}"];
     let head = (
         prop::option::of(Just("cpu".to_owned())),
         any::<[i64; 3]>(),
         prop::collection::vec(name(), 0..3),
+        prop::option::of(any_stamp()),
     );
     let functions = prop::collection::vec((name(), name(), name(), any::<i64>()), 1..5);
     let line = (any::<prop::sample::Index>(), any::<i64>(), any::<i64>());
@@ -166,6 +202,7 @@ fn any_profile() -> impl Strategy<Value = Profile> {
         let types = vec![ValueType::new("samples", "count"), ValueType::new("cpu", "nanoseconds")];
         let mut builder = ProfileBuilder::new(types).unwrap();
         (builder.profile.default_sample_type, builder.profile.comments) = (head.0, head.2);
+        builder.profile.stamp = head.3.map(Box::new);
         [
             builder.profile.period,
             builder.profile.time_nanos,

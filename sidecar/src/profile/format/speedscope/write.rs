@@ -2,17 +2,20 @@
 //!
 //! Called by the renderer. Written as it is generated; nothing but the table of frames is built in memory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 
 use serde::ser::{Serialize, Serializer};
 
-use super::frame_name::{UNKNOWN, plain_text};
-use super::model::{LabelValue, LocationId, Profile, Sample};
+use crate::profile::frame_name::{UNIT_CHARS, UNKNOWN, plain_text, short_text};
+use crate::profile::model::{LabelValue, LocationId, Profile, Sample};
 
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 /// Profiles in one file. speedscope lists them in a menu; the lightest threads share the last entry.
 const MAX_THREADS: usize = 256;
+/// Longest name of a thread in that menu.
+const THREAD_CHARS: usize = 200;
 
 /// Writes a profile. Threads are shown with the value at `value_index`, which is also the sample type shown first.
 ///
@@ -58,9 +61,9 @@ struct Shared<'a> {
 
 #[derive(serde::Serialize)]
 struct Frame<'a> {
-    name: std::borrow::Cow<'a, str>,
+    name: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    file: &'a str,
+    file: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<i64>,
 }
@@ -76,9 +79,9 @@ impl<'a> Frames<'a> {
         let functions = profile.functions().iter().map(|function| Frame {
             name: match profile.text(function.name) {
                 "" => UNKNOWN.into(),
-                name => name.into(),
+                name => plain_text(name),
             },
-            file: profile.text(function.file),
+            file: plain_text(profile.text(function.file)),
             line: Some(function.start_line).filter(|&line| line > 0),
         });
         let mut rows: Vec<_> = functions.collect();
@@ -87,7 +90,7 @@ impl<'a> Frames<'a> {
             if lines.is_empty() {
                 rows.push(Frame {
                     name: format!("0x{:x}", location.address).into(),
-                    file: "",
+                    file: Cow::Borrowed(""),
                     line: None,
                 });
                 return vec![rows.len() - 1];
@@ -118,8 +121,8 @@ fn value(sample: &Sample<'_>, value_index: usize) -> i64 {
 
 fn by_type(profile: &Profile) -> Vec<Group> {
     let types = profile.sample_types.iter().enumerate();
-    let group = |(value_index, kind): (usize, &super::model::ValueType)| Group {
-        name: plain_text(&kind.name).into_owned(),
+    let group = |(value_index, kind): (usize, &crate::profile::model::ValueType)| Group {
+        name: short_text(&kind.name, UNIT_CHARS),
         value_index,
         total: profile
             .samples()
@@ -142,7 +145,7 @@ fn by_thread(profile: &Profile, value_index: usize) -> Vec<Group> {
             }
         }
         let group = groups.entry((thread, tid)).or_insert_with(|| {
-            let name = plain_text(thread.map_or("no thread", |name| profile.text(name))).into_owned();
+            let name = short_text(thread.map_or("no thread", |name| profile.text(name)), THREAD_CHARS);
             let name = tid.map_or(name.clone(), |tid| format!("{name} (tid {tid})"));
             Group {
                 name,

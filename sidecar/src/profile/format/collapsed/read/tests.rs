@@ -1,6 +1,10 @@
 //! Lines as async-profiler writes them, and lines as an enemy would.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::profile::flat_stacks::FlatStacks;
+use crate::profile::format::collapsed::write::write;
 
 fn samples() -> CollapsedValues {
     CollapsedValues {
@@ -10,7 +14,7 @@ fn samples() -> CollapsedValues {
 }
 
 fn read_text(text: &[u8]) -> Result<Profile, CollapsedError> {
-    read(text, &samples())
+    read(text, &samples(), Names::Raw)
 }
 
 /// `leaf(Kind) < caller(Kind) = value {label=…}` per sample.
@@ -23,7 +27,7 @@ fn words(profile: &Profile) -> Vec<String> {
         LabelValue::Text(value) => format!(" {}={}", profile.text(label.key), profile.text(value)),
         LabelValue::Number(value, _) => format!(" {}={value}", profile.text(label.key)),
     };
-    let sample = |sample: super::super::model::Sample<'_>| {
+    let sample = |sample: crate::profile::model::Sample<'_>| {
         let stack: Vec<_> = sample.stack.iter().map(name).collect();
         let labels: String = sample.labels.iter().map(label).collect();
         format!("{} = {:?}{labels}", stack.join(" < "), sample.values)
@@ -109,7 +113,7 @@ fn absurd_sums_and_names_are_errors() {
         value: ValueType::new("cpu", "nanoseconds"),
         interval: NonZeroU64::new(10),
     };
-    let sum = read(&b"a 9223372036854775807\n"[..], &values);
+    let sum = read(&b"a 9223372036854775807\n"[..], &values, Names::Raw);
     assert!(matches!(sum, Err(CollapsedError::Model(ModelError::Overflow))));
     let name = [vec![b'a'; MAX_NAME + 1], b" 1\n".to_vec()].concat();
     assert!(matches!(
@@ -122,11 +126,11 @@ fn absurd_sums_and_names_are_errors() {
 fn the_stamp_tells_what_the_numbers_are() {
     let of = |event: &str, clock, interval, unit: &str| {
         let quality = Quality {
-            event: event.into(),
-            clock,
+            event: Some(event.into()),
+            clock: Some(clock),
             interval,
             interval_unit: unit.into(),
-            ..super::super::stamp::tests::quality()
+            ..crate::profile::stamp::tests::quality()
         };
         let types = CollapsedValues::of(&quality).sample_types();
         types
@@ -148,4 +152,24 @@ fn the_stamp_tells_what_the_numbers_are() {
     assert_eq!(of("heap", Clock::None, 524_287, "bytes"), "inuse_space/bytes");
     assert_eq!(of("lock", Clock::None, 10_000, "nanoseconds"), "delay/nanoseconds");
     assert_eq!(of("cache-misses", Clock::None, 1000, "count"), "cache-misses/count");
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        stacks in prop::collection::vec((prop::collection::vec("[a-c ;:=\n\\[\\]\u{202e}]{0,4}", 1..4), 1..99_i64), 0..9),
+    ) {
+        let written = |profile: &Profile| {
+            let mut out = Vec::new();
+            write(&FlatStacks::new(profile, 0).unwrap(), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let mut builder = ProfileBuilder::new(samples().sample_types()).unwrap();
+        for (frames, value) in &stacks {
+            let stack: Vec<_> = frames.iter().map(|name| builder.frame(name, FrameKind::Other).unwrap()).collect();
+            builder.sample(&stack, &[*value], &[]).unwrap();
+        }
+        let first = written(&builder.finish());
+        prop_assert_eq!(written(&read_text(first.as_bytes()).unwrap()), first);
+    }
 }

@@ -1,0 +1,129 @@
+//! Every file format of a profile: a folder with `read.rs`, `write.rs` or both.
+//!
+//! To add a reader: a folder here, its module and its line in [`READERS`], what can be had from it in
+//! [`RecordingKind::formats`], and recordings of it in `tests/data/profile/<format>/`, where the tests of this module find
+//! them. To add a writer: a folder here and an arm in [`super::render`]. Called by the renderer and, to find out
+//! what a file is, by the CLI.
+
+use std::error::Error;
+use std::io::Read;
+
+use super::Names;
+use super::model::Profile;
+use crate::format::RecordingKind;
+
+/// One line per stack: `root;caller;leaf 12`.
+pub mod collapsed {
+    pub mod read;
+    pub mod write;
+}
+pub mod foreign;
+/// `profile.proto` of pprof: the file Go writes and `go tool pprof` reads.
+pub mod pprof {
+    pub mod proto;
+    pub mod read;
+    pub mod wire;
+    pub mod write;
+
+    #[cfg(test)]
+    mod tests;
+}
+/// speedscope's JSON.
+pub mod speedscope {
+    pub mod write;
+}
+/// A flame graph for browsers.
+pub mod svg {
+    pub mod write;
+}
+
+use collapsed::read::{Collapsed, CollapsedValues};
+use pprof::read::Pprof;
+
+/// How many bytes of a file's beginning are enough for [`recognise`].
+pub const HEAD: usize = 64 << 10;
+
+/// The readers, the surest first.
+const READERS: &[&dyn Reader] = &[&Pprof, &Collapsed];
+
+/// Recordings that are handed out as they are, and how they begin.
+const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[
+    (RecordingKind::Jfr, b"FLR\0"),
+    (RecordingKind::Nettrace, b"Nettrace"),
+    (RecordingKind::Trace, b"go 1."),
+];
+
+/// What a reader is told about a recording that the recording itself does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// What the numbers of collapsed stacks are.
+    pub collapsed: CollapsedValues,
+    /// How names that differ from run to run are read.
+    pub names: Names,
+}
+
+/// Reads one kind of recording.
+pub trait Reader: Sync {
+    /// Which one.
+    fn kind(&self) -> RecordingKind;
+
+    /// Whether a file that begins like this is one. Of a short file `head` is the whole.
+    fn recognises(&self, head: &[u8]) -> bool;
+
+    /// Reads a whole recording.
+    ///
+    /// # Errors
+    /// The recording is cut, malformed, something else, or too large.
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError>;
+}
+
+/// What is wrong with a recording; every format has its own words.
+pub type ReadError = Box<dyn Error + Send + Sync>;
+
+/// The reader of a kind of recording, if we read it.
+pub fn reader(kind: RecordingKind) -> Option<&'static dyn Reader> {
+    READERS.iter().copied().find(|reader| reader.kind() == kind)
+}
+
+/// The file is no recording that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unrecognised {
+    /// We know what it is, and how to make something of it that we read.
+    #[error("this is {name}; {way_out}")]
+    Foreign {
+        /// What it is.
+        name: &'static str,
+        /// What to do.
+        way_out: &'static str,
+    },
+    /// It could be anything.
+    #[error("neither collapsed stacks (`root;caller;leaf 12` per line) nor pprof")]
+    Unknown,
+}
+
+/// What a file is, by its beginning: up to [`HEAD`] bytes of it. A file of nothing is a recording without samples, as
+/// async-profiler writes it.
+///
+/// # Errors
+/// It is nothing that we know.
+pub fn recognise(head: &[u8]) -> Result<RecordingKind, Unrecognised> {
+    if let Some((kind, _)) = ONLY_COPIED.iter().find(|(_, magic)| head.starts_with(magic)) {
+        return Ok(*kind);
+    }
+    if let Some(foreign) = foreign::recognise(head) {
+        return Err(foreign);
+    }
+    if let Some(reader) = READERS.iter().find(|reader| reader.recognises(head)) {
+        return Ok(reader.kind());
+    }
+    match pprof::read::gunzip_head(head) {
+        Some(plain) => Err(foreign::recognise(&plain).unwrap_or(Unrecognised::Foreign {
+            name: "compressed by gzip and no pprof profile",
+            way_out: "unpack it first (gunzip)",
+        })),
+        None => Err(Unrecognised::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests;

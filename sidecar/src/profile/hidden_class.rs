@@ -1,0 +1,131 @@
+//! Names of the classes that a JVM makes while it runs: lambdas, method handles, hidden classes.
+//!
+//! HotSpot appends where the class lies (`Shop$$Lambda$1.0x00007f1ed8000a08`) or, in Java 8, a number of its identity
+//! (`Shop$$Lambda$1/1324119927`), and both are other ones in each run. Two profiles compare only without them. Called by
+//! the readers.
+
+use std::borrow::Cow;
+
+/// How names that differ from run to run are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Names {
+    /// Without addresses and without the counter of lambdas.
+    #[default]
+    Normalised,
+    /// As the recording has them.
+    Raw,
+}
+
+impl Names {
+    /// The name of a frame.
+    pub fn of(self, name: &str) -> Cow<'_, str> {
+        match self {
+            Self::Normalised if may_be_in(name) => without_addresses(name),
+            _ => Cow::Borrowed(name),
+        }
+    }
+}
+
+const LAMBDA: &str = "$$Lambda";
+const FORM: &str = "LambdaForm$";
+
+/// Whether text can hold a name that [`Names::Normalised`] changes: a quick look at a whole line.
+pub fn may_be_in(text: &str) -> bool {
+    text.contains("0x") || text.contains("Lambda")
+}
+
+/// The marks before an address: JVM TI has `.`, `Class.getName` `/`, the JVM inside `+`.
+fn without_addresses(name: &str) -> Cow<'_, str> {
+    let mut from = 0;
+    while let Some(at) = name[from..].find(['.', '/', '+']).map(|at| from + at) {
+        from = at + 1;
+        let (class, rest) = (&name[..at], &name[from..]);
+        let Some(length) = identity(class, rest, name.as_bytes()[at]) else {
+            continue;
+        };
+        return Cow::Owned(format!("{}{}", without_counter(class), &rest[length..]));
+    }
+    Cow::Borrowed(name)
+}
+
+/// Length of the address or number at the start of `rest`, if the class before it is one that has it.
+fn identity(class: &str, rest: &str, mark: u8) -> Option<usize> {
+    let count = |text: &str, digit: fn(&u8) -> bool| text.bytes().take_while(digit).count();
+    let length = match rest.strip_prefix("0x") {
+        Some(hex) => {
+            let digits = count(hex, u8::is_ascii_hexdigit);
+            // `libc.so.6+0x1f` is a place in a file. HotSpot prints all 16 digits.
+            let library = mark == b'+' && (digits != 16 || class.contains(".so"));
+            (digits >= 8 && !library).then_some(2 + digits)?
+        }
+        None => {
+            let digits = count(rest, u8::is_ascii_digit);
+            let has_number = class.contains(LAMBDA) || class.contains(FORM);
+            (digits > 0 && has_number && mark == b'/').then_some(digits)?
+        }
+    };
+    // The method, an array's brackets, or nothing follows.
+    matches!(rest.as_bytes().get(length), None | Some(b'.' | b'[')).then_some(length)
+}
+
+/// `Shop$$Lambda$14` → `Shop$$Lambda`: lambdas are numbered as they are first used.
+fn without_counter(class: &str) -> &str {
+    match class.rsplit_once('$') {
+        Some((lambda, counter)) if lambda.ends_with(LAMBDA) && counter.bytes().all(|byte| byte.is_ascii_digit()) => {
+            lambda
+        }
+        _ => class,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_classes_have_no_address() {
+        for (raw, plain) in [
+            ("Shop$$Lambda.0x00007f1ed8000a08.run", "Shop$$Lambda.run"),
+            ("a.b.Shop$$Lambda$2.0x00007f1ed8000a08.run", "a.b.Shop$$Lambda.run"),
+            ("Shop$$Lambda$14/0x0000000840060840.accept", "Shop$$Lambda.accept"),
+            ("Shop$$Lambda$1/1324119927.run", "Shop$$Lambda.run"),
+            (
+                "java.lang.invoke.LambdaForm$MH.0x00007f1ed8001c00.invoke",
+                "java.lang.invoke.LambdaForm$MH.invoke",
+            ),
+            (
+                "java.lang.invoke.LambdaForm$DMH/925858445.invokeStatic_L_L",
+                "java.lang.invoke.LambdaForm$DMH.invokeStatic_L_L",
+            ),
+            (
+                "com.example.Generated/0x0000000801234567.call",
+                "com.example.Generated.call",
+            ),
+            ("Shop$$Lambda+0x00007f1ed8000a08", "Shop$$Lambda"),
+            ("Shop$$Lambda.0x00007f1ed8000a08[]", "Shop$$Lambda[]"),
+        ] {
+            assert_eq!(Names::Normalised.of(raw), plain);
+            assert_eq!(Names::Raw.of(raw), raw);
+        }
+    }
+
+    #[test]
+    fn other_names_stay() {
+        for name in [
+            "Shop.lambda$main$0",
+            "java.util.stream.LambdaSink.accept",
+            "libc.so.6+0x1f",
+            "libshop.so+0x00007f1ed8000a08",
+            "0x00007f1ed8000a08",
+            "[0x7f00]",
+            "gopkg.in/yaml.v2.Unmarshal",
+            "Lambda/7.x",
+            "a.0xcafe.b",
+            "+0x",
+            "./",
+        ] {
+            assert_eq!(Names::Normalised.of(name), name);
+        }
+    }
+}
