@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub fn router(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Router {
 }
 
 async fn page(State(health): State<Health>) -> impl IntoResponse {
-    let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let content_type = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
     (content_type, health.metrics.page(health.readiness.reason().is_none()))
 }
 

@@ -17,10 +17,11 @@ pub use misplaced::misplaced;
 pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
-use crate::annotations::{self, Annotations, Event, INJECT, Reading, STATUS, SidecarForm};
+use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
+use crate::choices::{Event, PodSecurityLevel, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
-use crate::rights::{self, Plan, PodSecurityLevel};
+use crate::rights::{self, Plan};
 use crate::settings::{Facts, InjectSettings};
 use patch::PatchBuilder;
 
@@ -66,9 +67,9 @@ pub fn inject(pod: &Value, settings: &InjectSettings, facts: &Facts) -> Decision
         errors,
         warnings,
     } = annotations::read(view.annotations());
-    let decided = match unwanted(&view, &annotations, errors, settings, facts) {
+    let decided = match not_asked(&view, &annotations, errors, settings, facts) {
         Some(skip) => Err(skip),
-        None => Request {
+        None => Subject {
             pod: &view,
             annotations: &annotations,
             settings,
@@ -102,13 +103,17 @@ pub fn inject(pod: &Value, settings: &InjectSettings, facts: &Facts) -> Decision
 
 fn not_a_pod(problem: NotAPod) -> Skip {
     match problem {
+        NotAPod::Kind(kind) => {
+            let detail = format!("this is not a pod: it is of kind {}", shown(&kind));
+            Skip::new(SkipReason::NotAPod, detail)
+        }
         NotAPod::Shape(problem) => Skip::new(SkipReason::NotAPod, format!("this is not a pod: {problem}")),
         NotAPod::NoContainers => Skip::new(SkipReason::NoContainers, "the pod has no container to profile; add one"),
     }
 }
 
-/// Nobody wants the sidecar here, or what is wanted cannot be understood.
-fn unwanted(
+/// The sidecar was not asked for here, or what was asked cannot be understood.
+fn not_asked(
     pod: &PodView<'_>,
     annotations: &Annotations<'_>,
     errors: Vec<String>,
@@ -123,16 +128,16 @@ fn unwanted(
             format!("the pod says {INJECT}: \"false\"; set it to \"true\""),
         ));
     }
-    if !stated && opted_in.map(String::as_str) != Some("enabled") {
-        let detail =
-            format!("the pod has no annotation {INJECT}: \"true\" and its namespace no label {INJECT}: enabled");
-        return Some(Skip::new(SkipReason::NotAnnotated, detail));
-    }
     let namespace = if facts.namespace.is_empty() {
         pod.namespace()
     } else {
         Some(facts.namespace.as_str())
     };
+    if !stated && opted_in.map(String::as_str) != Some("enabled") {
+        let detail =
+            format!("the pod has no annotation {INJECT}: \"true\" and its namespace no label {INJECT}: enabled");
+        return Some(Skip::new(SkipReason::NotAnnotated, detail));
+    }
     if let Some(namespace) =
         namespace.filter(|namespace| settings.exclude_namespaces.iter().any(|name| name == namespace))
     {
@@ -159,15 +164,15 @@ fn unwanted(
     Some(skip)
 }
 
-/// A pod that wants the sidecar.
-struct Request<'a> {
+/// A pod that is to get the sidecar.
+struct Subject<'a> {
     pod: &'a PodView<'a>,
     annotations: &'a Annotations<'a>,
     settings: &'a InjectSettings,
     facts: &'a Facts,
 }
 
-impl Request<'_> {
+impl Subject<'_> {
     fn decide(&self) -> Result<Injection, Skip> {
         let Self {
             pod,
@@ -177,7 +182,7 @@ impl Request<'_> {
         } = *self;
         let port = annotations.port.unwrap_or(settings.sidecar_port);
         let image = self.image()?;
-        if let Some(skip) = checks::obstacle(pod, port) {
+        if let Some(skip) = checks::blocker(pod, port) {
             return Err(skip);
         }
         let chosen = self.chosen()?;
@@ -297,7 +302,7 @@ impl Request<'_> {
                      another level",
                     refused.rights.name(),
                     refused.needs.name(),
-                    level.name()
+                    level.name(),
                 ),
             )
         })

@@ -15,9 +15,9 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 
 use crate::annotations::PREFIX;
+use crate::choices::PodSecurityLevel;
 use crate::cluster::{ClusterFacts, NamespaceLabels};
 use crate::metrics::Metrics;
-use crate::rights::PodSecurityLevel;
 
 /// A namespace may have 256 KiB of labels; what we keep of one is bounded by this.
 const MOST_LABELS: usize = 16;

@@ -30,7 +30,8 @@ const CALM: Duration = Duration::from_secs(180);
 
 /// Keeps the numbers of `metrics` up to date for ever. `settings` say what a pod would get now.
 pub async fn watch(client: Client, settings: InjectSettings, metrics: Arc<Metrics>) {
-    let sidecars = metrics.sidecars.get_or_init(Sidecars::default);
+    let sidecars = &*metrics.sidecars;
+    sidecars.begin();
     let config = watcher::Config::default();
     let config = config.labels(VERSION_LABEL).fields(NOT_ENDED).page_size(PAGE);
     let mut stream = std::pin::pin!(watcher::watcher(Api::<InjectedPod>::all(client), config));
@@ -46,7 +47,7 @@ pub async fn watch(client: Client, settings: InjectSettings, metrics: Arc<Metric
                 mirror.apply(event);
             }
             Some(Err(error)) => {
-                sidecars.failures.count();
+                sidecars.failures.inc();
                 if failed.elapsed() > CALM {
                     pause = PAUSES.0;
                 }

@@ -1,4 +1,4 @@
-//! Does what `plan` says, round after round.
+//! Does what `rotation` says, round after round.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::Lifetimes;
 use super::bundle::{Bundles, Configuration, bundle_of};
 use super::ca::AuthorityError;
 use super::content::{Content, Data};
-use super::plan::{self, Change, Memory, Secret};
+use super::rotation::{self, Change, Memory, Secret};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::tls::CurrentCertificate;
@@ -124,7 +124,7 @@ impl<C: Cluster> Keeper<C> {
         match outcome.unwrap_or(Err(RoundError::Timeout)) {
             Ok(()) => self.failing = None,
             Err(error) => {
-                self.metrics.authority_failures.count();
+                self.metrics.authority_failures.inc();
                 let error = error.to_string();
                 if self.failing.as_ref() != Some(&error) {
                     tracing::warn!(
@@ -165,7 +165,7 @@ impl<C: Cluster> Keeper<C> {
             // A clock that was set back must not make us wait for the old time to come again.
             self.memory.announced = self.memory.announced.map(|since| since.min(now));
             self.settle_leaf(&content, &bundles, now)?;
-            self.tell(plan::readiness(self.memory.leaf.as_ref(), &bundles, now));
+            self.tell(rotation::readiness(self.memory.leaf.as_ref(), &bundles, now));
             return Ok(());
         }
         Err(ClusterError::Conflict.into())
@@ -187,7 +187,7 @@ impl<C: Cluster> Keeper<C> {
             Secret::Held(_) => None,
             Secret::Absent | Secret::Unusable(_) => self.memory.missing.or(Some(now)),
         };
-        let Some(change) = plan::change(&secret, &self.memory, bundles, &self.lives, now) else {
+        let Some(change) = rotation::change(&secret, &self.memory, bundles, &self.lives, now) else {
             let Secret::Held(content) = secret else {
                 return Ok(None);
             };
@@ -198,13 +198,13 @@ impl<C: Cluster> Keeper<C> {
             Secret::Held(content) => Some(content),
             Secret::Absent | Secret::Unusable(_) => None,
         };
-        let Some(content) = plan::apply(change, held, &self.memory, &self.lives, now)? else {
+        let Some(content) = rotation::apply(change, held, &self.memory, &self.lives, now)? else {
             return Ok(None);
         };
         let mut data = stored.map(|stored| stored.data.clone()).unwrap_or_default();
         content.write(&mut data);
         self.cluster.write_secret(data, stored).await?;
-        self.metrics.authority_changes.count();
+        self.metrics.authority_changes.inc();
         log_change(change, &secret);
         self.remember(&content);
         Ok(Some(content))
@@ -230,7 +230,7 @@ impl<C: Cluster> Keeper<C> {
             self.cluster
                 .patch_bundle(configuration, &drifted, &bundle_of(&wanted))
                 .await?;
-            self.metrics.bundle_patches.count();
+            self.metrics.bundle_patches.inc();
             let kind = configuration.kind;
             tracing::info!(
                 ?kind,
@@ -244,7 +244,7 @@ impl<C: Cluster> Keeper<C> {
     }
 
     fn settle_leaf(&mut self, content: &Content, bundles: &Bundles, now: i64) -> Result<(), AuthorityError> {
-        if !plan::needs_leaf(content, self.memory.leaf.as_ref(), bundles, now) {
+        if !rotation::needs_leaf(content, self.memory.leaf.as_ref(), bundles, now) {
             return Ok(());
         }
         let leaf = content.current.issue(&self.names, now, self.lives.leaf)?;

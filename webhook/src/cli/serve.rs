@@ -16,7 +16,6 @@ use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
 use crate::admission::{self, Admission, Rules};
-use crate::args::LogFormat;
 use crate::cluster::ClusterFacts;
 use crate::events::EventQueue;
 use crate::health;
@@ -25,7 +24,7 @@ use crate::readiness::Readiness;
 use crate::tls::supplied::{FilesError, Supplied};
 use crate::tls::{self, CurrentCertificate, Limits, Listener, Protocol};
 use background::{Background, BackgroundError};
-pub use command::ServeCommand;
+pub use command::{LogFormat, ServeCommand};
 use shutdown::Shutdown;
 
 /// Why the server could not run.

@@ -3,7 +3,7 @@
 /// The closed list of reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// Nobody asked.
+    /// It was not asked for.
     NotAnnotated,
     /// The annotation says "false".
     OptedOut,
@@ -84,7 +84,7 @@ impl SkipReason {
         }
     }
 
-    /// Whether somebody wanted the sidecar and does not get it: worth a warning and, with `on-error: block`, a refusal.
+    /// Whether the sidecar was asked for and is not added: worth a warning and, with `on-error: block`, a refusal.
     pub const fn is_failure(self) -> bool {
         !matches!(
             self,
@@ -100,7 +100,7 @@ pub struct Skip {
     pub reason: SkipReason,
     /// One sentence for the user: what is the matter and what to change.
     pub detail: String,
-    /// Sentences for `kubectl apply`, the detail included. Empty for reasons that need nobody's attention.
+    /// Sentences for `kubectl apply`, the detail included. Empty for reasons that need no attention.
     pub warnings: Vec<String>,
 }
 
