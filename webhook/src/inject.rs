@@ -33,6 +33,9 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// With the container's index: two containers must not share one `/tmp`.
 const TMP_VOLUME_PREFIX: &str = "sideflame-tmp-";
+/// Said beside what does not work.
+const LEVEL_UNKNOWN: &str = "the labels of the namespace are unknown to the webhook (see its /readyz), so rights were planned for Pod \
+                             Security level restricted; create the pod again for another plan";
 /// The first release with native sidecars switched on.
 const NATIVE_SIDECARS: (u32, u32) = (1, 29);
 
@@ -133,7 +136,8 @@ fn not_asked(
     } else {
         Some(facts.namespace.as_str())
     };
-    if !stated && opted_in.map(String::as_str) != Some("enabled") {
+    let known = facts.namespace_labels.is_some();
+    if !stated && known && opted_in.map(String::as_str) != Some("enabled") {
         let detail =
             format!("the pod has no annotation {INJECT}: \"true\" and its namespace no label {INJECT}: enabled");
         return Some(Skip::new(SkipReason::NotAnnotated, detail));
@@ -154,6 +158,15 @@ fn not_asked(
             SkipReason::AlreadyInjected,
             "the sidecar is there already; nothing to do",
         ));
+    }
+    if !stated && !known {
+        // The API server sends such a pod because of the label, if the webhook configuration is the chart's.
+        let name = shown(namespace.unwrap_or("default"));
+        let detail = format!(
+            "the pod has no annotation {INJECT}: \"true\", and the labels of namespace {name} are unknown to the webhook (see its \
+             /readyz); create the pod again, or annotate it"
+        );
+        return Some(Skip::new(SkipReason::NamespaceUnknown, detail));
     }
     if errors.is_empty() {
         return None;
@@ -206,6 +219,10 @@ impl Subject<'_> {
         let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
         let patch = self.patch(&sidecar, main, &plan);
         let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
+        if self.facts.namespace_labels.is_none() && !warnings.is_empty() {
+            // Others may work where the level is laxer.
+            warnings.push(LEVEL_UNKNOWN.to_owned());
+        }
         if pod.flag("hostNetwork") == Some(true) && annotations.token_secret.is_none() {
             warnings.push(format!(
                 "hostNetwork: port {port} opens on the node's loopback, where every process of the node can ask for profiles; set \
@@ -298,11 +315,12 @@ impl Subject<'_> {
             Skip::new(
                 SkipReason::RightsImpossible,
                 format!(
-                    "sideflame.io/rights: {} needs Pod Security level {}, the namespace enforces {}; set it to auto, or ask for \
+                    "sideflame.io/rights: {} needs Pod Security level {}, the namespace enforces {}{}; set it to auto, or ask for \
                      another level",
                     refused.rights.name(),
                     refused.needs.name(),
                     level.name(),
+                    if self.facts.namespace_labels.is_some() { "" } else { " for all we know: its labels are unknown" },
                 ),
             )
         })

@@ -22,3 +22,4 @@ pub mod rights;
 pub mod settings;
 pub mod sidecars;
 pub mod tls;
+mod watch;

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Namespaces known.
     pub namespaces: Gauge,
+    /// Lists and watches of namespaces that failed.
+    pub namespace_failures: Counter,
     /// Self-probes that came back injected.
     pub probe_injected: Counter,
     /// Self-probes that came back as they were sent.
@@ -130,6 +132,7 @@ impl Default for Metrics {
             events_written: Counter::default(),
             events_dropped: Counter::default(),
             namespaces: Gauge::default(),
+            namespace_failures: Counter::default(),
             probe_injected: probe("injected"),
             probe_missed: probe("not_injected"),
             probe_failed: probe("failed"),
@@ -202,6 +205,11 @@ impl Metrics {
                 "events_dropped",
                 "Events not written: queue or table full, or refused",
                 &self.events_dropped,
+            ),
+            (
+                "namespace_watch_failures",
+                "Lists and watches of namespaces that failed",
+                &self.namespace_failures,
             ),
         ] {
             page.register(name, help, counter.clone());

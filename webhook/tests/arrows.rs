@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module after all that it may import: no circle can be written down here. Unit tests may import more.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("choices", &[]),
     ("endpoint", &[]),
     ("pod", &[]),
     ("readiness", &[]),
+    ("watch", &[]),
     ("annotations", &["choices"]),
     ("rights", &["choices", "pod"]),
     ("container", &["choices", "rights"]),
@@ -25,9 +26,12 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("events", &["metrics"]),
     ("health", &["metrics", "readiness"]),
     ("tls", &["metrics"]),
-    ("authority", &["metrics", "readiness", "tls"]),
-    ("namespaces", &["annotations", "choices", "cluster", "metrics"]),
-    ("sidecars", &["inject", "metrics", "settings"]),
+    ("authority", &["metrics", "readiness", "tls", "watch"]),
+    (
+        "namespaces",
+        &["annotations", "choices", "cluster", "metrics", "readiness", "watch"],
+    ),
+    ("sidecars", &["inject", "metrics", "settings", "watch"]),
     ("probe", &["annotations", "inject", "metrics"]),
     (
         "admission",
@@ -52,6 +56,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "settings",
             "sidecars",
             "tls",
+            "watch",
         ],
     ),
     ("args", &["cli"]),

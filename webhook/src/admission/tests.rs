@@ -67,7 +67,14 @@ fn rig(in_flight: usize) -> Rig {
         in_flight,
         timeout: Duration::from_millis(400),
     };
-    let admission = Admission::new(rules, settings, Arc::default(), Arc::clone(&metrics), events, limits);
+    let admission = Admission::new(
+        rules,
+        settings,
+        Arc::new(ClusterFacts::new().0),
+        Arc::clone(&metrics),
+        events,
+        limits,
+    );
     Rig {
         admission: Arc::new(admission),
         metrics,

@@ -5,6 +5,8 @@
 pub enum SkipReason {
     /// It was not asked for.
     NotAnnotated,
+    /// The pod says nothing, and whether its namespace does is unknown.
+    NamespaceUnknown,
     /// The annotation says "false".
     OptedOut,
     /// The sidecar is there.
@@ -41,8 +43,9 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Every reason, for metrics and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotAnnotated,
+        Self::NamespaceUnknown,
         Self::OptedOut,
         Self::AlreadyInjected,
         Self::ExcludedNamespace,
@@ -65,6 +68,7 @@ impl SkipReason {
     pub const fn key(self) -> &'static str {
         match self {
             Self::NotAnnotated => "not_annotated",
+            Self::NamespaceUnknown => "namespace_unknown",
             Self::OptedOut => "opted_out",
             Self::AlreadyInjected => "already_injected",
             Self::ExcludedNamespace => "excluded_namespace",
