@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory, Parser};
 use serde_json::{Value, json};
-use sideflame_webhook::annotations;
+use sideflame_webhook::choices;
 use sideflame_webhook::container;
 use sideflame_webhook::inject::{Decision, inject};
 use sideflame_webhook::settings::{Facts, InjectSettings};
@@ -125,7 +125,7 @@ fn the_sidecar_understands_port_size_and_token() {
 
 #[test]
 fn events_have_the_same_names_in_both() {
-    let ours: Vec<&str> = annotations::Event::ALL.iter().map(|event| event.name).collect();
+    let ours: Vec<&str> = choices::Event::ALL.iter().map(|event| event.name).collect();
     for event in sideflame::event::Event::ALL {
         assert!(ours.contains(&event.name()), "the webhook does not know event {event}");
     }

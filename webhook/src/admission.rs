@@ -6,13 +6,12 @@
 //! refused with a status. Called by `cli::serve`, which serves [`router`] behind TLS.
 
 mod answer;
-mod budget;
+mod deadlines;
+mod decision;
 mod handler;
 mod lean;
-mod outcome;
 mod request_body;
 mod review;
-mod verdict;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,15 +23,11 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::cluster::ClusterFacts;
+use crate::endpoint::Endpoint;
 use crate::events::EventQueue;
 use crate::inject::{self, Decision};
 use crate::metrics::Metrics;
 use crate::settings::{Facts, InjectSettings};
-pub use outcome::{Failure, Outcome, Refusal};
-use verdict::Question;
-
-/// The paths that are served: pods, workloads, and pods of our own probe.
-pub const PATHS: [&str; 3] = [Question::Pod.path(), Question::Workload.path(), Question::Probe.path()];
 
 /// A body may be this long. etcd takes objects of 1.5 MiB, and an update carries two.
 pub const BODY_BYTES: usize = 3 << 20;
@@ -114,9 +109,9 @@ impl Admission {
 /// The routes of the TLS listener.
 pub fn router(admission: Arc<Admission>) -> Router {
     Router::new()
-        .route(Question::Pod.path(), post(handler::inject))
-        .route(Question::Probe.path(), post(handler::probe))
-        .route(Question::Workload.path(), post(handler::warn))
+        .route(Endpoint::Pod.path(), post(handler::inject))
+        .route(Endpoint::Probe.path(), post(handler::probe))
+        .route(Endpoint::Workload.path(), post(handler::warn))
         .with_state(admission)
 }
 

@@ -2,19 +2,14 @@
 //!
 //! Must not know the pod beyond its annotations. Called by `inject`; the table is printed by `cli::annotations`.
 
-pub(crate) mod events;
 mod nearest;
-mod quantity;
 pub mod table;
 
-use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-pub use events::Event;
-pub use quantity::Quantity;
 pub use table::{Annotation, TABLE};
 
-use crate::rights::Rights;
+use crate::choices::{Event, Quantity, Rights, SidecarForm};
 
 /// In front of every annotation and label of ours.
 pub const PREFIX: &str = "sideflame.io/";
@@ -22,17 +17,6 @@ pub const PREFIX: &str = "sideflame.io/";
 pub const STATUS: &str = "sideflame.io/status";
 /// Opts a pod in (annotation, `"true"`) or a namespace (label, `enabled`).
 pub const INJECT: &str = "sideflame.io/inject";
-
-/// Native sidecar or plain container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SidecarForm {
-    /// Native where the API server knows it
-    Auto,
-    /// Init container with restartPolicy Always
-    Native,
-    /// Plain container, appended last
-    Container,
-}
 
 /// What the annotations of one pod say; `None` where they are silent.
 #[derive(Debug, Default)]

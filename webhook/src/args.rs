@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::cli;
 use crate::cli::annotations::AnnotationsCommand;
@@ -38,15 +38,6 @@ what we are given, follow its changes, and need no API server to answer.
 
 Outside a cluster (KUBECONFIG is used), with a configuration whose clientConfig has url: https://127.0.0.1:8443/inject:
   sideflame-webhook serve --listen 127.0.0.1:8443 --metrics-listen 127.0.0.1:9443 --tls-san 127.0.0.1";
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// One object per line
-    Json,
-}
 
 impl Args {
     /// Runs the command.

@@ -1,11 +1,11 @@
 //! Our own certificate authority: in one Secret, shared by all replicas, without a leader.
 //!
-//! The Secret is the lock: every write of it is a create or a compare-and-swap, and whoever loses takes what the winner
-//! wrote. From it every replica makes a serving certificate of its own, whose key stays in memory, and keeps the caBundle
+//! The Secret is the lock: every write of it is a create or a compare-and-swap, and a replica that loses takes what the
+//! winner wrote. From it every replica makes a serving certificate of its own, whose key stays in memory, and keeps the caBundle
 //! of every entry of our two webhook configurations. An authority is replaced with an overlap: first the caBundle has
 //! both, then leaves come from the new one, and the old one goes when no leaf of it can be left.
 //!
-//! What to do is decided in `plan`, from values alone; `keeper` does it, round after round, by the wall clock and
+//! What to do is decided in `rotation`, from values alone; `keeper` does it, round after round, by the wall clock and
 //! never asleep for long, so that a clock that jumps or a machine that was asleep costs seconds. Must not know reviews.
 //! Started by `cli::serve`, unless certificates are supplied.
 
@@ -14,7 +14,7 @@ mod ca;
 mod content;
 mod keeper;
 mod kubernetes;
-mod plan;
+mod rotation;
 
 pub use bundle::{Bundles, Configuration, Entry, Kind};
 pub use ca::{AuthorityError, Ca, Leaf};

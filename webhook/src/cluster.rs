@@ -2,53 +2,47 @@
 //!
 //! Must not know HTTP. Filled by `namespaces` and by the version task of `cli::serve`; read by `admission`.
 
-use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+
+use k8s_openapi::api::core::v1;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::store::{Store, Writer};
+use kube::runtime::reflector::{self, ObjectRef};
 
 use crate::settings::Facts;
 
-/// Labels of one namespace, only those that decide something. A map would take half a kilobyte for each namespace.
-pub type NamespaceLabels = Box<[(Box<str>, Box<str>)]>;
+/// What is asked for of a namespace: metadata.
+pub type Namespace = PartialObjectMeta<v1::Namespace>;
 
 /// The latest state of the watch, and the version of the API server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClusterFacts {
-    namespaces: RwLock<HashMap<Box<str>, NamespaceLabels>>,
+    namespaces: Store<Namespace>,
     version: RwLock<Option<(u32, u32)>>,
 }
 
 impl ClusterFacts {
+    /// Nothing is known; what is written by the second half will be.
+    pub fn new() -> (Self, Writer<Namespace>) {
+        let (namespaces, writer) = reflector::store();
+        let version = RwLock::default();
+        (Self { namespaces, version }, writer)
+    }
+
     /// What is known at this moment for a request of `namespace`.
     pub fn of(&self, namespace: &str) -> Facts {
-        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        let labels = namespaces.get(namespace).map(|labels| {
-            let labels = labels.iter();
-            labels
-                .map(|(key, value)| (key.to_string(), value.to_string()))
-                .collect()
-        });
+        let known = self.namespaces.get(&ObjectRef::new(namespace));
         Facts {
             namespace: namespace.to_owned(),
-            namespace_labels: labels,
+            namespace_labels: known.map(|namespace| namespace.labels().clone()),
             server_version: *self.version.read().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    /// Takes a complete list. Returns how many there are.
-    pub fn replace(&self, all: HashMap<Box<str>, NamespaceLabels>) -> usize {
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        *namespaces = all;
-        namespaces.len()
-    }
-
-    /// Takes one namespace, or forgets it. Returns how many there are.
-    pub fn update(&self, name: &str, labels: Option<NamespaceLabels>) -> usize {
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        match labels {
-            Some(labels) => namespaces.insert(name.into(), labels),
-            None => namespaces.remove(name),
-        };
-        namespaces.len()
+    /// How many namespaces are known.
+    pub fn known(&self) -> usize {
+        self.namespaces.len()
     }
 
     /// Takes the version of the API server; true if it is another one.
@@ -71,17 +65,24 @@ pub fn parse_version(major: &str, minor: &str) -> Option<(u32, u32)> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use kube::runtime::watcher::Event;
+
     use super::*;
+
+    fn namespace(labels: &[(&str, &str)]) -> Namespace {
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "shop", "labels": labels}})).unwrap()
+    }
 
     #[test]
     fn an_unknown_namespace_is_none_and_one_without_labels_is_empty() {
-        let facts = ClusterFacts::default();
+        let (facts, mut writer) = ClusterFacts::new();
         assert_eq!(facts.of("shop").namespace_labels, None);
-        facts.update("shop", Some(Box::default()));
+        writer.apply_watcher_event(&Event::Apply(namespace(&[])));
         assert_eq!(facts.of("shop").namespace_labels, Some(BTreeMap::new()));
-        facts.update("shop", Some([("a".into(), "b".into())].into()));
+        writer.apply_watcher_event(&Event::Apply(namespace(&[("a", "b")])));
         assert_eq!(facts.of("shop").namespace_labels.unwrap()["a"], "b");
-        facts.update("shop", None);
+        writer.apply_watcher_event(&Event::Delete(namespace(&[])));
         assert_eq!(facts.of("shop").namespace_labels, None);
         assert_eq!(facts.of("shop").namespace, "shop");
     }
@@ -91,7 +92,7 @@ mod tests {
         assert_eq!(parse_version("1", "34"), Some((1, 34)));
         assert_eq!(parse_version("1", "31+"), Some((1, 31)));
         assert_eq!(parse_version("1", ""), None);
-        let facts = ClusterFacts::default();
+        let facts = ClusterFacts::new().0;
         assert!(facts.set_version((1, 33)) && facts.set_version((1, 34)) && !facts.set_version((1, 34)));
         assert_eq!(facts.of("x").server_version, Some((1, 34)));
     }

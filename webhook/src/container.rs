@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::annotations::Quantity;
+use crate::choices::Quantity;
 use crate::rights::Candidate;
 
 /// Name of the container.
@@ -146,7 +146,7 @@ impl Sidecar<'_> {
     }
 }
 
-/// Above what the sidecar allows itself: who exceeds a sizeLimit gets the whole pod evicted, the app included.
+/// Above what the sidecar allows itself: exceeding a sizeLimit gets the whole pod evicted, the app included.
 pub(crate) fn store_limit(capture_size: &Quantity) -> String {
     const MEBIBYTE: u128 = 1 << 20;
     let bytes = capture_size.units();

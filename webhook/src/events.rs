@@ -25,7 +25,7 @@ use pace::Pace;
 /// Notices that may wait. A burst of a rollout is mostly one owner, which is one Event.
 const QUEUE: usize = 256;
 /// For one write.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where notices are left.
 #[derive(Debug, Clone)]
@@ -45,9 +45,11 @@ impl EventQueue {
     /// Leaves a notice; never waits.
     pub fn send(&self, notice: Notice) {
         match self.sender.try_send(notice) {
-            // Without an API server nobody expects Events.
+            // Without an API server there are no Events.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => self.metrics.events_dropped.count(),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.metrics.events_dropped.inc();
+            }
         }
     }
 }
@@ -57,24 +59,28 @@ pub async fn write(client: Client, mut notices: mpsc::Receiver<Notice>, metrics:
     let mut pace = Pace::default();
     while let Some(notice) = notices.recv().await {
         match pace.admit(&notice, Instant::now()) {
-            pace::Verdict::Write => {}
-            pace::Verdict::Repeated => continue,
-            pace::Verdict::TableFull => {
-                metrics.events_dropped.count();
+            pace::Action::Write => {}
+            pace::Action::Skip => continue,
+            pace::Action::Drop => {
+                metrics.events_dropped.inc();
                 continue;
             }
         }
         let api = Api::<Event>::namespaced(client.clone(), &notice.namespace);
         let event = event_of(&notice, &instance);
         let params = PostParams::default();
-        let written = timeout(PATIENCE, api.create(&params, &event)).await;
+        let written = timeout(TIMEOUT, api.create(&params, &event)).await;
         match written {
-            Ok(Ok(_)) => metrics.events_written.count(),
+            Ok(Ok(_)) => {
+                metrics.events_written.inc();
+            }
             Ok(Err(error)) => {
-                metrics.events_dropped.count();
+                metrics.events_dropped.inc();
                 tracing::warn!(%error, namespace = notice.namespace, "an Event was not written");
             }
-            Err(_) => metrics.events_dropped.count(),
+            Err(_) => {
+                metrics.events_dropped.inc();
+            }
         }
     }
 }

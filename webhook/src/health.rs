@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 
 #[derive(Debug, Clone)]
@@ -31,14 +31,15 @@ pub fn router(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Router {
 }
 
 async fn page(State(health): State<Health>) -> impl IntoResponse {
-    let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let content_type = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
     (content_type, health.metrics.page(health.readiness.reason().is_none()))
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
+    let unknown = health.readiness.unknown();
     match health.readiness.reason() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+        None => (StatusCode::OK, format!("ok\n{unknown}")),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n{unknown}")),
     }
 }
 
@@ -69,5 +70,23 @@ mod tests {
         readiness.set(Ok(()));
         assert_eq!(get(router.clone(), "/readyz").await.0, StatusCode::OK);
         assert!(get(router, "/metrics").await.1.contains("sideflame_webhook_ready 1\n"));
+    }
+
+    #[tokio::test]
+    async fn what_is_unknown_is_said_and_costs_no_readiness() {
+        let readiness = Arc::new(Readiness::new("no certificate yet"));
+        readiness.set(Ok(()));
+        readiness.set_unknown(Some("labels of namespaces: forbidden".to_owned()));
+        let router = router(Arc::default(), Arc::clone(&readiness));
+        let answer = get(router.clone(), "/readyz").await;
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                "ok\nunknown: labels of namespaces: forbidden\n".to_owned()
+            )
+        );
+        readiness.set_unknown(None);
+        assert_eq!(get(router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
     }
 }

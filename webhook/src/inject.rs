@@ -17,10 +17,11 @@ pub use misplaced::misplaced;
 pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
-use crate::annotations::{self, Annotations, Event, INJECT, Reading, STATUS, SidecarForm};
+use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
+use crate::choices::{Event, PodSecurityLevel, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
-use crate::rights::{self, Plan, PodSecurityLevel};
+use crate::rights::{self, Plan};
 use crate::settings::{Facts, InjectSettings};
 use patch::PatchBuilder;
 
@@ -32,6 +33,9 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// With the container's index: two containers must not share one `/tmp`.
 const TMP_VOLUME_PREFIX: &str = "sideflame-tmp-";
+/// Said beside what does not work.
+const LEVEL_UNKNOWN: &str = "the labels of the namespace are unknown to the webhook (see its /readyz), so rights were planned for Pod \
+                             Security level restricted; create the pod again for another plan";
 /// The first release with native sidecars switched on.
 const NATIVE_SIDECARS: (u32, u32) = (1, 29);
 
@@ -66,9 +70,9 @@ pub fn inject(pod: &Value, settings: &InjectSettings, facts: &Facts) -> Decision
         errors,
         warnings,
     } = annotations::read(view.annotations());
-    let decided = match unwanted(&view, &annotations, errors, settings, facts) {
+    let decided = match not_asked(&view, &annotations, errors, settings, facts) {
         Some(skip) => Err(skip),
-        None => Request {
+        None => Subject {
             pod: &view,
             annotations: &annotations,
             settings,
@@ -102,13 +106,17 @@ pub fn inject(pod: &Value, settings: &InjectSettings, facts: &Facts) -> Decision
 
 fn not_a_pod(problem: NotAPod) -> Skip {
     match problem {
+        NotAPod::Kind(kind) => {
+            let detail = format!("this is not a pod: it is of kind {}", shown(&kind));
+            Skip::new(SkipReason::NotAPod, detail)
+        }
         NotAPod::Shape(problem) => Skip::new(SkipReason::NotAPod, format!("this is not a pod: {problem}")),
         NotAPod::NoContainers => Skip::new(SkipReason::NoContainers, "the pod has no container to profile; add one"),
     }
 }
 
-/// Nobody wants the sidecar here, or what is wanted cannot be understood.
-fn unwanted(
+/// The sidecar was not asked for here, or what was asked cannot be understood.
+fn not_asked(
     pod: &PodView<'_>,
     annotations: &Annotations<'_>,
     errors: Vec<String>,
@@ -123,16 +131,17 @@ fn unwanted(
             format!("the pod says {INJECT}: \"false\"; set it to \"true\""),
         ));
     }
-    if !stated && opted_in.map(String::as_str) != Some("enabled") {
-        let detail =
-            format!("the pod has no annotation {INJECT}: \"true\" and its namespace no label {INJECT}: enabled");
-        return Some(Skip::new(SkipReason::NotAnnotated, detail));
-    }
     let namespace = if facts.namespace.is_empty() {
         pod.namespace()
     } else {
         Some(facts.namespace.as_str())
     };
+    let known = facts.namespace_labels.is_some();
+    if !stated && known && opted_in.map(String::as_str) != Some("enabled") {
+        let detail =
+            format!("the pod has no annotation {INJECT}: \"true\" and its namespace no label {INJECT}: enabled");
+        return Some(Skip::new(SkipReason::NotAnnotated, detail));
+    }
     if let Some(namespace) =
         namespace.filter(|namespace| settings.exclude_namespaces.iter().any(|name| name == namespace))
     {
@@ -150,6 +159,15 @@ fn unwanted(
             "the sidecar is there already; nothing to do",
         ));
     }
+    if !stated && !known {
+        // The API server sends such a pod because of the label, if the webhook configuration is the chart's.
+        let name = shown(namespace.unwrap_or("default"));
+        let detail = format!(
+            "the pod has no annotation {INJECT}: \"true\", and the labels of namespace {name} are unknown to the webhook (see its \
+             /readyz); create the pod again, or annotate it"
+        );
+        return Some(Skip::new(SkipReason::NamespaceUnknown, detail));
+    }
     if errors.is_empty() {
         return None;
     }
@@ -159,15 +177,15 @@ fn unwanted(
     Some(skip)
 }
 
-/// A pod that wants the sidecar.
-struct Request<'a> {
+/// A pod that is to get the sidecar.
+struct Subject<'a> {
     pod: &'a PodView<'a>,
     annotations: &'a Annotations<'a>,
     settings: &'a InjectSettings,
     facts: &'a Facts,
 }
 
-impl Request<'_> {
+impl Subject<'_> {
     fn decide(&self) -> Result<Injection, Skip> {
         let Self {
             pod,
@@ -177,7 +195,7 @@ impl Request<'_> {
         } = *self;
         let port = annotations.port.unwrap_or(settings.sidecar_port);
         let image = self.image()?;
-        if let Some(skip) = checks::obstacle(pod, port) {
+        if let Some(skip) = checks::blocker(pod, port) {
             return Err(skip);
         }
         let chosen = self.chosen()?;
@@ -201,6 +219,10 @@ impl Request<'_> {
         let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
         let patch = self.patch(&sidecar, main, &plan);
         let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
+        if self.facts.namespace_labels.is_none() && !warnings.is_empty() {
+            // Others may work where the level is laxer.
+            warnings.push(LEVEL_UNKNOWN.to_owned());
+        }
         if pod.flag("hostNetwork") == Some(true) && annotations.token_secret.is_none() {
             warnings.push(format!(
                 "hostNetwork: port {port} opens on the node's loopback, where every process of the node can ask for profiles; set \
@@ -293,11 +315,12 @@ impl Request<'_> {
             Skip::new(
                 SkipReason::RightsImpossible,
                 format!(
-                    "sideflame.io/rights: {} needs Pod Security level {}, the namespace enforces {}; set it to auto, or ask for \
+                    "sideflame.io/rights: {} needs Pod Security level {}, the namespace enforces {}{}; set it to auto, or ask for \
                      another level",
                     refused.rights.name(),
                     refused.needs.name(),
-                    level.name()
+                    level.name(),
+                    if self.facts.namespace_labels.is_some() { "" } else { " for all we know: its labels are unknown" },
                 ),
             )
         })

@@ -1,67 +1,46 @@
 //! What `serve` counts, and its page for Prometheus.
 //!
 //! Must not know HTTP. But for the pods of `sidecars`, every label comes from a closed set whose members are all on the page
-//! from the start, so that a rate over the first one is right. Written by everything that serves; read by `health`.
+//! from the start, so that a rate over the first one is right. Counters are looked up once, here: a review costs a few
+//! atomic additions. Written by everything that serves; read by `health`.
 
-mod histogram;
-mod page;
+mod process;
 mod sidecars;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::admission::{Outcome, PATHS, Refusal};
-use histogram::{BOUNDS, Histogram};
-use page::Page;
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::endpoint::Endpoint;
+use crate::outcome::{Outcome, Refusal};
+use process::Process;
 pub use sidecars::{Sidecars, SidecarsSeen};
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+/// The page's `Content-Type`.
+pub use prometheus_text::CONTENT_TYPE;
 
-impl Counter {
-    /// One more.
-    pub fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many there were.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A number that comes and goes, e.g. seconds after the Unix epoch; 0 when there is none.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
-
-impl Gauge {
-    /// Takes a new value.
-    pub fn set(&self, value: i64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    /// Adds `change`, which may be negative.
-    pub fn add(&self, change: i64) {
-        self.0.fetch_add(change, Ordering::Relaxed);
-    }
-
-    /// The value.
-    pub fn get(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+/// Upper bounds of the buckets for reviews, in seconds. A pod takes about 50 µs, one with 1,500 variables about 0.35 ms, and
+/// the API server waits 2 s.
+const BOUNDS: [f64; 15] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
+];
 
 /// Everything `serve` counts.
 #[derive(Debug)]
 pub struct Metrics {
-    started: SystemTime,
-    requests: [Counter; PATHS.len()],
-    decisions: BTreeMap<(&'static str, &'static str), Counter>,
-    refusals: [Counter; Refusal::ALL.len()],
+    registry: Registry,
+    requests: BTreeMap<&'static str, Counter>,
+    decisions: BTreeMap<Outcome, Counter>,
+    refusals: BTreeMap<&'static str, Counter>,
     reviews: Histogram,
+    ready: Gauge,
     /// Reviews being answered now.
     pub in_flight: Gauge,
     /// Workloads whose annotation sits in the wrong place, or is wrong.
@@ -86,6 +65,8 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Namespaces known.
     pub namespaces: Gauge,
+    /// Lists and watches of namespaces that failed.
+    pub namespace_failures: Counter,
     /// Self-probes that came back injected.
     pub probe_injected: Counter,
     /// Self-probes that came back as they were sent.
@@ -95,17 +76,50 @@ pub struct Metrics {
     /// When a self-probe last came back injected, seconds after the Unix epoch.
     pub probe_last_success: Gauge,
     /// Injected pods, where they are watched.
-    pub sidecars: OnceLock<Sidecars>,
+    pub sidecars: Arc<Sidecars>,
+}
+
+/// A family whose members are all there from the start, and the member for each of `keys`.
+fn closed<K: Ord, const N: usize>(
+    registry: &mut Registry,
+    (name, help): (&str, &str),
+    keys: impl IntoIterator<Item = (K, [(&'static str, &'static str); N])>,
+) -> BTreeMap<K, Counter> {
+    let family = Family::<[(&'static str, &'static str); N], Counter>::default();
+    registry.register(name, help, family.clone());
+    let members = keys.into_iter();
+    members
+        .map(|(key, labels)| (key, family.get_or_create_owned(&labels)))
+        .collect()
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self {
-            started: SystemTime::now(),
-            requests: Default::default(),
-            decisions: Outcome::all().map(|key| (key, Counter::default())).collect(),
-            refusals: Default::default(),
-            reviews: Histogram::default(),
+        let mut registry = Registry::default();
+        let ours = registry.sub_registry_with_prefix("sideflame_webhook");
+        let version = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+        version.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        ours.register("build_info", "The version, as a label", version);
+        let endpoints = Endpoint::ALL.map(Endpoint::path);
+        let help = "Requests by path. /probe is the self-probe; it is not counted as a decision";
+        let requests = closed(ours, ("requests", help), endpoints.map(|path| (path, [("path", path)])));
+        let outcomes = Outcome::all().map(|outcome| {
+            let (decision, reason) = outcome.key();
+            (outcome, [("decision", decision), ("reason", reason)])
+        });
+        let decisions = closed(ours, ("decisions", "What became of pods, and why"), outcomes);
+        let reasons = Refusal::ALL.map(Refusal::key).map(|key| (key, [("reason", key)]));
+        let refusals = closed(ours, ("refusals", "Requests that were no review"), reasons);
+        let results = ["injected", "not_injected", "failed"].map(|result| (result, [("result", result)]));
+        let mut probes = closed(ours, ("probes", "Self-probes through the API server"), results);
+        let mut probe = |result| probes.remove(result).unwrap_or_default();
+        let metrics = Self {
+            registry: Registry::default(),
+            requests,
+            decisions,
+            refusals,
+            reviews: Histogram::new(BOUNDS),
+            ready: Gauge::default(),
             in_flight: Gauge::default(),
             workloads_warned: Counter::default(),
             connections: Gauge::default(),
@@ -118,210 +132,136 @@ impl Default for Metrics {
             events_written: Counter::default(),
             events_dropped: Counter::default(),
             namespaces: Gauge::default(),
-            probe_injected: Counter::default(),
-            probe_missed: Counter::default(),
-            probe_failed: Counter::default(),
+            namespace_failures: Counter::default(),
+            probe_injected: probe("injected"),
+            probe_missed: probe("not_injected"),
+            probe_failed: probe("failed"),
             probe_last_success: Gauge::default(),
-            sidecars: OnceLock::new(),
-        }
+            sidecars: Arc::default(),
+        };
+        metrics.register(ours);
+        ours.register_collector(Box::new(Arc::clone(&metrics.sidecars)));
+        registry.register_collector(Box::new(Process::starting_now()));
+        Self { registry, ..metrics }
     }
 }
 
 impl Metrics {
-    /// Counts a request to one of [`PATHS`].
-    pub fn request(&self, path: &str) {
-        let known = PATHS.iter().zip(&self.requests).find(|(known, _)| **known == path);
-        if let Some((_, counter)) = known {
-            counter.count();
+    /// Puts what has no labels on the page. The full stop behind each help is the library's.
+    fn register(&self, page: &mut Registry) {
+        let help = "From the head of a request to its answer";
+        page.register("review_seconds", help, self.reviews.clone());
+        for (name, help, gauge) in [
+            ("in_flight", "Reviews being answered now", &self.in_flight),
+            ("connections", "Open connections", &self.connections),
+            ("ready", "1 if /readyz says so", &self.ready),
+            (
+                "certificate_not_after_seconds",
+                "End of the serving certificate after the Unix epoch; 0 while there is none",
+                &self.certificate_not_after,
+            ),
+            (
+                "authority_not_after_seconds",
+                "End of our authority after the Unix epoch; 0 with supplied certificates",
+                &self.authority_not_after,
+            ),
+            ("namespaces", "Namespaces known", &self.namespaces),
+            (
+                "probe_last_success_seconds",
+                "When a self-probe last came back injected; 0 if never",
+                &self.probe_last_success,
+            ),
+        ] {
+            page.register(name, help, gauge.clone());
         }
+        for (name, help, counter) in [
+            (
+                "workloads_warned",
+                "Workloads with the annotation in the wrong place, or a wrong one",
+                &self.workloads_warned,
+            ),
+            (
+                "authority_changes",
+                "Changes of the authority Secret by this replica",
+                &self.authority_changes,
+            ),
+            (
+                "bundle_patches",
+                "Repairs and updates of a caBundle by this replica",
+                &self.bundle_patches,
+            ),
+            (
+                "authority_failures",
+                "Rounds that failed to look after Secret and caBundle",
+                &self.authority_failures,
+            ),
+            (
+                "certificate_failures",
+                "Supplied certificate files that could not be used; the pair before stays in use",
+                &self.certificate_failures,
+            ),
+            ("events", "Events written", &self.events_written),
+            (
+                "events_dropped",
+                "Events not written: queue or table full, or refused",
+                &self.events_dropped,
+            ),
+            (
+                "namespace_watch_failures",
+                "Lists and watches of namespaces that failed",
+                &self.namespace_failures,
+            ),
+        ] {
+            page.register(name, help, counter.clone());
+        }
+    }
+
+    /// Counts a request.
+    pub fn request(&self, endpoint: Endpoint) {
+        count(&self.requests, endpoint.path());
     }
 
     /// Counts what became of a pod.
     pub fn decision(&self, outcome: Outcome) {
-        if let Some(counter) = self.decisions.get(&outcome.key()) {
-            counter.count();
-        }
+        count(&self.decisions, outcome);
     }
 
     /// Counts a request that was no review.
     pub fn refusal(&self, refusal: Refusal) {
-        let known = Refusal::ALL
-            .iter()
-            .zip(&self.refusals)
-            .find(|(known, _)| **known == refusal);
-        if let Some((_, counter)) = known {
-            counter.count();
-        }
+        count(&self.refusals, refusal.key());
     }
 
     /// Records how long an answer took.
     pub fn review(&self, took: Duration) {
-        self.reviews.observe(took);
+        self.reviews.observe(took.as_secs_f64());
     }
 
-    /// The page; `ready` is the state of `/readyz`.
+    /// The page, in the text format; `ready` is the state of `/readyz`.
     pub fn page(&self, ready: bool) -> String {
-        let mut page = Page::default();
-        page.family("sideflame_webhook_build_info", "gauge", "The version, as a label.");
-        page.sample(&format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1);
-        self.write_reviews(&mut page);
-        self.write_certificates(&mut page, ready);
-        self.write_cluster(&mut page);
-        if let Some(sidecars) = self.sidecars.get() {
-            sidecars.write(&mut page);
-        }
-        if let Some(bytes) = resident_bytes() {
-            page.single("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
-        }
-        let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let help = "Start of the server after the Unix epoch.";
-        page.single("process_start_time_seconds", "gauge", help, started);
-        page.text
-    }
-
-    fn write_reviews(&self, page: &mut Page) {
-        let help = "Requests by path. /probe is the self-probe; it is not counted as a decision.";
-        page.family("sideflame_webhook_requests_total", "counter", help);
-        for (path, counter) in PATHS.iter().zip(&self.requests) {
-            page.sample(&format!("{{path=\"{path}\"}}"), counter.get());
-        }
-        page.family(
-            "sideflame_webhook_decisions_total",
-            "counter",
-            "What became of pods, and why.",
-        );
-        for ((decision, reason), counter) in &self.decisions {
-            page.sample(
-                &format!("{{decision=\"{decision}\",reason=\"{reason}\"}}"),
-                counter.get(),
-            );
-        }
-        page.family(
-            "sideflame_webhook_refusals_total",
-            "counter",
-            "Requests that were no review.",
-        );
-        for (refusal, counter) in Refusal::ALL.iter().zip(&self.refusals) {
-            page.sample(&format!("{{reason=\"{}\"}}", refusal.key()), counter.get());
-        }
-        let help = "Workloads with the annotation in the wrong place, or a wrong one.";
-        page.single(
-            "sideflame_webhook_workloads_warned_total",
-            "counter",
-            help,
-            self.workloads_warned.get(),
-        );
-        let help = "Reviews being answered now.";
-        page.single("sideflame_webhook_in_flight", "gauge", help, self.in_flight.get());
-        page.single(
-            "sideflame_webhook_connections",
-            "gauge",
-            "Open connections.",
-            self.connections.get(),
-        );
-        let help = "From the head of a request to its answer.";
-        page.family("sideflame_webhook_review_seconds", "histogram", help);
-        let counts = self.reviews.cumulative();
-        let bounds = BOUNDS.iter().map(|(bound, _)| *bound).chain(["+Inf"]);
-        for (bound, count) in bounds.zip(&counts) {
-            page.sample(&format!("_bucket{{le=\"{bound}\"}}"), count);
-        }
-        page.sample("_sum", self.reviews.sum().as_secs_f64());
-        page.sample("_count", counts.last().copied().unwrap_or_default());
-    }
-
-    fn write_certificates(&self, page: &mut Page, ready: bool) {
-        page.single(
-            "sideflame_webhook_ready",
-            "gauge",
-            "1 if /readyz says so.",
-            u8::from(ready),
-        );
-        let help = "End of the serving certificate after the Unix epoch; 0 while there is none.";
-        let name = "sideflame_webhook_certificate_not_after_seconds";
-        page.single(name, "gauge", help, self.certificate_not_after.get());
-        let help = "End of our authority after the Unix epoch; 0 with supplied certificates.";
-        let name = "sideflame_webhook_authority_not_after_seconds";
-        page.single(name, "gauge", help, self.authority_not_after.get());
-        let help = "Changes of the authority Secret by this replica.";
-        page.single(
-            "sideflame_webhook_authority_changes_total",
-            "counter",
-            help,
-            self.authority_changes.get(),
-        );
-        let help = "Repairs and updates of a caBundle by this replica.";
-        page.single(
-            "sideflame_webhook_bundle_patches_total",
-            "counter",
-            help,
-            self.bundle_patches.get(),
-        );
-        let help = "Rounds that failed to look after Secret and caBundle.";
-        page.single(
-            "sideflame_webhook_authority_failures_total",
-            "counter",
-            help,
-            self.authority_failures.get(),
-        );
-        let help = "Supplied certificate files that could not be used; the pair before stays in use.";
-        let name = "sideflame_webhook_certificate_failures_total";
-        page.single(name, "counter", help, self.certificate_failures.get());
-    }
-
-    fn write_cluster(&self, page: &mut Page) {
-        page.single(
-            "sideflame_webhook_namespaces",
-            "gauge",
-            "Namespaces known.",
-            self.namespaces.get(),
-        );
-        page.single(
-            "sideflame_webhook_events_total",
-            "counter",
-            "Events written.",
-            self.events_written.get(),
-        );
-        let help = "Events not written: queue or table full, or refused.";
-        page.single(
-            "sideflame_webhook_events_dropped_total",
-            "counter",
-            help,
-            self.events_dropped.get(),
-        );
-        let help = "Self-probes through the API server.";
-        page.family("sideflame_webhook_probes_total", "counter", help);
-        for (result, counter) in [
-            ("injected", &self.probe_injected),
-            ("not_injected", &self.probe_missed),
-            ("failed", &self.probe_failed),
-        ] {
-            page.sample(&format!("{{result=\"{result}\"}}"), counter.get());
-        }
-        let help = "When a self-probe last came back injected; 0 if never.";
-        let name = "sideflame_webhook_probe_last_success_seconds";
-        page.single(name, "gauge", help, self.probe_last_success.get());
+        self.ready.set(i64::from(ready));
+        let mut page = String::new();
+        // Writing into a String cannot fail.
+        let _ = prometheus_text::encode(&mut page, &self.registry);
+        page
     }
 }
 
-/// `VmRSS` of `/proc/self/status` (`man 5 proc`), which is in KiB.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+fn count<K: Ord>(counters: &BTreeMap<K, Counter>, key: K) {
+    if let Some(counter) = counters.get(&key) {
+        counter.inc();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Failure;
     use crate::inject::SkipReason;
+    use crate::outcome::Failure;
 
     #[test]
     fn every_decision_is_on_the_page_before_the_first_request() {
         let page = Metrics::default().page(false);
-        for (decision, reason) in Outcome::all() {
+        for (decision, reason) in Outcome::all().map(Outcome::key) {
             let line = format!("sideflame_webhook_decisions_total{{decision=\"{decision}\",reason=\"{reason}\"}} 0\n");
             assert!(page.contains(&line), "{line}");
         }
@@ -336,8 +276,7 @@ mod tests {
         metrics.decision(Outcome::Blocked(SkipReason::NotAnnotated));
         metrics.decision(Outcome::Failed(Failure::Busy));
         metrics.refusal(Refusal::TooLarge);
-        metrics.request("/warn");
-        metrics.request("/somewhere");
+        metrics.request(Endpoint::Workload);
         let page = metrics.page(true);
         for line in [
             "decisions_total{decision=\"inject\",reason=\"injected\"} 1\n",
@@ -346,10 +285,77 @@ mod tests {
             "decisions_total{decision=\"error\",reason=\"busy\"} 1\n",
             "refusals_total{reason=\"too_large\"} 1\n",
             "requests_total{path=\"/warn\"} 1\n",
+            "requests_total{path=\"/inject\"} 0\n",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }
-        assert!(!page.contains("somewhere"));
+    }
+
+    /// Alerts and dashboards go by these names.
+    #[test]
+    fn the_names_types_and_helps_of_the_page_stay() {
+        let metrics = Metrics::default();
+        metrics.sidecars.begin();
+        metrics.sidecars.replace(SidecarsSeen::default());
+        let page = metrics.page(true);
+        for (name, kind) in [
+            ("build_info", "gauge"),
+            ("requests_total", "counter"),
+            ("decisions_total", "counter"),
+            ("refusals_total", "counter"),
+            ("workloads_warned_total", "counter"),
+            ("in_flight", "gauge"),
+            ("connections", "gauge"),
+            ("review_seconds", "histogram"),
+            ("ready", "gauge"),
+            ("certificate_not_after_seconds", "gauge"),
+            ("authority_not_after_seconds", "gauge"),
+            ("authority_changes_total", "counter"),
+            ("bundle_patches_total", "counter"),
+            ("authority_failures_total", "counter"),
+            ("certificate_failures_total", "counter"),
+            ("namespaces", "gauge"),
+            ("events_total", "counter"),
+            ("events_dropped_total", "counter"),
+            ("probes_total", "counter"),
+            ("probe_last_success_seconds", "gauge"),
+            ("sidecar_watch_failures_total", "counter"),
+            ("sidecars", "gauge"),
+            ("outdated_sidecar_info", "gauge"),
+            ("outdated_sidecars_cut", "gauge"),
+            ("sidecars_full", "gauge"),
+        ] {
+            let line = format!("# TYPE sideflame_webhook_{name} {kind}\n");
+            assert!(page.contains(&line), "{line} is not in\n{page}");
+        }
+        for line in [
+            "# HELP sideflame_webhook_requests_total Requests by path. /probe is the self-probe; it is not counted as a decision.\n",
+            "# HELP sideflame_webhook_sidecars_full 1 if there were more injected pods than 100000: those beyond are not counted.\n",
+            "# TYPE process_resident_memory_bytes gauge\n",
+            "# TYPE process_start_time_seconds gauge\n",
+        ] {
+            assert!(page.contains(line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket_and_buckets_are_cumulative() {
+        let metrics = Metrics::default();
+        for micros in [100, 101, 3_000_000] {
+            metrics.review(Duration::from_micros(micros));
+        }
+        let page = metrics.page(true);
+        for line in [
+            "_bucket{le=\"5e-05\"} 0\n",
+            "_bucket{le=\"0.0001\"} 1\n",
+            "_bucket{le=\"0.00025\"} 2\n",
+            "_bucket{le=\"2\"} 2\n",
+            "_bucket{le=\"+Inf\"} 3\n",
+            "_count 3\n",
+        ] {
+            let line = format!("sideflame_webhook_review_seconds{line}");
+            assert!(page.contains(&line), "{line} is not in\n{page}");
+        }
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(crate) struct PodView<'a> {
 /// Why an object is not a pod we could work on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotAPod {
-    /// It is of another kind or misshapen; the text says where.
+    /// It is of this kind, whose name may be of any length.
+    Kind(String),
+    /// It is misshapen; the text says where.
     Shape(String),
     /// No container.
     NoContainers,
@@ -38,8 +40,7 @@ impl<'a> PodView<'a> {
         match root.get("kind").and_then(Value::as_str) {
             None | Some("Pod") => {}
             Some(kind) => {
-                let kind = crate::annotations::shown(kind);
-                return Err(NotAPod::Shape(format!("it is of kind {kind}")));
+                return Err(NotAPod::Kind(kind.to_owned()));
             }
         }
         let metadata = map(root, "metadata")?;

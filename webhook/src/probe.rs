@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 /// What the entry `probe.sideflame.io` selects by.
 pub const LABEL: (&str, &str) = ("sideflame.io/probe", "true");
 /// Above the timeout of the webhook, which the API server waits for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Probes for ever, `interval` after `interval`.
 pub async fn keep(client: Client, namespace: String, image: String, interval: Duration, metrics: Arc<Metrics>) {
@@ -34,16 +34,20 @@ pub async fn keep(client: Client, namespace: String, image: String, interval: Du
         let verdict = probe(&api, &image).await;
         match &verdict {
             Ok(true) => {
-                metrics.probe_injected.count();
+                metrics.probe_injected.inc();
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 metrics
                     .probe_last_success
                     .set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
             }
-            Ok(false) => metrics.probe_missed.count(),
-            Err(_) => metrics.probe_failed.count(),
+            Ok(false) => {
+                metrics.probe_missed.inc();
+            }
+            Err(_) => {
+                metrics.probe_failed.inc();
+            }
         }
-        // Told when it changes; the metrics have the rest.
+        // Logged when it changes; the metrics have the rest.
         let state = verdict.clone().unwrap_or(false);
         if healthy.replace(state) != Some(state) {
             tell(&verdict);
@@ -67,8 +71,8 @@ async fn probe(api: &Api<DynamicObject>, image: &str) -> Result<bool, String> {
         dry_run: true,
         ..PostParams::default()
     };
-    let answer = timeout(PATIENCE, api.create(&params, &pod)).await;
-    let answer = answer.map_err(|_| format!("the API server did not answer within {PATIENCE:?}"))?;
+    let answer = timeout(TIMEOUT, api.create(&params, &pod)).await;
+    let answer = answer.map_err(|_| format!("the API server did not answer within {TIMEOUT:?}"))?;
     answer.map(|pod| is_injected(&pod)).map_err(|error| error.to_string())
 }
 

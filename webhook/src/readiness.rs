@@ -1,10 +1,10 @@
 //! Whether the API server may send us requests, and if not, why.
 //!
-//! Must not know HTTP or Kubernetes. Written by `authority`, `tls` and `cli::serve`; read by `health` and `metrics`.
+//! Must not know HTTP or Kubernetes. Written by `authority`, `namespaces` and `cli::serve`; read by `health` and `metrics`.
 
 use std::sync::{Mutex, PoisonError};
 
-/// The gate behind `/readyz`: closed with a reason until somebody opens it; closed for good by [`Readiness::drain`].
+/// The gate behind `/readyz`: closed with a reason until it is opened; closed for good by [`Readiness::drain`].
 #[derive(Debug)]
 pub struct Readiness {
     gate: Mutex<Gate>,
@@ -15,6 +15,8 @@ struct Gate {
     /// Why we are not ready; `None` when we are.
     reason: Option<String>,
     draining: bool,
+    /// What decisions have to do without.
+    unknown: Option<String>,
 }
 
 impl Readiness {
@@ -23,6 +25,7 @@ impl Readiness {
         let gate = Gate {
             reason: Some(reason.to_owned()),
             draining: false,
+            unknown: None,
         };
         Self { gate: Mutex::new(gate) }
     }
@@ -34,6 +37,18 @@ impl Readiness {
         let changed = gate.reason != reason;
         gate.reason = reason;
         changed
+    }
+
+    /// Takes what decisions have to do without. It closes no gate: a webhook that decides with less is better than none.
+    pub fn set_unknown(&self, unknown: Option<String>) {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).unknown = unknown;
+    }
+
+    /// A line about what decisions have to do without; empty if nothing.
+    pub fn unknown(&self) -> String {
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = gate.unknown.as_ref().map(|unknown| format!("unknown: {unknown}\n"));
+        line.unwrap_or_default()
     }
 
     /// Closes the gate for good: the endpoint should be taken out of the service.

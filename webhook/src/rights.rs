@@ -1,6 +1,6 @@
 //! The rights planner: from a pod spec and a Pod Security level to the least rights with which the sidecar can profile.
 //!
-//! Pure. Must not know annotations' syntax, patches or the sidecar's other fields. `access` has the kernel's rule, `target`
+//! Pure. Must not know annotations, patches or the sidecar's other fields. `access` has the kernel's rule, `target`
 //! what the spec tells, `candidate` the sets of rights to choose from, `verdict` what each of them is good for, `advice`
 //! the sentences. Called by `inject`.
 
@@ -11,29 +11,15 @@ mod capabilities;
 mod target;
 mod verdict;
 
-use clap::ValueEnum;
 use serde_json::Value;
 
 pub(crate) use candidate::Candidate;
 pub(crate) use target::Tmp;
 pub(crate) use verdict::{Availability, Verdict};
 
-use crate::annotations::Event;
+use crate::choices::{Event, PodSecurityLevel, Rights};
 use crate::pod::{PodView, name};
 use target::Target;
-
-/// What a user asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Rights {
-    /// The least that works and that the namespace admits
-    Auto,
-    /// User and group of the app, no capability (Pod Security restricted)
-    SameUser,
-    /// Root that becomes the app's user for each capture (Pod Security baseline)
-    SwitchUser,
-    /// The same with PERFMON and SYS_PTRACE (Pod Security privileged)
-    Perf,
-}
 
 /// What was planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,30 +35,6 @@ impl Mode {
             Self::SameUser => "same-user",
             Self::SwitchUser => "switch-user",
             Self::Perf => "perf",
-        }
-    }
-}
-
-/// Pod Security Standards, the value of `pod-security.kubernetes.io/enforce`. The later, the stricter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum PodSecurityLevel {
-    /// Everything
-    Privileged,
-    /// No known privilege escalation
-    Baseline,
-    /// Hardened
-    Restricted,
-}
-
-impl PodSecurityLevel {
-    /// The label of a namespace that says what its admission enforces.
-    pub const LABEL: &str = "pod-security.kubernetes.io/enforce";
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Privileged => "privileged",
-            Self::Baseline => "baseline",
-            Self::Restricted => "restricted",
         }
     }
 }

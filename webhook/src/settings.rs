@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::annotations::{Quantity, SidecarForm};
-use crate::rights::{PodSecurityLevel, Rights};
+use crate::choices::{PodSecurityLevel, Quantity, Rights, SidecarForm};
 
 /// Defaults of the injected container, which annotations may change.
 #[derive(Debug, Clone, ClapArgs)]
@@ -107,7 +106,7 @@ pub struct Facts {
 
 #[cfg(test)]
 impl InjectSettings {
-    /// What the flags say when nobody says anything.
+    /// The defaults of the flags.
     pub(crate) fn unchanged() -> Self {
         #[derive(clap::Parser)]
         struct Flags {

@@ -6,62 +6,40 @@
 mod injected_pod;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::StreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
-use tokio::time::{Instant, sleep};
 
 use crate::inject::{VERSION_LABEL, image_of};
 use crate::metrics::{Metrics, Sidecars, SidecarsSeen};
 use crate::settings::InjectSettings;
+use crate::watch::{self, Sentences};
 use injected_pod::InjectedPod;
 
 /// Metadata has no phase, but the API server selects by it, and says "deleted" when a pod leaves the selection.
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 /// Pods of one answer while a list is read. It is held as it was sent: at worst 1.5 MB of metadata each, which took 27 MB.
 const PAGE: u32 = 10;
-/// After the first failure, and at most. Not `default_backoff`: each new attempt begins with an event that is no error, which
-/// sets it back to its first pause, so that it would ask once a second for ever where the right is missing.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Without a failure for so long, the next one is a first one. A watch that goes on tells nothing until a pod changes.
-const CALM: Duration = Duration::from_secs(180);
 
 /// Keeps the numbers of `metrics` up to date for ever. `settings` say what a pod would get now.
 pub async fn watch(client: Client, settings: InjectSettings, metrics: Arc<Metrics>) {
-    let sidecars = metrics.sidecars.get_or_init(Sidecars::default);
+    metrics.sidecars.begin();
     let config = watcher::Config::default();
     let config = config.labels(VERSION_LABEL).fields(NOT_ENDED).page_size(PAGE);
-    let mut stream = std::pin::pin!(watcher::watcher(Api::<InjectedPod>::all(client), config));
-    let mut mirror = Mirror::new(settings, sidecars);
-    let mut pause = PAUSES.0;
-    let mut failed = Instant::now();
-    loop {
-        match stream.next().await {
-            Some(Ok(event)) => {
-                if !matches!(event, Event::Init | Event::InitApply(_)) {
-                    pause = PAUSES.0;
-                }
-                mirror.apply(event);
-            }
-            Some(Err(error)) => {
-                sidecars.failures.count();
-                if failed.elapsed() > CALM {
-                    pause = PAUSES.0;
-                }
-                // Once is enough in the log.
-                if pause == PAUSES.0 {
-                    tracing::warn!(%error, "injected pods cannot be watched: the metrics of old sidecars are missing or old; let the \
-                        service account list and watch pods, or leave out --watch-sidecars (webhook.watchSidecars of the chart)");
-                }
-                sleep(pause).await;
-                failed = Instant::now();
-                pause = PAUSES.1.min(pause * 2);
-            }
-            None => sleep(PAUSES.1).await,
+    let events = watcher::watcher(Api::<InjectedPod>::all(client), config);
+    let sentences = Sentences {
+        failing: "injected pods cannot be watched: the metrics of old sidecars are missing or old; let the service account list and \
+            watch pods, or leave out --watch-sidecars (webhook.watchSidecars of the chart)",
+        again: "injected pods are watched again",
+    };
+    let mut mirror = Mirror::new(settings, &metrics.sidecars);
+    watch::follow(events, sentences, |event| match event {
+        Ok(event) => mirror.apply(event),
+        Err(_) => {
+            metrics.sidecars.failures.inc();
         }
-    }
+    })
+    .await;
 }
 
 /// Turns watch events into numbers.

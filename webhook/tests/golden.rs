@@ -222,7 +222,7 @@ fn fifteen_hundred_variables_change_nothing_in_the_patch() {
     for _ in 0..100 {
         std::hint::black_box(inject(&large, &case.settings, &case.facts));
     }
-    // Unoptimised and on a busy machine it takes 0.1 ms; whoever walks or copies the environment takes many times more.
+    // Unoptimised and on a busy machine it takes 0.1 ms; code that walks or copies the environment takes many times more.
     let each = started.elapsed() / 100;
     assert!(each.as_millis() < 5, "{each:?}");
 }

@@ -63,7 +63,7 @@ fn always(name: &'static str, value: impl Strategy<Value = Value> + 'static) -> 
     value.prop_map(move |value| Some((name.to_owned(), value))).boxed()
 }
 
-/// A map of the given fields in any order, and up to two that nobody knows.
+/// A map of the given fields in any order, and up to two unknown ones.
 fn object(fields: Vec<BoxedStrategy<Option<(String, Value)>>>) -> impl Strategy<Value = Value> {
     let unknown = vec(("x[a-zA-Z]{1,6}", json_value()), 0..3);
     (fields.prop_shuffle(), unknown).prop_map(|(fields, unknown)| {

@@ -65,7 +65,7 @@ fn start(drain: &str) -> Server {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
     let (reviews, health) = (address("address"), address("health"));
-    // A pipe nobody reads would stop the server.
+    // A pipe that is not read would stop the server.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
     Server {
         child,

@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use json_patch::Patch;
 use serde::{Serialize, Serializer};
 
-use super::outcome::{Failure, Outcome};
 use super::review::API_VERSION;
+use crate::outcome::{Failure, Outcome};
 
-/// What a caller is told.
+/// The answer to a review.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     pub(super) uid: &'a str,

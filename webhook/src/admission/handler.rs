@@ -1,50 +1,47 @@
-//! From an HTTP request to its answer: permit, body, deadline. What the answer says is decided in `verdict`.
+//! From an HTTP request to its answer: permit, body, deadline. What the answer says is decided in `decision`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout_at;
 
-use super::budget::Budget;
-use super::outcome::{Failure, Refusal};
+use super::deadlines::Deadlines;
 use super::request_body::{read_uid, read_whole};
 use super::review::Review;
-use super::verdict::Question;
-use super::{Admission, BODY_BYTES, verdict};
+use super::{Admission, BODY_BYTES, decision};
+use crate::endpoint::Endpoint;
+use crate::outcome::{Failure, Refusal};
 
 /// `POST /inject`: pods.
 pub(super) async fn inject(State(admission): State<Arc<Admission>>, request: HttpRequest<Body>) -> Response {
-    answer(&admission, Question::Pod, request).await
+    answer(&admission, Endpoint::Pod, request).await
 }
 
 /// `POST /probe`: pods that we create ourselves, as a dry run, to see whether everything works.
 pub(super) async fn probe(State(admission): State<Arc<Admission>>, request: HttpRequest<Body>) -> Response {
-    answer(&admission, Question::Probe, request).await
+    answer(&admission, Endpoint::Probe, request).await
 }
 
 /// `POST /warn`: workloads, which are only looked at.
 pub(super) async fn warn(State(admission): State<Arc<Admission>>, request: HttpRequest<Body>) -> Response {
-    answer(&admission, Question::Workload, request).await
+    answer(&admission, Endpoint::Workload, request).await
 }
 
-async fn answer(admission: &Admission, question: Question, request: HttpRequest<Body>) -> Response {
+async fn answer(admission: &Admission, endpoint: Endpoint, request: HttpRequest<Body>) -> Response {
     let began = Instant::now();
-    admission.metrics.request(question.path());
-    admission.metrics.in_flight.add(1);
+    admission.metrics.request(endpoint);
+    admission.metrics.in_flight.inc();
     let _leaving = Leaving(admission);
-    let budget = Budget::begin(request.uri().query(), admission.limits.timeout);
-    let length = request.headers().get(CONTENT_LENGTH);
-    let announced = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let deadlines = Deadlines::begin(request.uri().query(), admission.limits.timeout);
     let body = request.into_body();
-    let permit = timeout_at(budget.permit.into(), admission.permits.acquire()).await;
+    let permit = timeout_at(deadlines.permit.into(), admission.permits.acquire()).await;
     let answer = match permit {
-        Ok(Ok(_permit)) => review(admission, question, body, announced.unwrap_or_default(), budget).await,
-        _ => busy(admission, question, body, budget).await,
+        Ok(Ok(_permit)) => review(admission, endpoint, body, deadlines).await,
+        _ => busy(admission, endpoint, body, deadlines).await,
     };
     admission.metrics.review(began.elapsed());
     answer.unwrap_or_else(|refused| refused.into_response(admission))
@@ -52,28 +49,32 @@ async fn answer(admission: &Admission, question: Question, request: HttpRequest<
 
 async fn review(
     admission: &Admission,
-    question: Question,
+    endpoint: Endpoint,
     body: Body,
-    announced: usize,
-    budget: Budget,
+    deadlines: Deadlines,
 ) -> Result<Response, Refused> {
-    let body = read_whole(body, announced, budget).await?;
+    let body = read_whole(body, deadlines).await?;
     // From here to the answer nothing waits: on one thread, reviews are worked on one after the other, and only one
     // of them has its object unpacked.
     let request = Review::parse(&body).map_err(|error| Refused(Refusal::Malformed, error.to_string()))?;
-    Ok(match question {
-        Question::Workload => verdict::look_at(admission, &request),
-        Question::Pod | Question::Probe => verdict::decide(admission, question, &request, budget),
+    Ok(match endpoint {
+        Endpoint::Workload => decision::look_at(admission, &request),
+        Endpoint::Pod | Endpoint::Probe => decision::decide(admission, endpoint, &request, deadlines),
     })
 }
 
-async fn busy(admission: &Admission, question: Question, body: Body, budget: Budget) -> Result<Response, Refused> {
-    let Some(uid) = read_uid(body, budget).await? else {
+async fn busy(
+    admission: &Admission,
+    endpoint: Endpoint,
+    body: Body,
+    deadlines: Deadlines,
+) -> Result<Response, Refused> {
+    let Some(uid) = read_uid(body, deadlines).await? else {
         let text = "the body is no AdmissionReview with a uid".to_owned();
         return Err(Refused(Refusal::Malformed, text));
     };
-    tracing::warn!(uid, path = question.path(), "busy: allowed without a look");
-    Ok(verdict::fail(admission, question, &uid, Failure::Busy, false))
+    tracing::warn!(uid, path = endpoint.path(), "busy: allowed without being looked at");
+    Ok(decision::fail(admission, endpoint, &uid, Failure::Busy, false))
 }
 
 /// A client that goes away drops the future of its answer: the gauge must fall then, too.
@@ -81,7 +82,7 @@ struct Leaving<'a>(&'a Admission);
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.0.metrics.in_flight.add(-1);
+        self.0.metrics.in_flight.dec();
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_nobody_reads_are_empty_and_everything_else_is_as_it_came() {
+    fn lists_that_no_decision_reads_are_empty_and_everything_else_is_as_it_came() {
         let text = r#"{"metadata":{"managedFields":[{"a":1}],"labels":{"env":"production"}},"spec":{"containers":
             [{"name":"app","env":[{"name":"A","value":"]}"}],"ports":[{"containerPort":8080}],"x":[-1,1.5,true,null,"é",[],{}]}]}}"#;
         let mut whole: Value = serde_json::from_str(text).unwrap();

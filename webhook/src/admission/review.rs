@@ -1,4 +1,4 @@
-//! An AdmissionReview as it comes. Only the fields that are needed; the object stays raw, but for lists nobody reads.
+//! An AdmissionReview as it comes. Only the fields that are needed; the object stays raw, but for lists that no decision reads.
 
 use std::borrow::Cow;
 

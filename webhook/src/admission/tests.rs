@@ -67,7 +67,14 @@ fn rig(in_flight: usize) -> Rig {
         in_flight,
         timeout: Duration::from_millis(400),
     };
-    let admission = Admission::new(rules, settings, Arc::default(), Arc::clone(&metrics), events, limits);
+    let admission = Admission::new(
+        rules,
+        settings,
+        Arc::new(ClusterFacts::new().0),
+        Arc::clone(&metrics),
+        events,
+        limits,
+    );
     Rig {
         admission: Arc::new(admission),
         metrics,
@@ -130,7 +137,7 @@ async fn an_injection_is_answered_by_its_patch() {
     assert_eq!(audit["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(audit["settings"].as_str().unwrap().len(), 12);
     assert!(rig.counted("decisions_total{decision=\"inject\",reason=\"injected\"} 1"));
-    assert!(rig.notices.try_recv().is_ok(), "the owner is told");
+    assert!(rig.notices.try_recv().is_ok(), "the owner gets an Event");
 }
 
 #[tokio::test]
@@ -141,7 +148,7 @@ async fn a_dry_run_leaves_no_event() {
 }
 
 #[tokio::test]
-async fn the_probe_is_answered_alike_but_neither_counted_nor_told() {
+async fn the_probe_is_answered_alike_but_neither_counted_nor_an_event() {
     let mut rig = rig(4);
     let answer = rig.ask("/probe", pod("inject"), json!({})).await;
     assert!(answer["patch"].is_string());
@@ -151,7 +158,7 @@ async fn the_probe_is_answered_alike_but_neither_counted_nor_told() {
 }
 
 #[tokio::test]
-async fn a_pod_nobody_asked_for_is_allowed_without_patch_or_event() {
+async fn a_pod_that_did_not_ask_is_allowed_without_patch_or_event() {
     let mut rig = rig(4);
     let answer = rig.ask("/inject", pod("other"), json!({})).await;
     assert_eq!(

@@ -2,7 +2,8 @@
 
 use clap::ValueEnum;
 
-use super::{Annotations, Event, Quantity};
+use super::Annotations;
+use crate::choices::{Event, Quantity};
 
 /// One row.
 #[derive(Debug)]

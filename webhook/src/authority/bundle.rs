@@ -88,7 +88,7 @@ impl Bundles {
         }
     }
 
-    /// Whether somebody wrote a certificate already: then a replica with an authority in memory may be about.
+    /// Whether a certificate was written already: then a replica with an authority in memory may be running.
     pub(super) fn is_claimed(&self) -> bool {
         let mut entries = self.0.iter().flat_map(|one| &one.entries);
         entries.any(|entry| entry.certificates().is_some_and(|all| !all.is_empty()))

@@ -133,7 +133,7 @@ impl Ca {
         let key = KeyPair::generate()?;
         let mut params = params(names.to_vec(), now, now.saturating_add(life).min(self.not_after))?;
         let name = names.first().map_or("sideflame-webhook", String::as_str);
-        // X.509 has room for 64 characters here, and nobody but people reads it.
+        // X.509 has room for 64 characters here, and only people read it.
         params
             .distinguished_name
             .push(DnType::CommonName, name.chars().take(64).collect::<String>());

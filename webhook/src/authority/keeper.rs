@@ -1,19 +1,21 @@
-//! Does what `plan` says, round after round.
+//! Does what `rotation` says, round after round.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::{sleep, timeout};
+use kube::runtime::utils::Backoff;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Lifetimes;
 use super::bundle::{Bundles, Configuration, bundle_of};
 use super::ca::AuthorityError;
 use super::content::{Content, Data};
-use super::plan::{self, Change, Memory, Secret};
+use super::rotation::{self, Change, Memory, Secret};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::tls::CurrentCertificate;
+use crate::watch;
 
 /// For a whole round.
 const ROUND: Duration = Duration::from_secs(10);
@@ -32,8 +34,8 @@ pub struct Stored {
 /// Why the cluster did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// Somebody else was first: read again.
-    #[error("somebody else was first")]
+    /// Another change came first: read again.
+    #[error("another change came first")]
     Conflict,
     /// Anything else.
     #[error("{0}")]
@@ -110,21 +112,38 @@ impl<C: Cluster> Keeper<C> {
         let interval = Duration::from_secs(self.lives.interval.unsigned_abs().max(1));
         // Shorter until we can be reached: a start should not wait for an interval.
         let mut pause = Duration::from_millis(200);
+        let mut failures = watch::backoff();
         loop {
-            self.look_after(now()).await;
-            let settled = self.readiness.reason().is_none();
-            pause = if settled { interval } else { (pause * 2).min(interval) };
-            sleep(pause).await;
+            if self.look_after(now()).await {
+                failures.reset();
+                let settled = self.readiness.reason().is_none();
+                pause = if settled { interval } else { (pause * 2).min(interval) };
+                sleep(pause).await;
+            } else {
+                self.sit_out(failures.next().unwrap_or(interval), interval).await;
+            }
         }
     }
 
-    /// One round, with its failures told once.
-    pub(super) async fn look_after(&mut self, now: i64) {
+    /// Waits for `pause` and asks the cluster nothing; the leaf is renewed from memory meanwhile.
+    async fn sit_out(&mut self, pause: Duration, interval: Duration) {
+        let end = Instant::now() + pause;
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + interval)).await;
+            self.keep_serving(now());
+        }
+    }
+
+    /// One round, with its failures logged once. True if it went well.
+    pub(super) async fn look_after(&mut self, now: i64) -> bool {
         let outcome = timeout(ROUND, self.round(now)).await;
         match outcome.unwrap_or(Err(RoundError::Timeout)) {
-            Ok(()) => self.failing = None,
+            Ok(()) => {
+                self.failing = None;
+                true
+            }
             Err(error) => {
-                self.metrics.authority_failures.count();
+                self.metrics.authority_failures.inc();
                 let error = error.to_string();
                 if self.failing.as_ref() != Some(&error) {
                     tracing::warn!(
@@ -134,6 +153,7 @@ impl<C: Cluster> Keeper<C> {
                     self.failing = Some(error);
                 }
                 self.keep_serving(now);
+                false
             }
         }
     }
@@ -147,7 +167,7 @@ impl<C: Cluster> Keeper<C> {
             let secret = self.cluster.read_secret().await?;
             let content = match self.settle_secret(secret.as_ref(), &bundles, now).await {
                 Ok(Some(content)) => content,
-                // Somebody who remembers the authority is given time to restore it.
+                // A replica that remembers the authority is given time to restore it.
                 Ok(None) => return Ok(()),
                 Err(RoundError::Cluster(ClusterError::Conflict)) => continue,
                 Err(error) => return Err(error),
@@ -165,7 +185,7 @@ impl<C: Cluster> Keeper<C> {
             // A clock that was set back must not make us wait for the old time to come again.
             self.memory.announced = self.memory.announced.map(|since| since.min(now));
             self.settle_leaf(&content, &bundles, now)?;
-            self.tell(plan::readiness(self.memory.leaf.as_ref(), &bundles, now));
+            self.tell(rotation::readiness(self.memory.leaf.as_ref(), &bundles, now));
             return Ok(());
         }
         Err(ClusterError::Conflict.into())
@@ -187,7 +207,7 @@ impl<C: Cluster> Keeper<C> {
             Secret::Held(_) => None,
             Secret::Absent | Secret::Unusable(_) => self.memory.missing.or(Some(now)),
         };
-        let Some(change) = plan::change(&secret, &self.memory, bundles, &self.lives, now) else {
+        let Some(change) = rotation::change(&secret, &self.memory, bundles, &self.lives, now) else {
             let Secret::Held(content) = secret else {
                 return Ok(None);
             };
@@ -198,13 +218,13 @@ impl<C: Cluster> Keeper<C> {
             Secret::Held(content) => Some(content),
             Secret::Absent | Secret::Unusable(_) => None,
         };
-        let Some(content) = plan::apply(change, held, &self.memory, &self.lives, now)? else {
+        let Some(content) = rotation::apply(change, held, &self.memory, &self.lives, now)? else {
             return Ok(None);
         };
         let mut data = stored.map(|stored| stored.data.clone()).unwrap_or_default();
         content.write(&mut data);
         self.cluster.write_secret(data, stored).await?;
-        self.metrics.authority_changes.count();
+        self.metrics.authority_changes.inc();
         log_change(change, &secret);
         self.remember(&content);
         Ok(Some(content))
@@ -230,7 +250,7 @@ impl<C: Cluster> Keeper<C> {
             self.cluster
                 .patch_bundle(configuration, &drifted, &bundle_of(&wanted))
                 .await?;
-            self.metrics.bundle_patches.count();
+            self.metrics.bundle_patches.inc();
             let kind = configuration.kind;
             tracing::info!(
                 ?kind,
@@ -244,7 +264,7 @@ impl<C: Cluster> Keeper<C> {
     }
 
     fn settle_leaf(&mut self, content: &Content, bundles: &Bundles, now: i64) -> Result<(), AuthorityError> {
-        if !plan::needs_leaf(content, self.memory.leaf.as_ref(), bundles, now) {
+        if !rotation::needs_leaf(content, self.memory.leaf.as_ref(), bundles, now) {
             return Ok(());
         }
         let leaf = content.current.issue(&self.names, now, self.lives.leaf)?;
@@ -256,7 +276,7 @@ impl<C: Cluster> Keeper<C> {
         Ok(())
     }
 
-    /// Without an API server: renews the leaf from memory. Readiness stays as it is: nobody could act on it.
+    /// Without an API server: renews the leaf from memory. Readiness stays as it is: without an API server it is not acted on.
     fn keep_serving(&mut self, now: i64) {
         let Some(content) = self
             .memory
@@ -266,7 +286,7 @@ impl<C: Cluster> Keeper<C> {
         else {
             return;
         };
-        // Whom the API server trusts is unknown now, so only an authority that issued before may issue again.
+        // Which authorities the API server trusts is unknown now, so only an authority that issued before may issue again.
         let issuer = self.memory.leaf.as_ref().map(|leaf| &leaf.issuer);
         if issuer != Some(&content.current.certificate) {
             return;

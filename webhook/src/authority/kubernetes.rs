@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation, TestOperation};
+use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation, ReplaceOperation};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -23,7 +23,7 @@ use super::bundle::{Bundles, Configuration, Entry, Kind};
 use super::content::Data;
 use super::keeper::{Cluster, ClusterError, Stored};
 
-/// Named in `managedFields`, so that GitOps tools can be told whose the caBundle is.
+/// Named in `managedFields`, so that GitOps tools can leave the caBundle to us.
 const FIELD_MANAGER: &str = "sideflame-webhook";
 
 /// The Secret and the configurations, by name.
@@ -56,10 +56,10 @@ impl KubernetesCluster {
 
     fn failed(&self, what: &str, name: &str, error: &kube::Error) -> ClusterError {
         match error {
-            // 404 where something was there a moment ago; 422 is a `test` operation that did not hold.
-            kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422) => ClusterError::Conflict,
+            // Nothing else: a 404 may be a namespace that does not exist, and a 422 a name that is not allowed, for ever.
+            kube::Error::Api(status) if status.code == 409 => ClusterError::Conflict,
             error => ClusterError::Failed(format!(
-                "failed to {what} {name}: {error}; check the RBAC of the webhook"
+                "failed to {what} {name}: {error}; check the names and the RBAC of the webhook"
             )),
         }
     }
@@ -176,9 +176,11 @@ fn entry(name: String, config: WebhookClientConfig) -> Entry {
     }
 }
 
-/// Holds only for the version that was read: positions of entries mean nothing in another one.
+/// Holds only for the version that was read: positions of entries mean nothing in another one. The API server answers 409 if
+/// the version in what the patch makes is not the one it has; a `test` operation that does not hold is a 422, like any fault
+/// of a patch.
 fn bundle_patch(resource_version: &str, positions: &[usize], bundle: &[u8]) -> JsonPatch {
-    let test = PatchOperation::Test(TestOperation {
+    let version = PatchOperation::Replace(ReplaceOperation {
         path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
         value: Value::from(resource_version),
     });
@@ -189,7 +191,7 @@ fn bundle_patch(resource_version: &str, positions: &[usize], bundle: &[u8]) -> J
             value: bundle.clone(),
         })
     });
-    JsonPatch([test].into_iter().chain(adds).collect())
+    JsonPatch([version].into_iter().chain(adds).collect())
 }
 
 #[cfg(test)]

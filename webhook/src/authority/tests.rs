@@ -1,9 +1,12 @@
-//! Replicas against a cluster in memory, with a clock of the test's own. The rule behind all: whoever is ready serves a
+//! Replicas against a cluster in memory, with a clock of the test's own. The rule behind all: a replica that is ready serves a
 //! certificate that the API server trusts in every entry.
 
 mod fake;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use super::bundle::bundle_of;
 use super::content::Data;
@@ -107,7 +110,7 @@ async fn a_new_replica_leaves_the_restoring_to_one_that_remembers() {
 }
 
 #[tokio::test]
-async fn if_nobody_remembers_a_new_authority_is_made_within_two_intervals() {
+async fn if_no_replica_remembers_a_new_authority_is_made_within_two_intervals() {
     let fake = Fake::installed();
     drop(ready_pair(&fake).await);
     let before = fake.content();
@@ -204,7 +207,7 @@ async fn a_leaf_is_renewed_at_two_thirds_of_its_life() {
 }
 
 #[tokio::test]
-async fn authorities_rotate_with_an_overlap_and_nobody_is_ever_untrusted() {
+async fn authorities_rotate_with_an_overlap_and_no_replica_is_ever_untrusted() {
     let fake = Fake::installed();
     let (mut one, mut two) = ready_pair(&fake).await;
     let first = fake.content().current;
@@ -302,6 +305,36 @@ async fn an_api_server_that_is_down_does_not_stop_us() {
     fake.state(|state| state.down = false);
     new.look_after(START + 10).await;
     assert_eq!(new.reason(), None);
+}
+
+/// Without the right, with a wrong name, or without an API server: for an hour.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_fails_is_asked_less_and_less_often() {
+    let fake = Fake::installed();
+    fake.state(|state| state.down = true);
+    let keeping = replica(&fake).keep();
+    assert!(
+        timeout(Duration::from_secs(3600), keeping).await.is_err(),
+        "it never ends"
+    );
+    let asked = fake.state(|state| state.asked);
+    assert!((20..70).contains(&asked), "{asked} questions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_comes_back_is_asked_at_the_interval_again() {
+    let fake = Fake::installed();
+    fake.state(|state| state.down = true);
+    let keeping = tokio::spawn(replica(&fake).keep());
+    sleep(Duration::from_secs(1800)).await;
+    fake.state(|state| state.down = false);
+    // The longest pause is over by then.
+    sleep(Duration::from_secs(125)).await;
+    let before = fake.state(|state| state.asked);
+    sleep(Duration::from_secs(100)).await;
+    let rounds = (fake.state(|state| state.asked) - before) / 2;
+    assert!((19..=21).contains(&rounds), "{rounds} rounds of two questions in 100 s");
+    keeping.abort();
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub struct AnnotationsCommand {
 /// Prints the table.
 pub fn run(command: AnnotationsCommand) -> ExitCode {
     let AnnotationsCommand { output } = command;
-    // Who closes the pipe early has read enough.
+    // A reader that closes the pipe early has read enough.
     let _ = io::stdout().write_all(table(output).as_bytes());
     ExitCode::SUCCESS
 }

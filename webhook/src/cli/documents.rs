@@ -1,4 +1,4 @@
-//! YAML streams and JSON in, YAML or JSON out. A document that nobody changes is printed as it was written, comments and all.
+//! YAML streams and JSON in, YAML or JSON out. A document that does not change is printed as it was written, comments and all.
 //!
 //! Must not know Kubernetes.
 
@@ -108,7 +108,7 @@ pub(super) fn yaml(documents: impl Iterator<Item = (Option<String>, Value)>) -> 
 }
 
 fn write(value: &Value) -> Result<String, String> {
-    // Folded lines would be correct, but nobody writes manifests like that.
+    // Folded lines would be correct, but manifests are not written like that.
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).map_err(|error| error.to_string())
 }

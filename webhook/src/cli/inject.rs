@@ -11,7 +11,7 @@ use json_patch::Patch;
 use serde_json::Value;
 
 use super::documents::{self, Document, DocumentError};
-use super::object::{Decided, Outcome, decide};
+use super::object::{Decided, Decisions, decide};
 use crate::inject::Decision;
 use crate::settings::{Facts, InjectSettings};
 
@@ -103,18 +103,18 @@ fn print(command: InjectCommand) -> Result<ExitCode, InjectError> {
         server_version: Some(server_version),
     };
     let mut documents = documents::parse(&read(&filename)?)?;
-    let outcomes: Vec<Outcome> = documents
+    let decisions: Vec<Decisions> = documents
         .iter()
         .map(|document| decide(&document.value, &settings, &facts))
         .collect();
-    report(&outcomes)?;
+    report(&decisions)?;
     let blocked = |decided: &Decided| matches!(decided.decision, Decision::Block(_));
-    if outcomes.iter().any(|outcome| outcome.decided.iter().any(blocked)) {
+    if decisions.iter().any(|of| of.decided.iter().any(blocked)) {
         return Ok(ExitCode::from(BLOCKED));
     }
     let mut patches = Vec::new();
-    for (index, (document, outcome)) in documents.iter_mut().zip(outcomes).enumerate() {
-        let patch = Patch(outcome.patch);
+    for (index, (document, decisions)) in documents.iter_mut().zip(decisions).enumerate() {
+        let patch = Patch(decisions.patch);
         if patch.0.is_empty() {
             continue;
         }
@@ -166,9 +166,9 @@ fn read(path: &Path) -> Result<String, InjectError> {
 }
 
 /// A line per pod, and its warnings.
-fn report(outcomes: &[Outcome]) -> io::Result<()> {
+fn report(decisions: &[Decisions]) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    for decided in outcomes.iter().flat_map(|outcome| &outcome.decided) {
+    for decided in decisions.iter().flat_map(|of| &of.decided) {
         let name = &decided.name;
         let warnings = match &decided.decision {
             Decision::Inject(injection) => {

@@ -18,30 +18,30 @@ pub(super) struct Decided {
     pub misplaced: Option<String>,
 }
 
-/// All pods of one document.
+/// What was decided about all pods of one document.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct Decisions {
     /// Operations on the whole document.
     pub patch: Vec<PatchOperation>,
     pub decided: Vec<Decided>,
 }
 
 /// Decides about every pod in `object`. Other objects have none.
-pub(super) fn decide(object: &Value, settings: &InjectSettings, facts: &Facts) -> Outcome {
-    let mut outcome = Outcome::default();
+pub(super) fn decide(object: &Value, settings: &InjectSettings, facts: &Facts) -> Decisions {
+    let mut decisions = Decisions::default();
     if object.get("kind").and_then(Value::as_str) == Some("List") {
         let items = object.get("items").and_then(Value::as_array);
         for (index, item) in items.into_iter().flatten().enumerate() {
             let path = vec!["items".to_owned(), index.to_string()];
-            one(item, path, settings, facts, &mut outcome);
+            one(item, path, settings, facts, &mut decisions);
         }
     } else {
-        one(object, Vec::new(), settings, facts, &mut outcome);
+        one(object, Vec::new(), settings, facts, &mut decisions);
     }
-    outcome
+    decisions
 }
 
-fn one(object: &Value, mut path: Vec<String>, settings: &InjectSettings, facts: &Facts, outcome: &mut Outcome) {
+fn one(object: &Value, mut path: Vec<String>, settings: &InjectSettings, facts: &Facts, decisions: &mut Decisions) {
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     let steps = match kind {
         "Pod" => &[][..],
@@ -65,9 +65,9 @@ fn one(object: &Value, mut path: Vec<String>, settings: &InjectSettings, facts: 
     }
     let decision = inject(pod, settings, &facts);
     if let Decision::Inject(injection) = &decision {
-        outcome.patch.extend(moved(&injection.patch, &path));
+        decisions.patch.extend(moved(&injection.patch, &path));
     }
-    outcome.decided.push(Decided {
+    decisions.decided.push(Decided {
         name: format!(
             "{}/{}",
             kind.to_lowercase(),

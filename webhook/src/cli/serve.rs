@@ -1,7 +1,7 @@
 //! `sideflame-webhook serve`: from its first line of log to its clean end.
 //!
 //! Two threads. The first one serves: reviews one after the other, which is what keeps the slowest answers near the
-//! typical ones, and `/healthz`. The second one talks to the API server, and may wait as long as it likes.
+//! typical ones, and `/healthz`. The second one talks to the API server, and may wait for it.
 
 mod background;
 mod command;
@@ -14,9 +14,12 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::admission::{self, Admission, Rules};
-use crate::args::LogFormat;
 use crate::cluster::ClusterFacts;
 use crate::events::EventQueue;
 use crate::health;
@@ -25,7 +28,7 @@ use crate::readiness::Readiness;
 use crate::tls::supplied::{FilesError, Supplied};
 use crate::tls::{self, CurrentCertificate, Limits, Listener, Protocol};
 use background::{Background, BackgroundError};
-pub use command::ServeCommand;
+pub use command::{LogFormat, ServeCommand};
 use shutdown::Shutdown;
 
 /// Why the server could not run.
@@ -66,15 +69,27 @@ pub fn run(command: ServeCommand) -> ExitCode {
 }
 
 fn start_log(format: LogFormat, level: LevelFilter) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let lines = tracing_subscriber::fmt::layer()
         // Escape sequences would stand in the log files of a pod.
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
-    }
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    tracing_subscriber::registry().with(lines).with(filter(level)).init();
+}
+
+/// What is logged. The client of the API server logs each of its failures, and hands it to us: we log changes of state.
+fn filter(level: LevelFilter) -> Targets {
+    let clients = if level > LevelFilter::INFO {
+        level
+    } else {
+        LevelFilter::OFF
+    };
+    let ours = Targets::new().with_default(level);
+    ours.with_target("kube_client", clients)
+        .with_target("kube_runtime", clients)
 }
 
 async fn serve(command: ServeCommand) -> Result<(), ServeError> {
@@ -82,7 +97,8 @@ async fn serve(command: ServeCommand) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::default());
     let readiness = Arc::new(Readiness::new("there is no serving certificate yet"));
     let certificate = Arc::new(CurrentCertificate::default());
-    let facts = Arc::new(ClusterFacts::default());
+    let (facts, namespaces) = ClusterFacts::new();
+    let facts = Arc::new(facts);
     let (events, notices) = EventQueue::new(Arc::clone(&metrics));
     let reviews = bind(command.listen).await?;
     let health = bind(command.metrics_listen).await?;
@@ -126,6 +142,7 @@ async fn serve(command: ServeCommand) -> Result<(), ServeError> {
     Background {
         command,
         facts,
+        namespaces,
         metrics: Arc::clone(&metrics),
         readiness: Arc::clone(&readiness),
         certificate,
@@ -161,4 +178,32 @@ const HEALTH_LIMITS: Limits = Limits {
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|source| ServeError::Listen { address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn a_client_that_repeats_itself_is_logged_only_for_debugging() {
+        for (level, expected) in [
+            (LevelFilter::INFO, false),
+            (LevelFilter::WARN, false),
+            (LevelFilter::DEBUG, true),
+        ] {
+            let filter = filter(level);
+            assert_eq!(
+                filter.would_enable("kube_runtime::watcher", &Level::WARN),
+                expected,
+                "{level}"
+            );
+            assert_eq!(
+                filter.would_enable("kube_client::client::builder", &Level::ERROR),
+                expected,
+                "{level}"
+            );
+            assert!(filter.would_enable("sideflame_webhook::watch", &Level::WARN), "{level}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What an owner should hear about one of its pods.
+//! What is to be said to an owner about one of its pods.
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(super) struct Owner {
 }
 
 impl Notice {
-    /// `None` for a pod without an owner: who made it sees the warnings at once.
+    /// `None` for a pod without an owner: its creator sees the warnings at once.
     pub fn about<'a>(
         pod: &Value,
         namespace: &str,

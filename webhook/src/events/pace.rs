@@ -9,40 +9,36 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Owners remembered. Beyond this, new ones within the minute are dropped.
 const MOST_OWNERS: usize = 2048;
 
-/// When which owner was told what.
+/// When an Event was written on which owner, by its uid and reason.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    told: HashMap<(String, bool), Instant>,
+    written: HashMap<(String, bool), Instant>,
 }
 
 /// What to do with a notice.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Action {
     Write,
-    /// The owner knows.
-    Repeated,
-    /// Nobody can say whether the owner knows.
-    TableFull,
+    /// The owner has the same Event from the minute before.
+    Skip,
+    /// The table is full: it cannot be said whether the owner has it.
+    Drop,
 }
 
 impl Pace {
-    pub(super) fn admit(&mut self, notice: &Notice, now: Instant) -> Verdict {
+    pub(super) fn admit(&mut self, notice: &Notice, now: Instant) -> Action {
         let key = (notice.owner.uid.clone(), notice.injected);
-        if self
-            .told
-            .get(&key)
-            .is_some_and(|told| now.duration_since(*told) < PAUSE)
-        {
-            return Verdict::Repeated;
+        if self.written.get(&key).is_some_and(|at| now.duration_since(*at) < PAUSE) {
+            return Action::Skip;
         }
-        if self.told.len() >= MOST_OWNERS {
-            self.told.retain(|_, told| now.duration_since(*told) < PAUSE);
-            if self.told.len() >= MOST_OWNERS {
-                return Verdict::TableFull;
+        if self.written.len() >= MOST_OWNERS {
+            self.written.retain(|_, at| now.duration_since(*at) < PAUSE);
+            if self.written.len() >= MOST_OWNERS {
+                return Action::Drop;
             }
         }
-        self.told.insert(key, now);
-        Verdict::Write
+        self.written.insert(key, now);
+        Action::Write
     }
 }
 
@@ -58,15 +54,15 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_hears_the_same_once_a_minute() {
+    fn an_owner_gets_the_same_event_once_a_minute() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.admit(&notice(1, true), now), Verdict::Write);
-        assert_eq!(pace.admit(&notice(1, true), now + PAUSE / 2), Verdict::Repeated);
-        assert_eq!(pace.admit(&notice(1, false), now), Verdict::Write, "another reason");
-        assert_eq!(pace.admit(&notice(2, true), now), Verdict::Write, "another owner");
+        assert_eq!(pace.admit(&notice(1, true), now), Action::Write);
+        assert_eq!(pace.admit(&notice(1, true), now + PAUSE / 2), Action::Skip);
+        assert_eq!(pace.admit(&notice(1, false), now), Action::Write, "another reason");
+        assert_eq!(pace.admit(&notice(2, true), now), Action::Write, "another owner");
         assert_eq!(
             pace.admit(&notice(1, true), now + PAUSE),
-            Verdict::Write,
+            Action::Write,
             "a minute later"
         );
     }
@@ -75,10 +71,10 @@ mod tests {
     fn the_table_is_bounded_and_empties_itself() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         for uid in 0..MOST_OWNERS {
-            assert_eq!(pace.admit(&notice(uid, true), now), Verdict::Write);
+            assert_eq!(pace.admit(&notice(uid, true), now), Action::Write);
         }
-        assert_eq!(pace.admit(&notice(MOST_OWNERS, true), now), Verdict::TableFull);
-        assert_eq!(pace.admit(&notice(MOST_OWNERS, true), now + PAUSE), Verdict::Write);
-        assert_eq!(pace.told.len(), 1);
+        assert_eq!(pace.admit(&notice(MOST_OWNERS, true), now), Action::Drop);
+        assert_eq!(pace.admit(&notice(MOST_OWNERS, true), now + PAUSE), Action::Write);
+        assert_eq!(pace.written.len(), 1);
     }
 }

@@ -17,8 +17,8 @@ fn has_container(pod: &PodView<'_>) -> bool {
     pod.all_containers().any(|container| name(container) == container::NAME)
 }
 
-/// The first obstacle.
-pub(super) fn obstacle(pod: &PodView<'_>, port: u16) -> Option<Skip> {
+/// The first blocker.
+pub(super) fn blocker(pod: &PodView<'_>, port: u16) -> Option<Skip> {
     windows(pod)
         .or_else(|| host_pid(pod))
         .or_else(|| share_process_namespace(pod))
@@ -77,7 +77,7 @@ fn port_taken(pod: &PodView<'_>, port: u16) -> Option<Skip> {
             .filter(tcp)
             .any(|entry| is_ours(entry.get("containerPort")))
     };
-    // Who is probed there listens there, declared or not.
+    // A container that is probed there listens there, declared or not.
     let probed = |container: &&Value| {
         let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| container.get(probe));
         let ways = |probe: &Value| {

@@ -1,16 +1,17 @@
-//! Requests and limits of the sidecar, so that the pod keeps its class and its budget.
+//! Requests and limits of the sidecar, so that the pod keeps its class and its own sum.
 //!
 //! Quotas refuse containers without them; a pod of class Guaranteed would lose its class (and its exclusive CPUs) by one
-//! container whose request is not its limit; requests beyond a budget of the whole pod would get the pod refused.
+//! container whose request is not its limit; requests beyond those of the whole pod would get it refused.
 
 use serde_json::{Map, Value, json};
 
-use crate::annotations::{Annotations, Quantity};
+use crate::annotations::Annotations;
+use crate::choices::Quantity;
 use crate::container::store_limit;
 use crate::pod::PodView;
 use crate::settings::InjectSettings;
 
-/// `resources` of the sidecar; `None` where the pod has a budget for all its containers and the user says nothing else.
+/// `resources` of the sidecar; `None` where the pod states resources for all its containers together and the user says nothing else.
 pub(super) fn resources(
     pod: &PodView<'_>,
     annotations: &Annotations<'_>,
@@ -21,8 +22,8 @@ pub(super) fn resources(
         && annotations.cpu_limit.is_none()
         && annotations.memory_request.is_none()
         && annotations.memory_limit.is_none();
-    let budget = pod.spec.get("resources").and_then(Value::as_object);
-    if says_nothing && budget.is_some_and(|budget| !budget.is_empty()) {
+    let of_the_pod = pod.spec.get("resources").and_then(Value::as_object);
+    if says_nothing && of_the_pod.is_some_and(|stated| !stated.is_empty()) {
         return None;
     }
     let guaranteed = is_guaranteed(pod);

@@ -3,8 +3,10 @@
 /// The closed list of reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// Nobody asked.
+    /// It was not asked for.
     NotAnnotated,
+    /// The pod says nothing, and whether its namespace does is unknown.
+    NamespaceUnknown,
     /// The annotation says "false".
     OptedOut,
     /// The sidecar is there.
@@ -41,8 +43,9 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Every reason, for metrics and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotAnnotated,
+        Self::NamespaceUnknown,
         Self::OptedOut,
         Self::AlreadyInjected,
         Self::ExcludedNamespace,
@@ -65,6 +68,7 @@ impl SkipReason {
     pub const fn key(self) -> &'static str {
         match self {
             Self::NotAnnotated => "not_annotated",
+            Self::NamespaceUnknown => "namespace_unknown",
             Self::OptedOut => "opted_out",
             Self::AlreadyInjected => "already_injected",
             Self::ExcludedNamespace => "excluded_namespace",
@@ -84,7 +88,7 @@ impl SkipReason {
         }
     }
 
-    /// Whether somebody wanted the sidecar and does not get it: worth a warning and, with `on-error: block`, a refusal.
+    /// Whether the sidecar was asked for and is not added: worth a warning and, with `on-error: block`, a refusal.
     pub const fn is_failure(self) -> bool {
         !matches!(
             self,
@@ -100,7 +104,7 @@ pub struct Skip {
     pub reason: SkipReason,
     /// One sentence for the user: what is the matter and what to change.
     pub detail: String,
-    /// Sentences for `kubectl apply`, the detail included. Empty for reasons that need nobody's attention.
+    /// Sentences for `kubectl apply`, the detail included. Empty for reasons that need no attention.
     pub warnings: Vec<String>,
 }
 

@@ -4,23 +4,29 @@
 //! sums are kept when something changes, as the page is written by the thread that answers reviews. Filled by `sidecars`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Counter;
-use super::page::Page;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::ConstGauge;
 
-/// Rows on the page: pods to restart. Who has more restarts whole namespaces, for which the sums are enough.
+/// Rows on the page: pods to restart. With more, whole namespaces are restarted, for which the sums are enough.
 const MOST_ROWS: usize = 500;
-/// Versions on the page. Anyone who may create a pod may write such a label.
+/// Versions on the page. Every user who may create a pod may write such a label.
 const MOST_VERSIONS: usize = 20;
 /// Pods kept. With names of 60 characters, that many take 12 to 14 MiB, twice while a list replaces another.
 const MOST_PODS: usize = 100_000;
 /// The version of rows beyond [`MOST_VERSIONS`]; no label can have this value.
 const OTHERS: &str = "(others)";
 
-/// What the watch knows.
+/// What the watch knows. Not on the page where nothing is watched.
 #[derive(Debug, Default)]
 pub struct Sidecars {
+    watched: AtomicBool,
     /// `None` before the first complete list.
     seen: Mutex<Option<SidecarsSeen>>,
     /// Lists and watches that failed.
@@ -70,34 +76,51 @@ impl SidecarsSeen {
         }
     }
 
-    fn write(&self, page: &mut Page) {
+    fn write(&self, page: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help =
             "Injected pods that have not ended, by version of their sidecar; outdated: they would get another one now.";
-        page.family("sideflame_webhook_sidecars", "gauge", help);
         let labels = |version, outdated| [("version", version), ("outdated", outdated)];
-        page.labelled(&labels(env!("CARGO_PKG_VERSION"), "false"), self.current.len());
-        for (version, count) in self.versions.iter().take(MOST_VERSIONS) {
-            page.labelled(&labels(version, "true"), count);
-        }
+        let versions = self.versions.iter().take(MOST_VERSIONS);
         let others: usize = self.versions.values().skip(MOST_VERSIONS).sum();
-        if others > 0 {
-            page.labelled(&labels(OTHERS, "true"), others);
-        }
+        let rows = [(labels(env!("CARGO_PKG_VERSION"), "false"), self.current.len())].into_iter();
+        let rows = rows.chain(versions.map(|(version, count)| (labels(version, "true"), *count)));
+        let rows = rows.chain((others > 0).then_some((labels(OTHERS, "true"), others)));
+        gauges(page, "sidecars", help, rows)?;
         let help = "Pods to restart for a new sidecar, with the version they have.";
-        page.family("sideflame_webhook_outdated_sidecar_info", "gauge", help);
-        for (pod, version) in self.outdated.iter().take(MOST_ROWS) {
+        let rows = self.outdated.iter().take(MOST_ROWS).map(|(pod, version)| {
             let (namespace, pod) = pod.split_once('/').unwrap_or(("", pod));
-            page.labelled(&[("namespace", namespace), ("pod", pod), ("version", version)], 1);
-        }
+            ([("namespace", namespace), ("pod", pod), ("version", &**version)], 1)
+        });
+        gauges(page, "outdated_sidecar_info", help, rows)?;
         let help = "Rows that sideflame_webhook_outdated_sidecar_info does not have, as there would be too many.";
-        let name = "sideflame_webhook_outdated_sidecars_cut";
-        page.single(name, "gauge", help, self.outdated.len().saturating_sub(MOST_ROWS));
+        let cut = self.outdated.len().saturating_sub(MOST_ROWS);
+        gauges(page, "outdated_sidecars_cut", help, [([], cut)])?;
         let help = "1 if there were more injected pods than 100000: those beyond are not counted.";
-        page.single("sideflame_webhook_sidecars_full", "gauge", help, u8::from(self.full));
+        gauges(page, "sidecars_full", help, [([], usize::from(self.full))])
     }
 }
 
+/// One family with its samples.
+fn gauges<'a, const N: usize>(
+    page: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = ([(&'static str, &'a str); N], usize)>,
+) -> fmt::Result {
+    let mut family = page.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in samples {
+        let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        value.encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 impl Sidecars {
+    /// From now on they are watched, and on the page.
+    pub fn begin(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
     /// Takes a complete list. Returns how many there are, and how many of them are outdated.
     pub fn replace(&self, all: SidecarsSeen) -> (usize, usize) {
         let numbers = (all.current.len() + all.outdated.len(), all.outdated.len());
@@ -120,28 +143,52 @@ impl Sidecars {
         seen.as_ref().map(|seen| (seen.current.len(), seen.outdated.len()))
     }
 
-    pub(super) fn write(&self, page: &mut Page) {
-        let help = "Lists and watches of injected pods that failed.";
-        let name = "sideflame_webhook_sidecar_watch_failures_total";
-        page.single(name, "counter", help, self.failures.get());
-        if let Some(seen) = self.lock().as_ref() {
-            seen.write(page);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Option<SidecarsSeen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Collector for Sidecars {
+    fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
+        if !self.watched.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let help = "Lists and watches of injected pods that failed.";
+        let failures = page.encode_descriptor("sidecar_watch_failures", help, None, MetricType::Counter)?;
+        self.failures.encode(failures)?;
+        match self.lock().as_ref() {
+            Some(seen) => seen.write(&mut page),
+            None => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::prometheus_text;
+    use prometheus_client::registry::Registry;
+
     use super::*;
 
-    fn page(seen: &SidecarsSeen) -> String {
-        let mut page = Page::default();
-        seen.write(&mut page);
-        page.text
+    /// For the page as a scraper sees it.
+    #[derive(Debug)]
+    struct Page(SidecarsSeen);
+
+    impl Collector for Page {
+        fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
+            self.0.write(&mut page)
+        }
+    }
+
+    fn page(seen: &mut SidecarsSeen) -> String {
+        let page = std::sync::Arc::new(Page(std::mem::take(seen)));
+        let mut registry = Registry::with_prefix("sideflame_webhook");
+        registry.register_collector(Box::new(std::sync::Arc::clone(&page)));
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &registry).unwrap();
+        drop(registry);
+        *seen = std::sync::Arc::into_inner(page).unwrap().0;
+        text
     }
 
     fn put(seen: &mut SidecarsSeen, pod: &str, outdated: Option<&str>) {
@@ -155,7 +202,7 @@ mod tests {
             put(&mut seen, "shop/a", outdated);
         }
         put(&mut seen, "shop/b", None);
-        let text = page(&seen);
+        let text = page(&mut seen);
         let ours = env!("CARGO_PKG_VERSION");
         for line in [
             &format!("_sidecars{{version=\"{ours}\",outdated=\"false\"}} 1\n"),
@@ -168,7 +215,7 @@ mod tests {
         assert!(!text.contains("0.0.2"), "{text}");
         seen.remove("shop/a");
         seen.remove("shop/a");
-        assert!(!page(&seen).contains("0.0.1") && seen.versions.is_empty());
+        assert!(!page(&mut seen).contains("0.0.1") && seen.versions.is_empty());
     }
 
     #[test]
@@ -177,7 +224,7 @@ mod tests {
         for number in 0..MOST_ROWS + 7 {
             put(&mut seen, &format!("shop/{number:05}"), Some(&format!("0.0.{number}")));
         }
-        let text = page(&seen);
+        let text = page(&mut seen);
         assert_eq!(text.matches("_info{").count(), MOST_ROWS);
         assert!(text.contains("pod=\"00000\"") && !text.contains("pod=\"00506\""));
         assert!(text.contains("_outdated_sidecars_cut 7\n"));
@@ -193,11 +240,20 @@ mod tests {
         (0..MOST_PODS).for_each(|number| put(&mut seen, &format!("shop/{number}"), None));
         put(&mut seen, "shop/7", Some("0.0.1"));
         assert!(
-            page(&seen).contains("_sidecars_full 0\n"),
+            page(&mut seen).contains("_sidecars_full 0\n"),
             "a known pod takes its own place"
         );
         put(&mut seen, "shop/one-more", None);
-        assert!(page(&seen).contains("_sidecars_full 1\n"));
+        assert!(page(&mut seen).contains("_sidecars_full 1\n"));
         assert_eq!(seen.current.len() + seen.outdated.len(), MOST_PODS);
+    }
+
+    #[test]
+    fn names_from_the_cluster_cannot_break_the_page() {
+        let mut seen = SidecarsSeen::default();
+        put(&mut seen, "shop/a", Some("1\\2\"3\n4"));
+        let text = page(&mut seen);
+        let line = "_outdated_sidecar_info{namespace=\"shop\",pod=\"a\",version=\"1\\\\2\\\"3\\n4\"} 1\n";
+        assert!(text.contains(line), "{text}");
     }
 }

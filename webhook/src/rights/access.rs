@@ -1,8 +1,8 @@
-//! Who may look into whom: the kernel's rule, for concrete credentials.
+//! Which process may look into which: the kernel's rule, for concrete credentials.
 //!
 //! `ptrace_may_access(PTRACE_MODE_READ_FSCREDS)`: same user **and** group as all of the target's, target dumpable, and the
 //! target's permitted capabilities a subset of ours; or CAP_SYS_PTRACE. Without it only the world-readable rows of `/proc`
-//! are left. Must not know pods, nor who is dumpable: that is what a process does. The tests hold the measured matrix.
+//! are left. Must not know pods, nor which process is dumpable: that is what it does itself. The tests hold the measured matrix.
 
 use super::capabilities::CapabilitySet;
 
@@ -17,7 +17,7 @@ pub(crate) struct Credentials {
 
 /// Why a process is out of reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Obstacle {
+pub(crate) enum Blocker {
     /// Another user.
     User,
     /// Same user, another group.
@@ -29,14 +29,14 @@ pub(crate) enum Obstacle {
 /// Whether `sidecar` can do everything with `target` that a recording takes: read its memory maps and files, talk to its
 /// 0600 sockets, signal it. It becomes the target first where it can, and keeps at most what the target holds: also of
 /// CAP_SYS_PTRACE, which therefore helps only against a target that has it.
-pub(crate) fn access(sidecar: Credentials, target: Credentials) -> Result<(), Obstacle> {
+pub(crate) fn access(sidecar: Credentials, target: Credentials) -> Result<(), Blocker> {
     let switches = sidecar.uid == 0 && sidecar.capabilities.contains(CapabilitySet::SWITCH);
     let kept = sidecar.capabilities.intersection(target.capabilities);
     match () {
-        () if !switches && sidecar.uid != target.uid => Err(Obstacle::User),
-        () if !switches && sidecar.gid != target.gid => Err(Obstacle::Group),
+        () if !switches && sidecar.uid != target.uid => Err(Blocker::User),
+        () if !switches && sidecar.gid != target.gid => Err(Blocker::Group),
         () if kept == target.capabilities || kept.contains(CapabilitySet::SYS_PTRACE) => Ok(()),
-        () => Err(Obstacle::Capabilities),
+        () => Err(Blocker::Capabilities),
     }
 }
 

@@ -4,7 +4,8 @@
 use super::candidate::Candidate;
 use super::target::Target;
 use super::verdict::{Availability, Key};
-use super::{Advice, ContainerVerdicts, Mode, PodSecurityLevel, Request, Rights};
+use super::{Advice, ContainerVerdicts, Mode, Request};
+use crate::choices::{PodSecurityLevel, Rights};
 
 /// Advice for the chosen containers, and one sentence for the others that stay out of reach.
 pub(super) fn advice(
@@ -20,7 +21,7 @@ pub(super) fn advice(
         for (_, verdict) in &verdicts[*index].events {
             if let Some(key) = verdict.key.filter(|key| !said.contains(key)) {
                 said.push(key);
-                // Whoever asks for the same user and names none leaves it to the platform, as on OpenShift.
+                // A request for the same user that names none leaves it to the platform, as on OpenShift.
                 if key == Key::UserUnknown && request.rights == Rights::SameUser {
                     continue;
                 }

@@ -1,9 +1,10 @@
 //! The sets of rights that the planner chooses from.
 
+use super::Mode;
 use super::access::Credentials;
 use super::capabilities::CapabilitySet;
 use super::target::Target;
-use super::{Mode, PodSecurityLevel};
+use crate::choices::PodSecurityLevel;
 
 /// Rights of the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> [Candidate; 4] {
         .iter()
         .map(|target| target.most_capabilities())
         .fold(CapabilitySet::NONE, CapabilitySet::union);
-    // Who looks into a process must hold what it holds.
+    // To look into a process takes what it holds.
     let copied = if CapabilitySet::BASELINE.contains(most) {
         most
     } else {

@@ -41,8 +41,8 @@ pub(crate) enum Tmp {
     ReadOnlyMount,
 }
 
-/// Neither root nor a number that anybody uses: stands for "some user that we do not know".
-const SOMEBODY: u32 = u32::MAX - 7;
+/// Neither root nor a number in use: stands for a user or group that we do not know.
+const UNKNOWN_ID: u32 = u32::MAX - 7;
 
 impl<'a> Target<'a> {
     /// Reads a container; what it says beats what the pod says.
@@ -86,8 +86,8 @@ impl<'a> Target<'a> {
     pub(crate) fn worlds(&self) -> Vec<Credentials> {
         let uids = match self.uid {
             Some(uid) => vec![uid],
-            None if self.non_root => vec![SOMEBODY],
-            None => vec![0, SOMEBODY],
+            None if self.non_root => vec![UNKNOWN_ID],
+            None => vec![0, UNKNOWN_ID],
         };
         let mut worlds = Vec::with_capacity(4);
         for uid in uids {
@@ -95,7 +95,7 @@ impl<'a> Target<'a> {
             let gids = match (self.gid, uid) {
                 (Some(gid), _) => vec![gid],
                 (None, 0) => vec![0],
-                (None, _) => vec![0, SOMEBODY],
+                (None, _) => vec![0, UNKNOWN_ID],
             };
             for gid in gids {
                 let mut add = |capabilities| worlds.push(Credentials { uid, gid, capabilities });

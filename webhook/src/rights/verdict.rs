@@ -1,10 +1,10 @@
 //! What a set of rights is good for: one container, one event.
 
-use super::access::{Credentials, Obstacle, access};
+use super::access::{Blocker, Credentials, access};
 use super::candidate::Candidate;
 use super::capabilities::CapabilitySet;
 use super::target::{Target, Tmp};
-use crate::annotations::{Event, events::Needs};
+use crate::choices::{Event, Needs};
 
 /// How well an event can be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,10 +119,10 @@ pub(super) fn reach(rights: &Candidate, target: &Target<'_>) -> Verdict {
     }
     match failures.first() {
         None if target.tmp != Tmp::Writable => Verdict::new(Availability::Impossible, Key::TmpReadOnly),
-        // Who gains capabilities at its start is not dumpable. A container's first process loses some instead.
+        // A program that gains capabilities at its start is not dumpable. A container's first process loses some instead.
         None if target.worlds().iter().any(by_a_file) => Verdict::new(Availability::Degraded, Key::FileCapabilities),
         None => Verdict::WORKS,
-        Some(obstacle) if failures.len() == worlds => Verdict::new(Availability::Impossible, certain(*obstacle)),
+        Some(blocker) if failures.len() == worlds => Verdict::new(Availability::Impossible, certain(*blocker)),
         Some(_) => Verdict::new(Availability::Unknown, open_question(rights, target)),
     }
 }
@@ -132,11 +132,11 @@ fn by_a_file(world: &Credentials) -> bool {
     world.uid != 0 && !world.capabilities.is_empty()
 }
 
-fn certain(obstacle: Obstacle) -> Key {
-    match obstacle {
-        Obstacle::User => Key::OtherUser,
-        Obstacle::Group => Key::OtherGroup,
-        Obstacle::Capabilities => Key::MoreCapabilities,
+fn certain(blocker: Blocker) -> Key {
+    match blocker {
+        Blocker::User => Key::OtherUser,
+        Blocker::Group => Key::OtherGroup,
+        Blocker::Capabilities => Key::MoreCapabilities,
     }
 }
 

@@ -1,6 +1,6 @@
-//! The metadata of an injected pod without what nobody looks at.
+//! The metadata of an injected pod without what decides nothing.
 //!
-//! Labels and `managedFields` may fill all that etcd takes of an object, and whoever may create pods may write them.
+//! Labels and `managedFields` may fill all that etcd takes of an object, and every user who may create pods may write them.
 //! `ObjectMeta` would take many times that in memory; here they are skipped. Called by `sidecars`.
 
 use std::borrow::Cow;

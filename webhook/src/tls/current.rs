@@ -67,7 +67,7 @@ impl Certificate {
     }
 }
 
-/// The cell between those who make certificates and those who need one.
+/// The cell between what makes certificates and what needs one.
 #[derive(Debug, Default)]
 pub struct CurrentCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 

@@ -1,4 +1,4 @@
-//! Certificates that somebody else makes, e.g. cert-manager: two files that change under way.
+//! Certificates that something else makes, e.g. cert-manager: two files that change under way.
 //!
 //! They are read every few seconds and compared by content. Watching the files would miss the way a kubelet changes a
 //! Secret volume: it swaps a symlink above them, and no file is ever written. The pair in use stays until a new one is
@@ -85,7 +85,7 @@ impl Supplied {
             Ok(true) => tracing::info!(path = %self.files.certificate.display(), "the certificate was renewed"),
             Ok(false) => {}
             Err(error) => {
-                self.metrics.certificate_failures.count();
+                self.metrics.certificate_failures.inc();
                 let error = error.to_string();
                 // Once per kind of failure: this comes back every few seconds.
                 if self.failing.as_ref() != Some(&error) {

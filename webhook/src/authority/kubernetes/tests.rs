@@ -144,7 +144,7 @@ async fn bundles_of_both_configurations_are_read_and_patched_by_position() {
         (200, mutating.clone()),
         status(404, "NotFound"),
         (200, mutating),
-        status(422, "Invalid"),
+        status(409, "Conflict"),
     ];
     let (cluster, sent) = cluster(answers);
     let bundles = cluster.read_bundles().await.unwrap();
@@ -170,7 +170,7 @@ async fn bundles_of_both_configurations_are_read_and_patched_by_position() {
     );
     assert_eq!(
         body[0],
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": "3"})
+        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "3"})
     );
     assert_eq!(
         body[1],
@@ -183,7 +183,7 @@ async fn bundles_of_both_configurations_are_read_and_patched_by_position() {
 }
 
 #[test]
-fn a_bundle_patch_holds_for_one_version_only() {
+fn a_bundle_patch_claims_the_version_that_was_read() {
     let mut object = json!({"metadata": {"resourceVersion": "7"}, "webhooks": [
         {"name": "a", "clientConfig": {"service": {"name": "s"}}},
         {"name": "b", "clientConfig": {"caBundle": "b2xk", "service": {"name": "s"}}}]});
@@ -194,5 +194,36 @@ fn a_bundle_patch_holds_for_one_version_only() {
     assert_eq!(object["webhooks"][0]["clientConfig"]["caBundle"], "bmV3");
     assert_eq!(object["webhooks"][1]["clientConfig"]["caBundle"], "bmV3");
     assert_eq!(object["webhooks"][1]["clientConfig"]["service"]["name"], "s");
-    assert!(json_patch::patch(&mut other, &patch).is_err());
+    json_patch::patch(&mut other, &patch).unwrap();
+    assert_eq!(
+        other["metadata"]["resourceVersion"], "7",
+        "not what the API server has: it answers 409"
+    );
+}
+
+#[tokio::test]
+async fn only_a_conflict_is_a_change_that_came_first() {
+    let stored = Stored {
+        data: Data::new(),
+        resource_version: "7".to_owned(),
+    };
+    let read = Configuration {
+        kind: Kind::Mutating,
+        resource_version: "3".to_owned(),
+        entries: Vec::new(),
+    };
+    for (code, reason) in [(404, "no such namespace"), (422, "no such field"), (500, "no disk")] {
+        let (created, _) = cluster(vec![status(code, reason)]);
+        let (swapped, _) = cluster(vec![(200, secret("7")), status(code, reason)]);
+        let (patched, _) = cluster(vec![status(code, reason)]);
+        for outcome in [
+            created.write_secret(new_data(), None).await,
+            swapped.write_secret(new_data(), Some(&stored)).await,
+            patched.patch_bundle(&read, &[0], b"new").await,
+        ] {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, ClusterError::Failed(_)), "{code}: {error}");
+            assert!(error.to_string().contains(reason), "{code}: {error}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ pub(super) struct State {
     pub(super) secret: Option<Stored>,
     pub(super) bundles: Bundles,
     pub(super) down: bool,
+    /// Questions and writes so far, answered or not.
+    pub(super) asked: usize,
     /// Writes of the Secret so far.
     pub(super) writes: usize,
 }
@@ -48,7 +50,7 @@ impl Fake {
         self.state(|state| Content::read(&state.secret.as_ref().unwrap().data).unwrap())
     }
 
-    /// Somebody else's hand on the Secret.
+    /// A change of the Secret by hand.
     pub(super) fn set_secret(&self, data: Option<Data>) {
         self.state(|state| {
             state.version += 1;
@@ -69,7 +71,11 @@ impl Fake {
     async fn reach(&self) -> Result<(), ClusterError> {
         // Another replica's turn: every call is a place where races happen.
         tokio::task::yield_now().await;
-        match self.state(|state| state.down) {
+        let down = self.state(|state| {
+            state.asked += 1;
+            state.down
+        });
+        match down {
             true => Err(ClusterError::Failed("connection refused".to_owned())),
             false => Ok(()),
         }

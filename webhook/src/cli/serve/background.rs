@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::utils::Backoff;
 use kube::{Client, Config};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
@@ -11,13 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use super::command::ServeCommand;
 use crate::authority::{Keeper, KubernetesCluster};
-use crate::cluster::{ClusterFacts, parse_version};
+use crate::cluster::{ClusterFacts, Namespace, parse_version};
 use crate::events::{self, Notice};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::tls::CurrentCertificate;
 use crate::tls::supplied::{self, Supplied};
-use crate::{namespaces, probe, sidecars};
+use crate::{namespaces, probe, sidecars, watch};
 
 /// Between two looks at the version of the API server.
 const VERSION_INTERVAL: Duration = Duration::from_secs(300);
@@ -40,6 +42,7 @@ pub(super) enum BackgroundError {
 pub(super) struct Background {
     pub(super) command: ServeCommand,
     pub(super) facts: Arc<ClusterFacts>,
+    pub(super) namespaces: Writer<Namespace>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) certificate: Arc<CurrentCertificate>,
@@ -54,6 +57,8 @@ impl Background {
             Ok(config) => Some(config),
             Err(error) if self.supplied.is_some() => {
                 tracing::warn!(%error, "no API server: no Events, no namespace labels, no self-probe");
+                self.readiness
+                    .set_unknown(Some("labels of namespaces: there is no API server".to_owned()));
                 None
             }
             Err(error) => return Err(BackgroundError::NoConfig(error.to_string())),
@@ -84,6 +89,7 @@ impl Background {
         let Self {
             command,
             facts,
+            namespaces,
             metrics,
             readiness,
             certificate,
@@ -109,14 +115,17 @@ impl Background {
                     command.names(),
                     lives,
                     certificate,
-                    readiness,
+                    Arc::clone(&readiness),
                     Arc::clone(&metrics),
                 );
                 tasks.spawn(keeper.keep());
             }
+            readiness.set_unknown(Some("labels of namespaces: not listed yet".to_owned()));
             tasks.spawn(namespaces::watch(
                 client.clone(),
+                namespaces,
                 Arc::clone(&facts),
+                readiness,
                 Arc::clone(&metrics),
             ));
             tasks.spawn(watch_version(client.clone(), facts));
@@ -153,6 +162,7 @@ impl Background {
 }
 
 async fn watch_version(client: Client, facts: Arc<ClusterFacts>) {
+    let mut failures = watch::backoff();
     loop {
         let version = timeout(Duration::from_secs(10), client.apiserver_version()).await;
         let version = version.ok().and_then(Result::ok);
@@ -162,9 +172,10 @@ async fn watch_version(client: Client, facts: Arc<ClusterFacts>) {
                 if facts.set_version((major, minor)) {
                     tracing::info!(major, minor, "version of the API server");
                 }
+                failures.reset();
                 VERSION_INTERVAL
             }
-            None => Duration::from_secs(5),
+            None => failures.next().unwrap_or(VERSION_INTERVAL),
         };
         sleep(pause).await;
     }

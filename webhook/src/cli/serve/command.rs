@@ -4,13 +4,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::args::LogFormat;
 use crate::authority::Lifetimes;
 use crate::settings::InjectSettings;
 use crate::tls::supplied::Files;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One object per line
+    Json,
+}
 
 /// Flags of `serve`.
 #[derive(Debug, Clone, ClapArgs)]

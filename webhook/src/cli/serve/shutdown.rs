@@ -1,4 +1,4 @@
-//! The end: not ready first, then, when nobody sends requests any more, closed.
+//! The end: not ready first, then, when no more requests come, closed.
 
 use std::io;
 use std::time::Duration;

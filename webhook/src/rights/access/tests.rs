@@ -1,4 +1,4 @@
-//! The measured matrix of who may look into whom, row by row, for a sidecar that becomes its target where it can.
+//! The measured matrix of which process may look into which, row by row, for a sidecar that becomes its target where it can.
 //! `tests/tests/cluster_rights.rs` measures it in real containers.
 
 use super::*;
@@ -19,9 +19,9 @@ fn the_measured_matrix_holds_row_by_row() {
     let ptrace = Caps::SYS_PTRACE;
     let net_admin = Caps::named("NET_ADMIN").unwrap();
     let master = ptrace.union(Caps::DAC_OVERRIDE).union(Caps::KILL);
-    let user = Err(Obstacle::User);
-    let group = Err(Obstacle::Group);
-    let capabilities = Err(Obstacle::Capabilities);
+    let user = Err(Blocker::User);
+    let group = Err(Blocker::Group);
+    let capabilities = Err(Blocker::Capabilities);
     let rows = [
         (
             "same uid and gid, drop ALL",

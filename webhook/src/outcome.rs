@@ -1,9 +1,11 @@
 //! What became of a request, as closed lists with stable keys: for metrics, audit annotations and the log.
+//!
+//! Must not know how it came to that. Made by `admission`, counted by `metrics`.
 
 use crate::inject::SkipReason;
 
 /// What became of a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It has the sidecar now.
     Injected,
@@ -26,17 +28,17 @@ impl Outcome {
         }
     }
 
-    /// Every decision and reason there can be.
-    pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    /// Every outcome there can be.
+    pub fn all() -> impl Iterator<Item = Self> {
         let reasons = SkipReason::ALL.into_iter();
         let skips = reasons.flat_map(|reason| [Self::Skipped(reason), Self::Blocked(reason)]);
         let failures = Failure::ALL.into_iter().map(Self::Failed);
-        [Self::Injected].into_iter().chain(skips).chain(failures).map(Self::key)
+        [Self::Injected].into_iter().chain(skips).chain(failures)
     }
 }
 
 /// Why we could not decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
     /// Too many reviews at a time.
     Busy,
@@ -76,7 +78,7 @@ impl Failure {
     }
 
     /// One sentence for the user: what is the matter and what to do.
-    pub(super) const fn sentence(self) -> &'static str {
+    pub(crate) const fn sentence(self) -> &'static str {
         match self {
             Self::Busy => "sideflame: not injected, the webhook is busy; create the pod again, or run more replicas",
             Self::Late => {
@@ -101,7 +103,7 @@ impl Failure {
 pub enum Refusal {
     /// No AdmissionReview v1 with a uid, or no JSON, or cut short.
     Malformed,
-    /// Longer than [`super::BODY_BYTES`].
+    /// Longer than any object that etcd takes.
     TooLarge,
     /// The body did not come in time.
     Slow,

@@ -1,4 +1,4 @@
-//! The events a user can ask the rights planner for.
+//! The events for which a user can have rights planned.
 
 /// An event by what it takes to record it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Event {
         event("context-switches", Needs::PerfEvents),
     ];
 
-    /// What is planned for when nobody says anything.
+    /// What is planned for by default.
     pub const DEFAULT: Self = Self::ALL[0];
 
     /// The event called `name`.

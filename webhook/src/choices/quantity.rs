@@ -41,7 +41,7 @@ impl Quantity {
     /// # Errors
     /// The sentence for the user.
     pub fn capture_size(text: &str) -> Result<Self, String> {
-        // Below, not one JVM recording fits; above, nobody means it.
+        // Below, not one JVM recording fits; above, it is a slip.
         Self::at_least(text, 16 * MEBIBYTE * NANO, (MEBIBYTE << 20) * NANO)
             .ok_or_else(|| "16Mi to 1Ti, e.g. 256Mi".to_owned())
     }
@@ -73,7 +73,7 @@ fn nano(text: &str) -> Option<u128> {
         .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    // Nobody has 10^15 of anything, and more digits could overflow below.
+    // More digits could overflow below, and no node has 10^15 of anything.
     if whole.len() > 15 || fraction.len() > 9 || (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return None;
     }

@@ -1,4 +1,5 @@
-//! What to do about Secret, caBundle and leaf: from values alone, without a clock, a client or chance.
+//! How authorities follow each other, and what that means for Secret, caBundle and leaf: from values alone, without a
+//! clock, a client or chance.
 //!
 //! Called by `keeper`, round after round. Every rule is tested here or, with several replicas, in `tests`.
 

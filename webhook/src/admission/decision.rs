@@ -6,46 +6,33 @@ use axum::response::Response;
 
 use super::Admission;
 use super::answer::Answer;
-use super::budget::Budget;
-use super::outcome::{Failure, Outcome};
+use super::deadlines::Deadlines;
 use super::review::Request;
+use crate::endpoint::Endpoint;
 use crate::events::Notice;
 use crate::inject::Decision;
+use crate::outcome::{Failure, Outcome};
 
-/// More warnings than this help nobody; the API server cuts them off at 4 KiB.
+/// More warnings than this are not read; the API server cuts them off at 4 KiB.
 const MOST_WARNINGS: usize = 16;
 
-/// What a path asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Question {
-    Pod,
-    /// As a pod, but not counted and without Events: it is our own.
-    Probe,
-    Workload,
-}
-
-impl Question {
-    pub(super) const fn path(self) -> &'static str {
-        match self {
-            Self::Pod => "/inject",
-            Self::Probe => "/probe",
-            Self::Workload => "/warn",
-        }
-    }
-}
-
 /// About a pod.
-pub(super) fn decide(admission: &Admission, question: Question, request: &Request<'_>, budget: Budget) -> Response {
+pub(super) fn decide(
+    admission: &Admission,
+    endpoint: Endpoint,
+    request: &Request<'_>,
+    deadlines: Deadlines,
+) -> Response {
     let failure = if !request.object.is_object() {
         Failure::NoObject
     } else if !matches!(&*request.operation, "CREATE" | "") {
         Failure::NotCreate
-    } else if budget.is_over() {
+    } else if deadlines.are_over() {
         Failure::Late
     } else {
         let facts = admission.facts.of(&request.namespace);
         match caught(|| (admission.rules.inject)(&request.object, &admission.settings, &facts)) {
-            Ok(decision) => return tell(admission, question, request, decision),
+            Ok(decision) => return tell(admission, endpoint, request, decision),
             Err(panic) => {
                 let (uid, namespace) = (&*request.uid, &*request.namespace);
                 tracing::error!(panic, uid, namespace, "the injection panicked: please report this");
@@ -53,7 +40,7 @@ pub(super) fn decide(admission: &Admission, question: Question, request: &Reques
             }
         }
     };
-    fail(admission, question, &request.uid, failure, request.blocks_on_error())
+    fail(admission, endpoint, &request.uid, failure, request.blocks_on_error())
 }
 
 /// About a workload: a warning at most.
@@ -67,7 +54,7 @@ pub(super) fn look_at(admission: &Admission, request: &Request<'_>) -> Response 
         None
     });
     if warning.is_some() {
-        admission.metrics.workloads_warned.count();
+        admission.metrics.workloads_warned.inc();
     }
     let answer = Answer {
         uid: &request.uid,
@@ -80,19 +67,19 @@ pub(super) fn look_at(admission: &Admission, request: &Request<'_>) -> Response 
     answer.into_response()
 }
 
-/// We could not decide: allowed, unless the pod is known to want otherwise.
-pub(super) fn fail(admission: &Admission, question: Question, uid: &str, failure: Failure, block: bool) -> Response {
+/// We could not decide: allowed, unless the pod is known to ask for a refusal.
+pub(super) fn fail(admission: &Admission, endpoint: Endpoint, uid: &str, failure: Failure, block: bool) -> Response {
     let outcome = Outcome::Failed(failure);
-    if question == Question::Pod {
+    if endpoint == Endpoint::Pod {
         admission.metrics.decision(outcome);
     }
     let warning = failure.sentence().to_owned();
     let answer = Answer {
         uid,
-        outcome: (question != Question::Workload).then_some(outcome),
+        outcome: (endpoint != Endpoint::Workload).then_some(outcome),
         refused: block.then_some(failure.sentence()),
         patch: None,
-        warnings: if question == Question::Workload {
+        warnings: if endpoint == Endpoint::Workload {
             &[]
         } else {
             &[warning]
@@ -102,7 +89,7 @@ pub(super) fn fail(admission: &Admission, question: Question, uid: &str, failure
     answer.into_response()
 }
 
-fn tell(admission: &Admission, question: Question, request: &Request<'_>, decision: Decision) -> Response {
+fn tell(admission: &Admission, endpoint: Endpoint, request: &Request<'_>, decision: Decision) -> Response {
     let (outcome, patch, refused, mut warnings) = match decision {
         Decision::Inject(injection) => (Outcome::Injected, Some(injection.patch), None, injection.warnings),
         Decision::Skip(skip) => (Outcome::Skipped(skip.reason), None, None, skip.warnings),
@@ -117,9 +104,9 @@ fn tell(admission: &Admission, question: Question, request: &Request<'_>, decisi
         namespace = &*request.namespace,
         "decided"
     );
-    if question == Question::Pod {
+    if endpoint == Endpoint::Pod {
         admission.metrics.decision(outcome);
-        // A dry run must leave no trace: the configuration promises sideEffects NoneOnDryRun.
+        // A dry run must leave no trace: the configuration declares sideEffects NoneOnDryRun.
         if request.dry_run != Some(true) {
             let sentences = refused.iter().chain(&warnings);
             note(admission, request, outcome, sentences);
