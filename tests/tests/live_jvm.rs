@@ -249,6 +249,26 @@ fn one_recording_gives_every_format_that_fits() {
 }
 
 #[test]
+fn a_jvm_near_its_limit_of_descriptors_keeps_them() {
+    let java = app::java("17", &["-XX:-MaxFDLimit"], "cpu");
+    let mut limited = Command::new("prlimit");
+    limited
+        .arg("--nofile=100:100")
+        .arg(java.get_program())
+        .args(java.get_args());
+    let app = App::start(limited);
+    let server = Server::default();
+    let answer = server
+        .get(&format!("/profile?pid={}&seconds=2&format=collapsed", app.pid))
+        .ok();
+    let (sampler, degraded) = (answer.header("sideflame-sampler"), answer.header("sideflame-degraded"));
+    assert!(sampler.contains("ctimer"), "{sampler}");
+    assert!(degraded.contains("file descriptor"), "{degraded}");
+    let doctor = server.get(&format!("/doctor?pid={}", app.pid)).ok().text();
+    assert!(doctor.contains("too_few_descriptors"), "{doctor}");
+}
+
+#[test]
 fn a_process_of_another_user_is_captured_with_its_rights() {
     let app = App::start(app::as_user(&app::java("17", &[], "cpu")));
     let server = Server::default();

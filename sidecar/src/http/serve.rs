@@ -123,11 +123,11 @@ impl Server {
         }
     }
 
-    /// Answers one client. HTTP/1 only: the other versions cost memory per connection and nobody asks for them on
-    /// loopback.
+    /// Answers one client. HTTP/1 only: the other versions cost memory per connection, and no client speaks them
+    /// without TLS.
     ///
     /// If the client goes away while a handler works, hyper drops the handler's future: that is what cancels a capture
-    /// nobody waits for.
+    /// without a client.
     async fn answer(self: Arc<Self>, socket: TcpStream, place: Place, watcher: Watcher) {
         let exchange = Arc::clone(&place.exchange);
         let socket = ClientSocket::new(socket, self.limits.write_time, Arc::clone(&exchange));

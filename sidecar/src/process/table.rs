@@ -190,7 +190,7 @@ impl ProcessTable {
 
     /// Environment variables `names` of the process; empty without the right to read them.
     pub fn environment(&self, pid: i32, names: &[&str]) -> HashMap<String, String> {
-        // An environment is at most 1/4 of the 8 MiB stack limit by default; more than 2 MiB is somebody's joke.
+        // An environment is at most 1/4 of the 8 MiB stack limit by default; an app that has more than 2 MiB does not mean its settings.
         const LIMIT: u64 = 2 << 20;
         let bytes = read_capped(&self.directory(pid).join("environ"), LIMIT).unwrap_or_default();
         let mut found = HashMap::new();

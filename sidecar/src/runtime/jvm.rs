@@ -7,6 +7,7 @@ pub mod attach;
 pub mod attach_protocol;
 pub mod command_line;
 pub mod delivery;
+pub mod descriptors;
 pub mod detect;
 pub mod doctor;
 pub mod engine;

@@ -46,7 +46,7 @@ struct State {
 #[derive(Debug)]
 struct Answer {
     body_ended: bool,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     _in_use: Option<InUse>,
 }
 
@@ -89,12 +89,12 @@ impl Exchange {
         let in_use = self.activity.begin(request.uri().path());
         // What the last request of this connection had; its last bytes may still be on their way.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = state.answer.take().map(|answer| answer._permit);
+        let before = state.answer.take().map(|answer| answer.permit);
         match before.or_else(|| self.places.answer()) {
             Some(permit) => {
                 state.answer = Some(Answer {
                     body_ended: false,
-                    _permit: permit,
+                    permit,
                     _in_use: in_use,
                 });
             }

@@ -194,7 +194,7 @@ fn huge_command_lines_do_not_cut_those_of_others() {
         b"\0Main\0".to_vec(),
     ]
     .concat();
-    let proc = many(&[(&huge, 50), (b"sleep\010\0", 300), (&class_path, 25)]);
+    let proc = many(&[(&huge, 50), (b"sleep\x0010\0", 300), (&class_path, 25)]);
     let processes = table(&proc).snapshot(|_| true);
     let mains = processes
         .iter()
@@ -206,7 +206,7 @@ fn huge_command_lines_do_not_cut_those_of_others() {
 
 #[test]
 fn the_command_line_of_a_process_that_is_not_wanted_is_not_read() {
-    let proc = many(&[(b"sleep\010\0", 3)]);
+    let proc = many(&[(b"sleep\x0010\0", 3)]);
     // Opening it would wait for a writer for ever.
     let line = proc.path().join("1001/cmdline");
     std::fs::remove_file(&line).unwrap();

@@ -5,6 +5,7 @@
 
 use super::agent_library;
 use super::command_line::{self, JavaCommand};
+use super::descriptors;
 use super::detect::socket_path;
 use super::hsperfdata::PerfData;
 use crate::event::Event;
@@ -20,12 +21,12 @@ const FOREIGN: [Event; 4] = [Event::Block, Event::Goroutine, Event::Threadcreate
 /// Verdicts for every event of the runtime.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
     let target = examination.target;
-    let obstacle = match examination.root {
-        Ok(root) => obstacle(examination.table, target, &target.process, root),
+    let blocker = match examination.root {
+        Ok(root) => blocker(examination.table, target, &target.process, root),
         Err(_) => Some(no_access(target)),
     };
     let sampled = SAMPLED.into_iter().map(
-        |event| match (&obstacle, limitation(examination.table, target, &event)) {
+        |event| match (&blocker, limitation(examination.table, target, &event)) {
             (Some(reason), _) => Verdict::impossible(event, reason.clone()),
             (None, Some((Availability::Impossible, reason))) => Verdict::impossible(event, reason),
             (None, Some((_, reason))) => Verdict::degraded(event, reason),
@@ -40,7 +41,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
 }
 
 /// What keeps async-profiler out of the JVM as it runs now, whatever the event. `process` is a fresh row of `/proc`.
-pub fn obstacle(table: &ProcessTable, target: &Target, process: &Process, root: &TargetRoot) -> Option<Reason> {
+pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &TargetRoot) -> Option<Reason> {
     let theirs = process.credentials;
     if (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) != (theirs.uid, theirs.gid) {
         // The JVM's listener compares both, and refuses without a word.
@@ -117,7 +118,9 @@ fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Rea
 /// What is less than it should be about one event.
 fn limitation(table: &ProcessTable, target: &Target, event: &Event) -> Option<(Availability, Reason)> {
     match event {
-        Event::Cpu => perf_events_unavailable(table, &target.process).map(|reason| (Availability::Degraded, reason)),
+        Event::Cpu => perf_events_unavailable(table, &target.process)
+            .or_else(|| descriptors::too_few(table, &target.process))
+            .map(|reason| (Availability::Degraded, reason)),
         Event::Heap
             if target
                 .version()

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::ProcessTable;
 use crate::profile::Quality;
-use crate::runtime::RecordOrder;
+use crate::runtime::{Reason, RecordOrder};
 
 /// What a finished capture is judged by.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Sampled {
     pub plan: Plan,
     /// How it sampled.
     pub engine: Engine,
+    /// Why perf_events were not even tried.
+    pub scarce: Option<Reason>,
     /// Its answer to the start.
     pub start: Answer,
     /// Its answer to the stop.
@@ -85,7 +87,7 @@ impl Sampled {
     fn limitations(&self, order: &RecordOrder, table: &ProcessTable) -> Vec<String> {
         let mut sentences = Vec::new();
         if order.event == Event::Cpu && self.engine == Engine::Ctimer {
-            let reason = doctor::perf_events_unavailable(table, &order.target.process);
+            let reason = doctor::perf_events_unavailable(table, &order.target.process).or_else(|| self.scarce.clone());
             sentences.push(reason.map_or_else(
                 || "perf_events are not available to the process: cpu by timers, without kernel frames".to_owned(),
                 |reason| reason.sentence,

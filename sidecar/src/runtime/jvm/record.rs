@@ -38,7 +38,7 @@ pub fn record(
         .filter(|process| process.id == id)
         .ok_or(RecordError::TargetExited)?;
     let root = open_root(table, &order.target)?;
-    if let Some(reason) = doctor::obstacle(table, &order.target, &process, &root) {
+    if let Some(reason) = doctor::blocker(table, &order.target, &process, &root) {
         return Err(RecordError::Impossible(reason));
     }
     if matches!(&order.event, Event::Named(name) if name == "context-switches")
@@ -92,7 +92,7 @@ pub fn sweep(target: &Target) {
         return;
     };
     let Some(marker) = marker else { return };
-    let reachable = doctor::obstacle(&table, target, &process, &root).is_none();
+    let reachable = doctor::blocker(&table, target, &process, &root).is_none();
     if !reachable || !stop_orphan(&table, (&root, &process, &session), marker) {
         session.keep();
     }

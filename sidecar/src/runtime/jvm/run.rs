@@ -12,6 +12,7 @@ use super::agent_library;
 use super::async_profiler::{self, Plan, Refusal, refusal};
 use super::attach::Attach;
 use super::delivery;
+use super::descriptors;
 use super::doctor;
 use super::engine::Engine;
 use super::outcome::Sampled;
@@ -124,6 +125,10 @@ impl<'a> Run<'a> {
     ) -> Result<Quality, RecordError> {
         self.patience.check()?;
         let recording = self.session.path_of(RECORDING);
+        let scarce = (order.event == Event::Cpu)
+            .then(|| descriptors::too_few(self.patience.table(), process))
+            .flatten();
+        let plan = if scarce.is_some() { plan.with_ctimer() } else { plan };
         let (plan, start, engine) = self.start(order, plan, &recording, process)?;
         reporter.phase(Phase::Sampling);
         let started_at_ms = now_ms();
@@ -137,6 +142,7 @@ impl<'a> Run<'a> {
         let sampled = Sampled {
             plan,
             engine,
+            scarce,
             start,
             stop,
             moved,
