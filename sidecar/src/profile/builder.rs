@@ -2,13 +2,16 @@
 //!
 //! Called by the readers. The one place that enforces how large a profile may become.
 
+use std::borrow::Cow;
+
 use hashbrown::HashTable;
 
+use super::hidden_class::Names;
 use super::model::{
     FrameKind, Function, FunctionId, Label, Line, Location, LocationId, Mapping, MappingId, Profile, SampleRow, Span,
     ValueType,
 };
-use super::strings::StringId;
+use super::strings::{StringId, Strings};
 
 /// Rows of any one table, and frames of all distinct stacks together: 256 MiB of ids at the worst.
 const MAX_ROWS: usize = 64 << 20;
@@ -46,9 +49,17 @@ pub enum ModelError {
 /// A location that [`ProfileBuilder::frame`] made.
 #[derive(Debug, Clone, Copy)]
 struct NamedFrame {
-    name: StringId,
+    /// What it is asked for by: its name, or another text that is read as this name.
+    text: StringId,
+    is_alias: bool,
     kind: FrameKind,
     location: LocationId,
+}
+
+impl NamedFrame {
+    fn text<'a>(&self, names: &'a Strings, aliases: &'a Strings) -> &'a str {
+        if self.is_alias { aliases } else { names }.get(self.text)
+    }
 }
 
 /// Collects samples into a [`Profile`].
@@ -56,6 +67,10 @@ struct NamedFrame {
 pub struct ProfileBuilder {
     /// Everything that is not a table may be set directly.
     pub profile: Profile,
+    /// How [`Self::frame`] reads names.
+    pub names: Names,
+    /// Names as the recording has them, where they are read as others.
+    aliases: Strings,
     hasher: ahash::RandomState,
     frames: HashTable<NamedFrame>,
     functions: HashTable<FunctionId>,
@@ -81,6 +96,8 @@ impl ProfileBuilder {
                 sample_types,
                 ..Profile::default()
             },
+            names: Names::Raw,
+            aliases: Strings::default(),
             hasher: ahash::RandomState::new(),
             frames: HashTable::new(),
             functions: HashTable::new(),
@@ -104,18 +121,36 @@ impl ProfileBuilder {
     pub fn frame(&mut self, text: &str, kind: FrameKind) -> Result<LocationId, ModelError> {
         // The hottest line of reading text: one look-up by the text itself, not one for its id and one for the frame.
         let hash = self.hasher.hash_one((text, kind));
-        let strings = &self.profile.strings;
-        let same = |frame: &NamedFrame| frame.kind == kind && strings.get(frame.name) == text;
+        let (names, aliases) = (&self.profile.strings, &self.aliases);
+        let same = |frame: &NamedFrame| frame.kind == kind && frame.text(names, aliases) == text;
         if let Some(frame) = self.frames.find(hash, same) {
             return Ok(frame.location);
         }
-        let (name, empty) = (self.string(text)?, StringId::default());
-        let Self {
-            profile,
-            frames,
-            hasher,
-            ..
-        } = self;
+        let (text, is_alias, location) = match self.names.of(text) {
+            Cow::Borrowed(name) => {
+                let name = self.string(name)?;
+                (name, false, self.named(name, kind)?)
+            }
+            Cow::Owned(name) => {
+                let location = self.frame(&name, kind)?;
+                (self.aliases.intern(text)?, true, location)
+            }
+        };
+        let frame = NamedFrame {
+            text,
+            is_alias,
+            kind,
+            location,
+        };
+        let (names, aliases, hasher) = (&self.profile.strings, &self.aliases, &self.hasher);
+        let rehash = |frame: &NamedFrame| hasher.hash_one((frame.text(names, aliases), frame.kind));
+        self.frames.insert_unique(hash, frame, rehash);
+        Ok(location)
+    }
+
+    /// A new location of a new function.
+    fn named(&mut self, name: StringId, kind: FrameKind) -> Result<LocationId, ModelError> {
+        let (profile, empty) = (&mut self.profile, StringId::default());
         let row = Function {
             name,
             system_name: empty,
@@ -124,26 +159,12 @@ impl ProfileBuilder {
             kind,
         };
         let function = FunctionId(push(&mut profile.functions, row, "functions")?);
-        let lines = append(
-            &mut profile.lines,
-            &[Line {
-                function,
-                line: 0,
-                column: 0,
-            }],
-            "lines",
-        )?;
-        let row = Location {
-            mapping: None,
-            address: 0,
-            folded: false,
-            lines,
+        let line = Line {
+            function,
+            line: 0,
+            column: 0,
         };
-        let location = LocationId(push(&mut profile.locations, row, "locations")?);
-        let strings = &profile.strings;
-        let rehash = |frame: &NamedFrame| hasher.hash_one((strings.get(frame.name), frame.kind));
-        frames.insert_unique(hash, NamedFrame { name, kind, location }, rehash);
-        Ok(location)
+        self.location(None, 0, false, &[line])
     }
 
     /// The id of a function, which is added if it is new.
@@ -318,6 +339,24 @@ mod tests {
                 .all(|sample| sample.values == [200] && sample.stack.len() == 2)
         );
         assert_eq!(profile.functions().len(), 11);
+    }
+
+    #[test]
+    fn names_that_are_read_as_one_are_one_frame_and_leave_no_trace() {
+        let mut builder = one_type();
+        builder.names = Names::Normalised;
+        let first = builder
+            .frame("A$$Lambda$1.0x00007f1ed8000a08.run", FrameKind::Jit)
+            .unwrap();
+        for text in [
+            "A$$Lambda$2.0x00007f1ed8000c10.run",
+            "A$$Lambda.run",
+            "A$$Lambda$1.0x00007f1ed8000a08.run",
+        ] {
+            assert_eq!(builder.frame(text, FrameKind::Jit).unwrap(), first);
+        }
+        assert_ne!(builder.frame("A$$Lambda.run", FrameKind::Native).unwrap(), first);
+        assert!(builder.finish().strings().iter().all(|text| !text.contains("0x")));
     }
 
     #[test]

@@ -62,6 +62,10 @@ impl Counts {
             .sample_types
             .iter()
             .position(|kind| kind.name == "samples" && kind.unit == "count");
+        // Most stacks of most profiles need no look at more than their leaf.
+        let marks = places.iter().any(|place| place.failed_walk || place.cut);
+        let widest = places.iter().map(|place| place.frames as usize).max().unwrap_or(0);
+        let may_be_cut = |depth: usize| max_frames.is_some_and(|limit| depth.saturating_mul(widest) >= limit as usize);
         let mut samples = 0_u64;
         let (mut total, mut unresolved, mut truncated) = (0_u128, 0_u128, 0_u128);
         let mut marked = false;
@@ -78,7 +82,12 @@ impl Counts {
             total += weight;
             let stack = || sample.stack.iter().filter_map(|id| places.get(id.index()));
             let (mut frames, mut failed, mut cut) = (0_u32, false, false);
-            for place in stack() {
+            let judged = if marks || may_be_cut(sample.stack.len()) {
+                sample.stack.len()
+            } else {
+                0
+            };
+            for place in stack().take(judged) {
                 frames = frames.saturating_add(place.frames);
                 failed |= place.failed_walk;
                 cut |= place.cut;

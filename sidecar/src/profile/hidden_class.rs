@@ -21,19 +21,14 @@ impl Names {
     /// The name of a frame.
     pub fn of(self, name: &str) -> Cow<'_, str> {
         match self {
-            Self::Normalised if may_be_in(name) => without_addresses(name),
-            _ => Cow::Borrowed(name),
+            Self::Normalised => without_addresses(name),
+            Self::Raw => Cow::Borrowed(name),
         }
     }
 }
 
 const LAMBDA: &str = "$$Lambda";
 const FORM: &str = "LambdaForm$";
-
-/// Whether text can hold a name that [`Names::Normalised`] changes: a quick look at a whole line.
-pub fn may_be_in(text: &str) -> bool {
-    text.contains("0x") || text.contains("Lambda")
-}
 
 /// The marks before an address: JVM TI has `.`, `Class.getName` `/`, the JVM inside `+`.
 fn without_addresses(name: &str) -> Cow<'_, str> {

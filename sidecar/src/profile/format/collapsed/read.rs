@@ -9,7 +9,7 @@ use std::num::NonZeroU64;
 use crate::format::RecordingKind;
 use crate::profile::builder::{ModelError, ProfileBuilder};
 use crate::profile::format::{ReadError, ReadOptions, Reader};
-use crate::profile::hidden_class::{self, Names};
+use crate::profile::hidden_class::Names;
 use crate::profile::model::{FrameKind, Label, LabelValue, LocationId, Profile, ValueType};
 use crate::profile::quality::{Clock, Quality};
 use crate::profile::strings::StringId;
@@ -156,6 +156,7 @@ impl Reader for Collapsed {
 /// The text is cut, is something else, or is too large.
 pub fn read(mut input: impl BufRead, values: &CollapsedValues, names: Names) -> Result<Profile, CollapsedError> {
     let mut builder = ProfileBuilder::new(values.sample_types())?;
+    builder.names = names;
     builder.profile.period_type = Some(values.value.clone());
     let interval = values.interval.map_or(0, NonZeroU64::get);
     builder.profile.period = i64::try_from(interval).unwrap_or_default();
@@ -192,21 +193,15 @@ pub fn read(mut input: impl BufRead, values: &CollapsedValues, names: Names) -> 
         understood = true;
         let (values, width) = values.of_count(count)?;
         stack.clear();
-        // Asked of the whole line, because frames are many and such names few.
-        let names = if hidden_class::may_be_in(frames) {
-            names
-        } else {
-            Names::Raw
-        };
         match split_thread(frames) {
             Some((thread, rest)) => {
                 let labels = thread.labels(&mut builder, keys)?;
-                push_frames(&mut builder, rest, names, &mut stack)?;
+                push_frames(&mut builder, rest, &mut stack)?;
                 stack.push(builder.frame(thread.frame, FrameKind::Thread)?);
                 builder.sample(&stack, &values[..width], &labels)?;
             }
             None => {
-                push_frames(&mut builder, Some(frames), names, &mut stack)?;
+                push_frames(&mut builder, Some(frames), &mut stack)?;
                 builder.sample(&stack, &values[..width], &[])?;
             }
         }
@@ -229,7 +224,6 @@ fn split_count(line: &str) -> Option<(&str, i64)> {
 fn push_frames(
     builder: &mut ProfileBuilder,
     frames: Option<&str>,
-    names: Names,
     stack: &mut Vec<LocationId>,
 ) -> Result<(), ModelError> {
     for frame in frames.into_iter().flat_map(|frames| frames.rsplit(';')) {
@@ -240,7 +234,7 @@ fn push_frames(
             });
         }
         let (name, kind) = split_annotation(frame);
-        stack.push(builder.frame(&names.of(name), kind)?);
+        stack.push(builder.frame(name, kind)?);
     }
     Ok(())
 }
