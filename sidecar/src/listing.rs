@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::capture::selector::{self, Candidate};
-use crate::inspection::Inspection;
+use crate::child::Inspection;
 use crate::process::Container;
 use crate::redact;
 use crate::runtime::{Availability, Reason, Runtime, Verdict};

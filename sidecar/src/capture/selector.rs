@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CaptureError;
 use super::request::Selector;
-use crate::inspection::Inspection;
+use crate::child::Inspection;
 use crate::runtime::{Runtime, Target};
 
 /// Candidates an error names: a screenful; a node has hundreds.
