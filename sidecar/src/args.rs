@@ -79,13 +79,7 @@ enum Command {
         sample_type: Option<String>,
     },
     #[command(hide = true)]
-    Inspector,
-    #[command(hide = true)]
-    Recorder,
-    #[command(hide = true)]
-    Renderer { order: String },
-    #[command(hide = true)]
-    Sweeper,
+    Child,
 }
 
 const RECORD_HELP: &str = "\
@@ -334,10 +328,7 @@ impl Args {
                 let OutputFlags { output, filename } = output;
                 cli::render::run(&input, from.map(Into::into), output, filename, sample_type)
             }
-            Command::Inspector => cli::exit::child(cli::inspector::run()),
-            Command::Recorder => cli::exit::child(cli::recorder::run()),
-            Command::Renderer { order } => cli::exit::child(cli::renderer::run(&order)),
-            Command::Sweeper => cli::exit::child(cli::sweeper::run()),
+            Command::Child => cli::child::run(),
         }
     }
 }

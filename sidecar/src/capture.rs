@@ -5,12 +5,8 @@
 
 pub mod artifact;
 pub mod budget;
-pub mod children;
 pub mod error;
-pub mod inspector;
 pub mod plan;
-pub mod recorder;
-pub mod renderer;
 pub mod request;
 pub mod selector;
 pub mod slots;
@@ -25,18 +21,17 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use crate::child::{Children, Command, Inspection, Inspector};
 use crate::format::Format;
-use crate::inspection::Inspection;
 use crate::process::ProcessTable;
 use crate::runtime::{GoPprofSettings, RecordError};
 
 pub use artifact::Artifact;
 pub use error::CaptureError;
 pub use request::CaptureRequest;
-pub use state::{Capture, CaptureId, CaptureState, Order, Snapshot};
+pub use state::{Capture, CaptureId, CaptureState, Snapshot};
 
 use budget::Lease;
-use inspector::Inspector;
 use request::Selector;
 use slots::{Slot, Slots};
 use store::Store;
@@ -68,6 +63,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Captures {
     settings: Settings,
+    children: Children,
     inspector: Inspector,
     slots: Slots,
     store: Store,
@@ -82,12 +78,15 @@ impl Captures {
     /// # Errors
     /// The store's folder cannot be made.
     pub fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
+        let children = Children::default();
         Ok(Arc::new(Self {
             inspector: Inspector::new(
+                children.clone(),
                 ProcessTable::default(),
                 settings.go_pprof.clone(),
                 settings.container_logs.clone(),
             ),
+            children,
             slots: Slots::new(settings.max_running),
             store: Store::open(&settings.store_directory, settings.store_bytes)?,
             captures: Mutex::default(),
@@ -117,7 +116,7 @@ impl Captures {
     /// # Errors
     /// An inspector child could not be started.
     pub async fn inspect(&self) -> Result<Vec<Inspection>, CaptureError> {
-        self.inspector.inspect(None).await
+        Ok(self.inspector.inspect(None).await?)
     }
 
     /// The processes among which `selector` chooses. Who names a pid need not wait for a look at all the others.
@@ -139,7 +138,7 @@ impl Captures {
         match self.inspect().await {
             Ok(inspections) => {
                 for inspection in inspections {
-                    recorder::sweep(&inspection.target).await;
+                    self.children.sweep(&inspection.target).await;
                 }
             }
             Err(error) => tracing::warn!(%error, "could not look for leftovers of an earlier run"),
@@ -164,7 +163,7 @@ impl Captures {
         plan.order.granted_bytes = lease.bytes();
         let id = CaptureId::random().map_err(|error| CaptureError::internal("name the capture", &error))?;
         let directory = self.store.create(&id).map_err(|error| CaptureError::store(&error))?;
-        let (capture, orders) = Capture::new(id.clone(), &plan, directory);
+        let (capture, commands) = Capture::new(id.clone(), &plan, directory);
         let capture = Arc::new(capture);
         self.lock().insert(id, Arc::clone(&capture));
         self.counters.started();
@@ -175,7 +174,7 @@ impl Captures {
         tracing::info!(parent: &span, "capture started");
         tokio::spawn(
             Arc::clone(self)
-                .run(Arc::clone(&capture), plan, (slot, lease), orders)
+                .run(Arc::clone(&capture), plan, (slot, lease), commands)
                 .instrument(span),
         );
         Ok(capture)
@@ -196,10 +195,15 @@ impl Captures {
         capture: Arc<Capture>,
         plan: plan::Plan,
         (slot, mut lease): (Slot, Lease),
-        orders: tokio::sync::mpsc::Receiver<Order>,
+        commands: watch::Receiver<Command>,
     ) {
         let outcome = match capture.directory.create_recording() {
-            Ok(output) => recorder::run(&plan.order, output, &mut lease, orders, |phase| capture.enter(phase)).await,
+            Ok(output) => {
+                let entered = |phase| capture.enter(phase);
+                self.children
+                    .record(&plan.order, output, &mut lease, commands, entered)
+                    .await
+            }
             Err(error) => Err(RecordError::io("create the recording", &error)),
         };
         let outcome = outcome.and_then(|quality| match capture.directory.keep_recording(lease) {
@@ -275,7 +279,7 @@ impl Captures {
                 allowed,
             });
         }
-        let artifact = capture.artifact(format, self.store.budget()).await?;
+        let artifact = capture.artifact(format, self.store.budget(), &self.children).await?;
         capture.mark_fetched();
         Ok(artifact)
     }
@@ -304,7 +308,7 @@ impl Captures {
     /// No such capture.
     pub fn stop(&self, id: &str) -> Result<Arc<Capture>, CaptureError> {
         let capture = self.get(id)?;
-        capture.order(Order::Stop);
+        capture.tell(Command::Stop);
         Ok(capture)
     }
 
@@ -314,7 +318,7 @@ impl Captures {
     /// No such capture.
     pub async fn delete(&self, id: &str) -> Result<(), CaptureError> {
         let capture = self.get(id)?;
-        capture.order(Order::Cancel);
+        capture.tell(Command::Cancel);
         // The outcome does not matter: the task has ended, so the target is clean.
         let _ = capture.finished().await;
         self.forget(&capture.id);
@@ -326,7 +330,7 @@ impl Captures {
         self.shutting_down.send_replace(true);
         let running = self.list();
         for capture in &running {
-            capture.order(Order::Cancel);
+            capture.tell(Command::Cancel);
         }
         for capture in running {
             let _ = capture.finished().await;

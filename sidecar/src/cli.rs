@@ -6,25 +6,21 @@
     reason = "commands talk to a person on a terminal"
 )]
 
+pub mod child;
 pub mod doctor;
 pub mod exit;
-pub mod inspector;
 pub mod output;
 pub mod progress;
 pub mod ps;
 pub mod record;
-pub mod recorder;
 pub mod render;
-pub mod renderer;
 pub mod serve;
-pub mod sweeper;
 
 use std::future::Future;
 use std::path::PathBuf;
 
 use crate::capture::CaptureError;
-use crate::capture::inspector::Inspector;
-use crate::inspection::Inspection;
+use crate::child::{Children, Inspection, Inspector};
 use crate::process::ProcessTable;
 use crate::runtime::GoPprofSettings;
 
@@ -45,6 +41,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
 /// # Errors
 /// As [`Inspector::inspect`].
 pub(crate) fn inspect(go: GoPprofSettings, container_logs: Option<PathBuf>) -> Result<Vec<Inspection>, CaptureError> {
-    let inspector = Inspector::new(ProcessTable::default(), go, container_logs);
-    block_on(inspector.inspect(None)).map_err(|error| CaptureError::internal("start the runtime", &error))?
+    let inspector = Inspector::new(Children::default(), ProcessTable::default(), go, container_logs);
+    let inspected = block_on(inspector.inspect(None));
+    Ok(inspected.map_err(|error| CaptureError::internal("start the runtime", &error))??)
 }

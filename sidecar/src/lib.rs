@@ -4,12 +4,12 @@
 
 pub mod args;
 pub mod capture;
+pub mod child;
 pub mod cli;
 pub mod confine;
 pub mod event;
 pub mod format;
 pub mod http;
-pub mod inspection;
 pub mod listing;
 pub mod process;
 pub mod profile;

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::capture::selector;
-use crate::inspection::Inspection;
+use crate::child::Inspection;
 use crate::process::{CommandLine, Container};
 use crate::redact;
 use crate::runtime::{Availability, Reason, Runtime, Verdict, Who};

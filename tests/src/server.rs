@@ -102,7 +102,8 @@ impl Server {
         let server = self.pid();
         let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
         let recorder = children.split_whitespace().find(|child| {
-            std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("recorder"))
+            std::fs::read_to_string(format!("/proc/{child}/cmdline"))
+                .is_ok_and(|line| line.contains("sideflame-recorder"))
         });
         recorder?.parse().ok()
     }

@@ -163,7 +163,7 @@ fn after_sigkill_of_the_recorder() {
         kill(Pid::from_raw(recorder), Signal::SIGKILL).unwrap();
         assert_eq!(server.wait_for(&id, &["failed", "finished"])["status"], "failed");
         let answer = server.get(&format!("/captures/{id}/artifact"));
-        assert_eq!((answer.status, answer.code().as_str()), (503, "out_of_memory"));
+        assert_eq!((answer.status, answer.code().as_str()), (503, "child_killed"));
         target_files::wait_until_clean(app.pid, Duration::from_secs(10));
         assert_no_profiler(&app);
         server.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::CaptureError;
 use super::budget::{Budget, Lease};
-use super::renderer::{self, RenderOrder};
 use super::state::{Capture, CaptureState};
 use super::store::KeptFile;
+use crate::child::{Children, RenderFailure, RenderOrder};
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::CollapsedValues;
@@ -72,7 +72,12 @@ impl Artifact {
 
 impl Capture {
     /// The artifact in `format`, rendered into the store at the first request.
-    pub(super) async fn artifact(&self, format: Format, budget: &Budget) -> Result<Artifact, CaptureError> {
+    pub(super) async fn artifact(
+        &self,
+        format: Format,
+        budget: &Budget,
+        children: &Children,
+    ) -> Result<Artifact, CaptureError> {
         let quality = match self.state() {
             CaptureState::Running(_) => return Err(CaptureError::NotFinished(self.id.to_string())),
             CaptureState::Failed(error) => return Err(error),
@@ -83,7 +88,7 @@ impl Capture {
         let meta = match artifacts.get(&format) {
             Some(meta) => meta.clone(),
             None => {
-                let meta = self.produce(format, quality, budget).await?;
+                let meta = self.produce(format, quality, (budget, children)).await?;
                 artifacts.insert(format, meta.clone());
                 meta
             }
@@ -104,7 +109,7 @@ impl Capture {
         &self,
         format: Format,
         mut quality: Quality,
-        budget: &Budget,
+        (budget, children): (&Budget, &Children),
     ) -> Result<ArtifactFile, CaptureError> {
         // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
         let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
@@ -118,7 +123,7 @@ impl Capture {
                 sample_type,
                 max_bytes: 0,
             };
-            quality = self.render(name, order, budget).await?;
+            quality = self.render(name, order, (budget, children)).await?;
         }
         let file = self
             .directory
@@ -147,7 +152,7 @@ impl Capture {
         &self,
         name: &'static str,
         mut order: RenderOrder,
-        budget: &Budget,
+        (budget, children): (&Budget, &Children),
     ) -> Result<Quality, CaptureError> {
         const FIRST: u64 = 4 << 20;
         let store = |error: std::io::Error| self.store_error(&error);
@@ -157,13 +162,13 @@ impl Capture {
             let recording = self.directory.open(None).map_err(store)?.file;
             let partial = self.directory.create_partial(name).map_err(store)?;
             let output = partial.file.try_clone().map_err(store)?;
-            match renderer::run(&order, recording, output).await {
+            match children.render(&order, recording, output).await {
                 Ok(quality) => {
                     partial.publish(lease).map_err(store)?;
                     return Ok(quality);
                 }
-                Err(CaptureError::NoRoom(NoRoom::Store)) if lease.grow(3 * lease.bytes().max(FIRST)) => {}
-                Err(error) => return Err(error),
+                Err(RenderFailure::NoRoom(NoRoom::Store)) if lease.grow(3 * lease.bytes().max(FIRST)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::child::Room;
+
 /// The bytes of a store, shared by everybody who writes into it.
 #[derive(Debug, Clone)]
 pub struct Budget {
@@ -76,6 +78,16 @@ impl Lease {
         let unused = self.bytes.saturating_sub(bytes);
         self.bytes -= unused;
         self.budget.promised.fetch_sub(unused, Ordering::Relaxed);
+    }
+}
+
+impl Room for Lease {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn grow(&mut self, more: u64) -> bool {
+        Self::grow(self, more)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::request::RequestError;
+use crate::child::{ChildError, InspectError, RenderFailure};
 use crate::event::Event;
 use crate::format::Format;
 use crate::runtime::{NoRoom, Reason, RecordError, Runtime, Who};
@@ -77,12 +78,9 @@ pub enum CaptureError {
     /// No room for a file that was being written.
     #[error("no room: {0}")]
     NoRoom(NoRoom),
-    /// A child of ours was killed from outside or got no memory.
-    #[error("the {child} ran out of memory or was killed")]
-    OutOfMemory {
-        /// Its role.
-        child: &'static str,
-    },
+    /// A child of ours owes an answer.
+    #[error(transparent)]
+    Child(#[from] ChildError),
     /// No capture of that id (any more).
     #[error("there is no capture {0}; it may have expired")]
     NoSuchCapture(String),
@@ -122,6 +120,22 @@ impl CaptureError {
         match NoRoom::of(error) {
             Some(limit) => Self::NoRoom(limit),
             None => Self::internal("write into the store", error),
+        }
+    }
+}
+
+impl From<InspectError> for CaptureError {
+    fn from(error: InspectError) -> Self {
+        Self::internal("look at the processes", &error)
+    }
+}
+
+impl From<RenderFailure> for CaptureError {
+    fn from(failure: RenderFailure) -> Self {
+        match failure {
+            RenderFailure::NoRoom(limit) => Self::NoRoom(limit),
+            RenderFailure::Child(error @ (ChildError::OutOfMemory { .. } | ChildError::Killed { .. })) => error.into(),
+            failure => Self::Render(failure.to_string()),
         }
     }
 }

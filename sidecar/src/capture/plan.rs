@@ -4,9 +4,9 @@
 
 use super::request::CaptureRequest;
 use super::{CaptureError, Settings};
+use crate::child::Inspection;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
-use crate::inspection::Inspection;
 use crate::runtime::{Availability, RecordOrder, Runtime};
 
 /// What a capture will do.

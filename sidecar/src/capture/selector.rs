@@ -2,7 +2,7 @@
 
 use super::CaptureError;
 use super::request::Selector;
-use crate::inspection::Inspection;
+use crate::child::Inspection;
 use crate::runtime::{Runtime, Target, Who};
 
 /// Candidates an error names: a screenful; a node has hundreds.

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::artifact::ArtifactFile;
 use super::plan::Plan;
 use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
+use crate::child::Command;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::Quality;
@@ -44,15 +45,6 @@ impl fmt::Display for CaptureId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// What a running capture can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// End early, keep what there is.
-    Stop,
-    /// End now, keep nothing.
-    Cancel,
 }
 
 /// Where a capture stands.
@@ -88,15 +80,14 @@ pub struct Capture {
     state: watch::Sender<CaptureState>,
     /// Set when it ends.
     expires_at: OnceLock<SystemTime>,
-    orders: mpsc::Sender<Order>,
+    commands: watch::Sender<Command>,
     fetched: AtomicBool,
     pub(super) artifacts: tokio::sync::Mutex<HashMap<Format, ArtifactFile>>,
 }
 
 impl Capture {
-    pub(super) fn new(id: CaptureId, plan: &Plan, directory: CaptureDirectory) -> (Self, mpsc::Receiver<Order>) {
-        // Nobody needs to say more than "stop" and then "cancel".
-        let (orders, inbox) = mpsc::channel(4);
+    pub(super) fn new(id: CaptureId, plan: &Plan, directory: CaptureDirectory) -> (Self, watch::Receiver<Command>) {
+        let (commands, heard) = watch::channel(Command::default());
         let order = &plan.order;
         let capture = Self {
             id,
@@ -109,11 +100,11 @@ impl Capture {
             directory,
             state: watch::Sender::new(CaptureState::Running(Phase::Attaching)),
             expires_at: OnceLock::new(),
-            orders,
+            commands,
             fetched: AtomicBool::new(false),
             artifacts: tokio::sync::Mutex::default(),
         };
-        (capture, inbox)
+        (capture, heard)
     }
 
     /// Where it stands now.
@@ -141,8 +132,8 @@ impl Capture {
     }
 
     /// Tells the recorder; too late is no error.
-    pub fn order(&self, order: Order) {
-        let _ = self.orders.try_send(order);
+    pub fn tell(&self, command: Command) {
+        command.raise(&self.commands);
     }
 
     /// Waits for the end.

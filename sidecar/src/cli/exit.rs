@@ -39,7 +39,7 @@ fn code(error: &CaptureError) -> u8 {
         CaptureError::NotFinished(_)
         | CaptureError::Record(_)
         | CaptureError::Render(_)
-        | CaptureError::OutOfMemory { .. }
+        | CaptureError::Child(_)
         | CaptureError::Internal { .. } => 1,
     }
 }
@@ -69,14 +69,6 @@ pub fn json(value: &impl serde::Serialize) -> ExitCode {
         }
         Err(error) => report(&CaptureError::internal("print JSON", &error)),
     }
-}
-
-/// The outcome of a hidden command: its parent reads stderr.
-pub fn child(outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
-    outcome.unwrap_or_else(|error| {
-        eprintln!("{}", chain(error.as_ref()));
-        ExitCode::FAILURE
-    })
 }
 
 /// An error with its causes.

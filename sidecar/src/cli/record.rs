@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::output::Output;
 use super::progress::Progress;
 use super::{block_on, exit};
-use crate::capture::{Artifact, Capture, CaptureError, CaptureRequest, CaptureState, Captures, Order, Settings};
+use crate::capture::{Artifact, Capture, CaptureError, CaptureRequest, CaptureState, Captures, Settings};
+use crate::child::Command;
 
 /// Runs the command. stdout gets the name of the file (or its bytes), stderr everything else.
 pub fn run(settings: Settings, request: CaptureRequest, filename: Option<PathBuf>, quiet: bool) -> ExitCode {
@@ -71,10 +72,10 @@ async fn follow(capture: &Capture, quiet: bool) -> Result<(), CaptureError> {
             _ = state.changed() => {}
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
             _ = interrupts.recv() => {
-                capture.order(if asked { Order::Cancel } else { Order::Stop });
+                capture.tell(if asked { Command::Cancel } else { Command::Stop });
                 asked = true;
             }
-            _ = terminations.recv() => capture.order(Order::Cancel),
+            _ = terminations.recv() => capture.tell(Command::Cancel),
         }
     }
 }

@@ -60,6 +60,7 @@ enum Code {
     StepTimedOut,
     StoreFull,
     OutOfMemory,
+    ChildKilled,
 }
 
 impl Code {
@@ -128,6 +129,7 @@ impl Code {
             ),
             Self::StoreFull => ("store_full", S::INSUFFICIENT_STORAGE, "the store is full"),
             Self::OutOfMemory => ("out_of_memory", S::SERVICE_UNAVAILABLE, "out of memory"),
+            Self::ChildKilled => ("child_killed", S::SERVICE_UNAVAILABLE, "a process of ours was killed"),
         }
     }
 }

@@ -61,17 +61,22 @@ impl Container {
     /// The kubelet bind-mounts `…/pods/<pod uid>/containers/<container name>/<hash>` into each container, for its
     /// termination message. The root of a mount, its fourth field, shows that path.
     pub fn complete_from_mounts(&mut self, text: &str) {
-        if self.name.is_some() {
-            return;
-        }
-        let mounts = text
+        let mut mounts = text
             .lines()
             .filter_map(|line| termination_message(line.split(' ').nth(3)?));
         // A volume of another pod cannot rename a process whose pod the cgroup tells.
-        let mut ours = mounts.filter(|(uid, _)| self.pod_uid.as_deref().is_none_or(|known| known == *uid));
-        if let Some((uid, name)) = ours.next() {
+        let ours = mounts.find(|(uid, _)| self.pod_uid.as_deref().is_none_or(|known| known == *uid));
+        if let Some((uid, name)) = ours {
+            self.complete_from_evidence(name, uid);
+        }
+    }
+
+    /// Completes what is missing by what somebody who may err or lie says of the mounts: labels, no more.
+    pub fn complete_from_evidence(&mut self, name: &str, pod_uid: &str) {
+        let ours = self.pod_uid.as_deref().is_none_or(|known| known == pod_uid);
+        if self.name.is_none() && ours && is_label(name) && is_uid(pod_uid) {
             self.name = Some(name.to_owned());
-            self.pod_uid = Some(uid.to_owned());
+            self.pod_uid = Some(pod_uid.to_owned());
         }
     }
 

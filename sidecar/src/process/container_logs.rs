@@ -10,7 +10,6 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use serde::{Deserialize, Serialize};
 
 use super::container::{Container, PodName, is_dns_name, is_id, is_label};
 
@@ -24,7 +23,7 @@ pub const DEBUG_DIRECTORY: &str = "/host/var/log/containers";
 pub(crate) const LIMIT: usize = 16_384;
 
 /// Pod and container name by container id.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerLogs(HashMap<String, (PodName, String)>);
 
 impl ContainerLogs {

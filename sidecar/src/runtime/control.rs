@@ -1,15 +1,10 @@
 //! How a recorder waits: for time to pass, for the server's word, for the target's end.
 //!
-//! The server says `stop` on the recorder's stdin (keep what there is) and `room <bytes>` (see [`super::MeteredFile`]);
-//! closing stdin, SIGTERM, SIGINT or SIGHUP mean cancel (clean up, keep nothing). A dead server closes stdin, so a
-//! recorder never outlives one for long.
+//! Must not know how the server's word arrives. Called by every runtime's `record`.
 
-use std::io::BufRead;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{SigSet, Signal};
 
 use crate::process::{ProcessId, ProcessTable};
 
@@ -24,7 +19,7 @@ pub enum Interruption {
     TargetExited,
 }
 
-/// The recorder's ear. Cheap to poll; all waits go through it.
+/// What can interrupt a recorder. Cheap to poll; all waits go through it.
 #[derive(Debug)]
 pub struct Control {
     /// Behind a lock only so that a recorder may share it with a second thread.
@@ -37,46 +32,7 @@ pub struct Control {
 const TARGET_CHECK: Duration = Duration::from_millis(100);
 
 impl Control {
-    /// Listens to `orders` (stdin) and to signals; the receiver gets the room that is granted. Call before any other
-    /// thread exists: it blocks the signals for all of them.
-    ///
-    /// # Errors
-    /// The signal mask could not be changed.
-    pub fn listen(
-        orders: impl BufRead + Send + 'static,
-        table: ProcessTable,
-        target: ProcessId,
-    ) -> std::io::Result<(Self, Receiver<u64>)> {
-        let mut signals = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            signals.add(signal);
-        }
-        signals.thread_block()?;
-        let (control, sender) = Self::channel(table, target);
-        let (grant, grants) = channel();
-        let by_signal = sender.clone();
-        std::thread::spawn(move || {
-            while signals.wait().is_ok() {
-                if by_signal.send(Interruption::Cancel).is_err() {
-                    return;
-                }
-            }
-        });
-        std::thread::spawn(move || {
-            for line in orders.lines() {
-                let Ok(line) = line else { break };
-                if let Some(Ok(bytes)) = line.strip_prefix("room ").map(str::parse) {
-                    let _ = grant.send(bytes);
-                } else if line == "stop" {
-                    let _ = sender.send(Interruption::Stop);
-                }
-            }
-            let _ = sender.send(Interruption::Cancel);
-        });
-        Ok((control, grants))
-    }
-
-    /// A control driven by the returned sender; for tests and for the CLI.
+    /// A control that the returned sender interrupts.
     pub fn channel(table: ProcessTable, target: ProcessId) -> (Self, Sender<Interruption>) {
         let (sender, inbox) = channel();
         (

@@ -1,11 +1,11 @@
-//! What a recorder says to the server: one JSON object per line on stderr. Everything else on stderr is a tool's own
-//! message and becomes the detail of an error.
+//! What there is to say of a capture at work: where it is, and why it failed.
+//!
+//! Must not know how it reaches the server. Made by every runtime's `record`.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::Quality;
 use crate::runtime::Reason;
 
 /// Where a capture is.
@@ -20,20 +20,6 @@ pub enum Phase {
     Stopping,
     /// Bytes move from the target into the store.
     Transferring,
-}
-
-/// A line of the protocol.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Report {
-    /// The capture entered a phase.
-    Phase(Phase),
-    /// The recording has the bytes it was granted. The server answers `room <bytes it may have>`.
-    NeedsRoom,
-    /// The recording is whole.
-    Done(Box<Quality>),
-    /// There is no recording.
-    Failed(RecordError),
 }
 
 /// Why a recorder has nothing to show. The texts are for the caller of the HTTP API.
@@ -90,9 +76,12 @@ pub enum RecordError {
         /// Whose room it is.
         limit: NoRoom,
     },
-    /// The recorder was killed from outside or got no memory.
-    #[error("the recorder ran out of memory or was killed")]
+    /// The recorder was refused memory, or killed because the container has no more.
+    #[error("the recorder ran out of memory")]
     OutOfMemory,
+    /// Somebody killed the recorder, and it was not the kernel for want of memory.
+    #[error("the recorder was killed (SIGKILL)")]
+    Killed,
     /// A stop was asked for before there was anything to keep, or the runtime cannot keep a part.
     #[error("{detail}")]
     NothingToKeep {
@@ -150,10 +139,8 @@ impl NoRoom {
     }
 }
 
-/// Writes [`Report`] lines.
-pub struct Reporter {
-    out: Box<dyn Write + Send>,
-}
+/// Says where a capture is.
+pub struct Reporter(Box<dyn FnMut(Phase) + Send>);
 
 impl std::fmt::Debug for Reporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -162,22 +149,14 @@ impl std::fmt::Debug for Reporter {
 }
 
 impl Reporter {
-    /// Reports to `out`.
-    pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out }
+    /// Reports to `listener`.
+    pub fn new(listener: impl FnMut(Phase) + Send + 'static) -> Self {
+        Self(Box::new(listener))
     }
 
     /// The capture entered `phase`.
     pub fn phase(&mut self, phase: Phase) {
-        self.send(&Report::Phase(phase));
-    }
-
-    /// Sends one line. A server that is gone cannot be told: its closed stdin ends us.
-    pub fn send(&mut self, report: &Report) {
-        if let Ok(mut line) = serde_json::to_vec(report) {
-            line.push(b'\n');
-            let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
-        }
+        (self.0)(phase);
     }
 }
 

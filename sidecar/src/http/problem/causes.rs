@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use super::{Code, Problem};
 use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
+use crate::child::ChildError;
 use crate::runtime::{NoRoom, Reason, RecordError};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
@@ -162,6 +163,11 @@ impl Problem {
         Self::new(Code::OutOfMemory, detail, remedy)
     }
 
+    fn child_killed(detail: String) -> Self {
+        let remedy = "try again; something in the pod or on the node kills processes of sideflame";
+        Self::new(Code::ChildKilled, detail, remedy)
+    }
+
     fn impossible(reason: Reason) -> Self {
         let mut problem = Self::new(Code::Impossible, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());
@@ -248,7 +254,9 @@ impl From<CaptureError> for Problem {
             .header(RETRY_AFTER, retry_after.to_string()),
             CaptureError::StoreFull { .. } => Self::store_full(NoRoom::Store, detail),
             CaptureError::NoRoom(limit) => Self::store_full(limit, detail),
-            CaptureError::OutOfMemory { .. } => Self::out_of_memory(detail),
+            CaptureError::Child(ChildError::OutOfMemory { .. }) => Self::out_of_memory(detail),
+            CaptureError::Child(ChildError::Killed { .. }) => Self::child_killed(detail),
+            CaptureError::Child(ChildError::TimedOut { .. }) => Self::new(Code::StepTimedOut, detail, "try again"),
             CaptureError::NoSuchCapture(_) => Self::new(Code::NoSuchCapture, detail, "see GET /captures"),
             CaptureError::NotFinished(id) => Self::new(
                 Code::CaptureNotFinished,
@@ -262,7 +270,7 @@ impl From<CaptureError> for Problem {
                 "fetch another format of the same capture; please report this",
             ),
             CaptureError::ShuttingDown => Self::new(Code::ShuttingDown, detail, "try again when it is back"),
-            CaptureError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),
+            CaptureError::Internal { .. } | CaptureError::Child(_) => Self::new(Code::Internal, detail, REPORT),
         }
     }
 }
@@ -293,6 +301,7 @@ impl From<RecordError> for Problem {
             .parameter(parameter),
             RecordError::StoreFull { limit } => Self::store_full(limit, detail),
             RecordError::OutOfMemory => Self::out_of_memory(detail),
+            RecordError::Killed => Self::child_killed(detail),
             RecordError::NothingToKeep { .. } => Self::new(Code::NothingToKeep, detail, "let it run for longer"),
             RecordError::Cancelled => Self::new(Code::CaptureCancelled, detail, "start another one"),
             RecordError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),
@@ -303,4 +312,29 @@ impl From<RecordError> for Problem {
 /// An id that cannot be one of ours.
 pub(in crate::http) fn no_such_capture(id: &str) -> Problem {
     CaptureError::NoSuchCapture(shorten(id)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_a_kill_and_missing_memory_are_told_apart() {
+        let answer = |error: CaptureError| {
+            let body = Problem::from(error).body(None);
+            (body.status, body.code)
+        };
+        let timeout = RecordError::Timeout {
+            step: "the capture".to_owned(),
+            seconds: 330,
+        };
+        assert_eq!(answer(timeout.into()), (504, "step_timed_out"));
+        assert_eq!(answer(RecordError::Killed.into()), (503, "child_killed"));
+        assert_eq!(answer(RecordError::OutOfMemory.into()), (503, "out_of_memory"));
+        let role = "renderer";
+        assert_eq!(answer(ChildError::Killed { role }.into()), (503, "child_killed"));
+        assert_eq!(answer(ChildError::OutOfMemory { role }.into()), (503, "out_of_memory"));
+        let error = ChildError::TimedOut { role, seconds: 120 };
+        assert_eq!(answer(error.into()), (504, "step_timed_out"));
+    }
 }

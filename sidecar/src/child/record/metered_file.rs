@@ -1,44 +1,40 @@
-//! The recording's file, which never grows beyond what the server has promised room for.
+//! The recording's file, which never grows beyond what the server has reserved room for.
 //!
-//! Must not know the store: it asks by a report and the server answers with a number on stdin ([`super::Control`]).
-//! Called by the recorder, as the output of every runtime.
+//! Must not know the store: it asks and is answered by a number. Called by the recorder, as the output of every runtime.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::{Report, Reporter};
-
 /// The server only adds two numbers; more than this means that it hangs.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A file with a limit that the server moves.
-#[derive(Debug)]
-pub struct MeteredFile {
+pub(super) struct MeteredFile<A> {
     file: File,
     written: u64,
     /// Bytes the file may have.
     granted: u64,
     answers: Receiver<u64>,
-    reporter: Reporter,
+    ask: A,
 }
 
-impl MeteredFile {
-    /// `file`, empty, may have `granted` bytes; more is asked for through `reporter` and comes by `answers`, each of
-    /// which is the new number of bytes it may have.
-    pub fn new(file: File, granted: u64, answers: Receiver<u64>, reporter: Reporter) -> Self {
+impl<A: FnMut()> MeteredFile<A> {
+    /// `file`, empty, may have `granted` bytes; `ask` asks for more, which comes by `answers`, each of which is the new
+    /// number of bytes it may have.
+    pub(super) fn new(file: File, granted: u64, answers: Receiver<u64>, ask: A) -> Self {
         Self {
             file,
             written: 0,
             granted,
             answers,
-            reporter,
+            ask,
         }
     }
 
-    fn ask(&mut self) -> io::Result<()> {
-        self.reporter.send(&Report::NeedsRoom);
+    fn ask_for_room(&mut self) -> io::Result<()> {
+        (self.ask)();
         match self.answers.recv_timeout(ANSWER) {
             Ok(granted) if granted > self.granted => {
                 self.granted = granted;
@@ -46,13 +42,13 @@ impl MeteredFile {
             }
             Ok(_) => Err(ErrorKind::FileTooLarge.into()),
             Err(RecvTimeoutError::Timeout) => Err(ErrorKind::TimedOut.into()),
-            // The server closed our stdin, which means cancel.
+            // The server hung up, which means cancel.
             Err(RecvTimeoutError::Disconnected) => Err(ErrorKind::BrokenPipe.into()),
         }
     }
 }
 
-impl Write for MeteredFile {
+impl<A: FnMut()> Write for MeteredFile<A> {
     /// # Errors
     /// [`ErrorKind::FileTooLarge`] when the store has no more room, [`ErrorKind::BrokenPipe`] when the server gave up
     /// on us, and what the file system says.
@@ -61,7 +57,7 @@ impl Write for MeteredFile {
             return Ok(0);
         }
         if self.written >= self.granted {
-            self.ask()?;
+            self.ask_for_room()?;
         }
         let room = usize::try_from(self.granted - self.written).unwrap_or(usize::MAX);
         let written = self.file.write(&bytes[..bytes.len().min(room)])?;
@@ -84,12 +80,7 @@ mod tests {
     fn the_file_never_outgrows_the_last_answer() {
         let (answer, answers) = channel();
         let file = tempfile::tempfile().unwrap();
-        let mut output = MeteredFile::new(
-            file.try_clone().unwrap(),
-            4,
-            answers,
-            Reporter::new(Box::new(io::sink())),
-        );
+        let mut output = MeteredFile::new(file.try_clone().unwrap(), 4, answers, || {});
         let length = || file.metadata().unwrap().len();
         output.write_all(b"1234").unwrap();
         answer.send(6).unwrap();

@@ -1,0 +1,378 @@
+//! Inspection, the server's side: inspectors for processes with the same credentials, their findings kept for a moment and
+//! joined with the server's own rows. The child's side is [`look`].
+
+mod finding;
+pub(super) mod look;
+mod shared_run;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use caps::{CapSet, Capability};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::Children;
+use super::channel::LONGEST_FRAME;
+use super::ending::ChildError;
+use super::order::ChildOrder;
+use crate::event::Event;
+use crate::process::{ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
+use crate::runtime::{GoPprofSettings, PprofAbsence, Reason, RuntimeFacts, Verdict, native};
+use shared_run::SharedRuns;
+
+pub use finding::Inspection;
+use finding::{Finding, InspectorReport};
+
+/// How long a finding is good. A page that polls each second then costs one child, and a port of a Go program is not
+/// probed more often; what changes in a process (a socket appears) shows soon enough.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// How long a process that spoiled its inspector is left alone, as each look costs the time of a whole inspector.
+const SPOILED: Duration = Duration::from_secs(15);
+
+/// Processes per child.
+const CHUNK: usize = 8;
+
+/// Children at a time, over the whole server: a node has hundreds of processes with dozens of users, each child is a process
+/// of ours, and all of them share the container's memory.
+const CHILDREN: usize = 4;
+
+/// The process list cannot be had.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("failed to list the processes: {0}")]
+pub struct InspectError(String);
+
+/// What to inspect; all processes have the same credentials, which the child takes on.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InspectOrder {
+    /// Each with its executable as far as the server may know it.
+    processes: Vec<(ProcessId, Option<PathBuf>)>,
+    credentials: Credentials,
+    /// Where Go programs may serve pprof.
+    go_pprof: GoPprofSettings,
+    /// Whose network namespace the child enters first, while it still has the right.
+    network_of: Option<ProcessId>,
+}
+
+/// Finds out what runs here.
+#[derive(Debug)]
+pub struct Inspector {
+    children: Children,
+    table: ProcessTable,
+    go_pprof: GoPprofSettings,
+    container_logs: Option<PathBuf>,
+    /// By pid, or for all of them.
+    runs: SharedRuns<Option<i32>, Vec<Inspection>>,
+    permits: Semaphore,
+    known: Mutex<HashMap<ProcessId, Known>>,
+    /// As the node's pid 1 shows them, where no directory of ours does.
+    logs_of_node: Mutex<ContainerLogs>,
+}
+
+/// A finding that need not be asked for again.
+#[derive(Debug)]
+struct Known {
+    until: Instant,
+    row: Process,
+    finding: Finding,
+}
+
+/// Processes that are asked about together.
+struct Group {
+    rows: Vec<Process>,
+    network_of: Option<ProcessId>,
+}
+
+/// What a round of children said.
+#[derive(Debug, Default)]
+struct Findings {
+    known: Vec<Known>,
+    names_of_logs: Vec<String>,
+}
+
+impl Inspector {
+    /// Looks by `children` at the processes of `table`. Pods are named by the directory `container_logs`, or those known to be
+    /// such.
+    pub fn new(
+        children: Children,
+        table: ProcessTable,
+        go_pprof: GoPprofSettings,
+        container_logs: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            children,
+            table,
+            go_pprof,
+            container_logs,
+            runs: SharedRuns::default(),
+            permits: Semaphore::new(CHILDREN),
+            known: Mutex::default(),
+            logs_of_node: Mutex::default(),
+        }
+    }
+
+    /// Every process but ourselves, or `only` the one with this pid; by pid. Those who ask at once share one run.
+    ///
+    /// # Errors
+    /// The process list could not be read at all.
+    pub async fn inspect(&self, only: Option<i32>) -> Result<Vec<Inspection>, InspectError> {
+        self.runs.answer(only, self.run(only)).await
+    }
+
+    async fn run(&self, only: Option<i32>) -> Result<Vec<Inspection>, InspectError> {
+        let (table, directory) = (self.table.clone(), self.container_logs.clone());
+        let us = i32::try_from(std::process::id()).unwrap_or_default();
+        let wanted = move |pid: i32| only.is_none_or(|only| only == pid);
+        let listed = tokio::task::spawn_blocking(move || {
+            let logs = read_logs(directory.as_deref());
+            let rows = table.snapshot(|row| {
+                let ours = row.id.pid == us || row.parent_pid == us;
+                // The only one that can name the pods must be asked, whichever process is meant.
+                !ours && (wanted(row.id.pid) || (logs.is_none() && is_init_of_node(row)))
+            });
+            (rows, logs)
+        })
+        .await;
+        let (rows, logs) = listed.map_err(|error| InspectError(error.to_string()))?;
+
+        let mut findings = HashMap::new();
+        let mut groups = HashMap::<Credentials, Vec<Process>>::new();
+        for row in &rows {
+            match self.fresh(row) {
+                Some(finding) => _ = findings.insert(row.id, finding),
+                None => groups.entry(row.credentials).or_default().push(row.clone()),
+            }
+        }
+        let asked = groups.into_values().map(|rows| Group { rows, network_of: None });
+        let mut answer = self.ask_all(asked).await;
+        let reachable = self.ask_in_their_networks(&answer.known).await;
+        answer.known.extend(reachable);
+        for known in &answer.known {
+            findings.insert(known.finding.id, known.finding.clone());
+        }
+        self.remember(answer.known);
+
+        let logs = logs.unwrap_or_else(|| self.keep_logs(answer.names_of_logs));
+        let joined = rows
+            .into_iter()
+            .filter_map(|row| Some(findings.remove(&row.id)?.join(row)));
+        let mut inspections: Vec<Inspection> = joined.collect();
+        logs.complete(
+            inspections
+                .iter_mut()
+                .map(|inspection| &mut inspection.target.process.container),
+        );
+        inspections.retain(|inspection| wanted(inspection.target.id().pid));
+        inspections.sort_by_key(|inspection| inspection.target.id());
+        Ok(inspections)
+    }
+
+    /// The kept finding.
+    fn fresh(&self, row: &Process) -> Option<Finding> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known {
+            until,
+            row: then,
+            finding,
+        } = known.get(&row.id)?;
+        // A process that became another program, was stopped, or changed its handlers is looked at again.
+        let same = then.executable == row.executable
+            && then.command_line == row.command_line
+            && then.credentials == row.credentials
+            && then.is_stopped() == row.is_stopped()
+            && then.signals_caught == row.signals_caught;
+        (Instant::now() < *until && same).then(|| finding.clone())
+    }
+
+    /// The last of several about the same process counts.
+    fn remember(&self, news: Vec<Known>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| Instant::now() < known.until);
+        known.extend(news.into_iter().map(|news| (news.finding.id, news)));
+    }
+
+    /// The names of now, or those known before if pid 1 was not asked again.
+    fn keep_logs(&self, names: Vec<String>) -> ContainerLogs {
+        let mut kept = self.logs_of_node.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.is_empty() {
+            *kept = names.into_iter().collect();
+        }
+        kept.clone()
+    }
+
+    /// Asks about groups of processes, each in its own network namespace or in that of a process.
+    async fn ask_all(&self, groups: impl IntoIterator<Item = Group>) -> Findings {
+        let chunks = groups.into_iter().flat_map(|Group { rows, network_of }| {
+            let chunks: Vec<_> = rows.chunks(CHUNK).map(<[Process]>::to_vec).collect();
+            chunks.into_iter().map(move |rows| Group { rows, network_of })
+        });
+        let asked = chunks.map(|chunk| self.ask_chunk(chunk));
+        let mut answers = futures_util::stream::iter(asked).buffer_unordered(CHILDREN);
+        let mut all = Findings::default();
+        while let Some(answer) = answers.next().await {
+            all.known.extend(answer.known);
+            all.names_of_logs.extend(answer.names_of_logs);
+        }
+        all
+    }
+
+    /// Go programs of other pods serve pprof on a loopback that is not ours. With the right to enter their network
+    /// namespaces, children ask again from there.
+    async fn ask_in_their_networks(&self, known: &[Known]) -> Vec<Known> {
+        let mut groups: HashMap<(Credentials, &str), Vec<Process>> = HashMap::new();
+        for Known { row, finding, .. } in known {
+            if let RuntimeFacts::Go {
+                pprof_absence: Some(PprofAbsence::OtherNetworkNamespace { namespace }),
+                ..
+            } = &finding.facts
+            {
+                groups
+                    .entry((row.credentials, namespace))
+                    .or_default()
+                    .push(row.clone());
+            }
+        }
+        if groups.is_empty() || !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
+            return Vec::new();
+        }
+        let groups = groups.into_values().map(|rows| {
+            let network_of = rows.first().map(|row| row.id);
+            Group { rows, network_of }
+        });
+        let mut answers = self.ask_all(groups).await.known;
+        // A child that could not enter knows less than the one before it.
+        answers.retain(|known| matches!(known.finding.facts, RuntimeFacts::Go { .. }));
+        answers
+    }
+
+    /// Asks about a few processes at once. If that fails, about each alone, so that a hostile one spoils only itself.
+    async fn ask_chunk(&self, chunk: Group) -> Findings {
+        let Group { rows, network_of } = chunk;
+        let timeouts = &self.children.timeouts;
+        let mut answer = Findings::default();
+        let together = if rows.len() > 1 {
+            self.ask(&rows, network_of, timeouts.inspect, &mut answer).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = together {
+            tracing::warn!(%error, processes = rows.len(), "inspection failed; trying one by one");
+        }
+        let left: Vec<Process> = rows
+            .into_iter()
+            .filter(|row| !answer.known.iter().any(|known| known.finding.id == row.id))
+            .filter(|row| self.table.is_alive(row.id))
+            .collect();
+        let alone = left.into_iter().map(|row| self.ask_alone(row, network_of));
+        let mut answers = futures_util::stream::iter(alone).buffer_unordered(CHILDREN);
+        while let Some(alone) = answers.next().await {
+            answer.known.extend(alone.known);
+            answer.names_of_logs.extend(alone.names_of_logs);
+        }
+        answer
+    }
+
+    /// Asks about one process, which gets an answer also if it spoils its inspector.
+    async fn ask_alone(&self, row: Process, network_of: Option<ProcessId>) -> Findings {
+        let mut answer = Findings::default();
+        let limit = self.children.timeouts.inspect_one;
+        let asked = self
+            .ask(std::slice::from_ref(&row), network_of, limit, &mut answer)
+            .await;
+        let silent = ChildError::Failed {
+            role: "inspector",
+            detail: "it says nothing of the process".to_owned(),
+        };
+        let failed = asked.err().or(answer.known.is_empty().then_some(silent));
+        if let Some(error) = failed.filter(|_| self.table.is_alive(row.id)) {
+            tracing::warn!(%error, pid = row.id.pid, "inspection failed");
+            answer.known.push(Known {
+                until: Instant::now() + SPOILED,
+                finding: unknown(&row, &error),
+                row,
+            });
+        }
+        answer
+    }
+
+    /// One child. `answer` gets what it found out about `rows`, if it ended well, and nothing about other processes.
+    async fn ask(
+        &self,
+        rows: &[Process],
+        network_of: Option<ProcessId>,
+        limit: Duration,
+        answer: &mut Findings,
+    ) -> Result<(), ChildError> {
+        /// Names of the node's logs: [`container_logs::LIMIT`] file names.
+        const LOGS: usize = 8 << 20;
+        let Some(first) = rows.first() else { return Ok(()) };
+        let may_name_logs = rows.iter().any(is_init_of_node);
+        let most = rows.len() * LONGEST_FRAME + if may_name_logs { LOGS } else { 0 };
+        let order = ChildOrder::Inspect(InspectOrder {
+            processes: rows.iter().map(|row| (row.id, row.executable.clone())).collect(),
+            credentials: first.credentials,
+            go_pprof: self.go_pprof.clone(),
+            network_of,
+        });
+        // An error would mean that the semaphore was closed, which nothing does.
+        let _permit = self.permits.acquire().await;
+        let (mut found, mut names) = (HashMap::new(), Vec::new());
+        let mut foreign = 0;
+        let heard = |report| match report {
+            InspectorReport::Finding(finding) if rows.iter().any(|row| row.id == finding.id) => {
+                found.entry(finding.id).or_insert(*finding);
+            }
+            InspectorReport::ContainerLogs(more) if may_name_logs => names.extend(more),
+            _ => foreign += 1,
+        };
+        self.children.ask(&order, &[], (most, limit), heard).await?;
+        if foreign > 0 {
+            tracing::warn!(foreign, "an inspector answered what it was not asked");
+        }
+        let until = Instant::now() + FRESH;
+        answer.known.extend(rows.iter().filter_map(|row| {
+            Some(Known {
+                until,
+                row: row.clone(),
+                finding: found.remove(&row.id)?,
+            })
+        }));
+        answer.names_of_logs.extend(names);
+        Ok(())
+    }
+}
+
+/// In a pod, pid 1 is the pause container or the app, and a directory of its making names no pod.
+fn is_init_of_node(process: &Process) -> bool {
+    process.id.pid == 1 && process.container.is_none()
+}
+
+/// The names of the node's containers, from the operator's directory or the customary ones; `None` without any.
+fn read_logs(directory: Option<&Path>) -> Option<ContainerLogs> {
+    let customary = [container_logs::DEBUG_DIRECTORY, container_logs::DIRECTORY].map(Path::new);
+    let directories = directory.map_or(customary.to_vec(), |directory| vec![directory]);
+    directories
+        .into_iter()
+        .find_map(|directory| ContainerLogs::read(directory).ok())
+}
+
+/// A process that spoils its inspector: it stays visible, and the doctor says why nothing can be had from it.
+fn unknown(row: &Process, error: &ChildError) -> Finding {
+    let remedy = match error {
+        ChildError::OutOfMemory { .. } => "raise sideflame.io/memory-limit on the pod",
+        _ => "see the log of sideflame; please report this as a bug",
+    };
+    let sentence = format!("looking into the process failed: {error}");
+    let reason = Reason::new("inspection_failed", sentence, remedy);
+    let detected = native::detect::detect(row);
+    let verdicts = vec![Verdict::impossible(Event::Cpu, reason)];
+    Finding::new(row.id, &detected.name, detected.facts, verdicts, &row.container)
+}

@@ -1,0 +1,88 @@
+//! What an inspector says of a process, and what the server makes of it.
+//!
+//! A finding is evidence from a child that parsed hostile bytes. It says which process it means and what that process seems
+//! to be; who the process is (credentials, parent, pid in its namespace, …) stays the server's own row of `/proc`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::{Container, Process, ProcessId};
+use crate::runtime::{RuntimeFacts, Target, Verdict};
+
+/// A target and what can be had from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The process with its runtime.
+    pub target: Target,
+    /// One verdict per event of the runtime.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// An inspector to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum InspectorReport {
+    /// One of the processes that still live.
+    Finding(Box<Finding>),
+    /// File names of the node's container logs, if the node's own pid 1 was among the processes.
+    ContainerLogs(Vec<String>),
+}
+
+impl InspectorReport {
+    /// Names per report; each has 255 bytes at most, and a report fits into a frame.
+    pub(super) const MOST_NAMES: usize = 128;
+}
+
+/// What was found out about one process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Finding {
+    /// Which.
+    pub(super) id: ProcessId,
+    /// A name people recognise.
+    name: String,
+    /// Runtime and its facts.
+    pub(super) facts: RuntimeFacts,
+    verdicts: Vec<Verdict>,
+    /// Name of the container and uid of the pod, as the mounts of the process show them.
+    container: Option<(String, String)>,
+}
+
+impl Finding {
+    pub(super) fn new(
+        id: ProcessId,
+        name: &str,
+        facts: RuntimeFacts,
+        verdicts: Vec<Verdict>,
+        container: &Container,
+    ) -> Self {
+        Self {
+            id,
+            name: shorten(name),
+            facts,
+            verdicts,
+            container: container.name.clone().zip(container.pod_uid.clone()),
+        }
+    }
+
+    /// The process of the server's `row` with what was found out about it.
+    pub(super) fn join(self, mut row: Process) -> Inspection {
+        if let Some((name, pod_uid)) = &self.container {
+            row.container.complete_from_evidence(name, pod_uid);
+        }
+        let target = Target {
+            process: row,
+            name: shorten(&self.name),
+            facts: self.facts,
+        };
+        Inspection {
+            target,
+            verdicts: self.verdicts,
+        }
+    }
+}
+
+/// An application may call itself as long as it likes; main classes and module paths have a hundred characters.
+fn shorten(name: &str) -> String {
+    const MOST: usize = 512;
+    name.chars().take(MOST).collect()
+}

@@ -1,0 +1,34 @@
+//! The one message every child begins with: what it is to do.
+
+use serde::{Deserialize, Serialize};
+
+use super::inspect::InspectOrder;
+use super::render::RenderOrder;
+use crate::runtime::{RecordOrder, Target};
+
+/// A variant per role. Crosses on the channel because an argument list is readable by every process of the pod, and
+/// orders hold secrets (headers for pprof ports).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChildOrder {
+    /// Say what some processes are and what can be had from them.
+    Inspect(InspectOrder),
+    /// Record one capture into the attached file.
+    Record(Box<RecordOrder>),
+    /// Turn the first attached file, a recording, into the second, an artifact.
+    Render(Box<RenderOrder>),
+    /// Remove what a killed recorder left in a target.
+    Sweep(Box<Target>),
+}
+
+impl ChildOrder {
+    /// Who does it, in messages and in process lists.
+    pub(super) fn role(&self) -> &'static str {
+        match self {
+            Self::Inspect(_) => "inspector",
+            Self::Record(_) => "recorder",
+            Self::Render(_) => "renderer",
+            Self::Sweep(_) => "sweeper",
+        }
+    }
+}

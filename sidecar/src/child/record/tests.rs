@@ -1,0 +1,319 @@
+//! Recorders that do as they should, and those that hang, babble, die, flood, ask for room for ever or ignore a cancel.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::child::Timeouts;
+use crate::child::script::{HANG, LISTEN, children, hurried, say, send, unhurried};
+use crate::event::Event;
+use crate::format::RecordingKind;
+use crate::process::Process;
+use crate::profile::quality::Clock;
+use crate::runtime::{GoPprofSettings, JavaVm, RuntimeFacts, Target};
+
+/// For a JVM, in which a killed recorder leaves something.
+fn order() -> RecordOrder {
+    RecordOrder {
+        target: Target {
+            process: Process::example(17),
+            name: "shop".to_owned(),
+            facts: RuntimeFacts::Jvm {
+                vm: JavaVm::HotSpot,
+                version: None,
+            },
+        },
+        event: Event::Cpu,
+        kind: RecordingKind::Collapsed,
+        seconds: 0,
+        frequency: None,
+        interval: None,
+        threads: false,
+        include: Vec::new(),
+        exclude: Vec::new(),
+        dotnet_profiles: Vec::new(),
+        dotnet_providers: Vec::new(),
+        async_profiler: PathBuf::new(),
+        go_pprof: GoPprofSettings::default(),
+        granted_bytes: 0,
+        max_bytes: 1 << 20,
+    }
+}
+
+fn quality() -> Quality {
+    Quality {
+        sampler: Some("script".to_owned()),
+        clock: Some(Clock::None),
+        pid: Some(17),
+        process: Some("shop".to_owned()),
+        ..Quality::default()
+    }
+}
+
+#[derive(Debug)]
+struct TestRoom {
+    bytes: u64,
+    most: u64,
+}
+
+impl Room for TestRoom {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn grow(&mut self, more: u64) -> bool {
+        let before = self.bytes;
+        self.bytes = (before + more).min(self.most);
+        self.bytes > before
+    }
+}
+
+/// A capture by a scripted recorder.
+struct Scripted {
+    folder: TempDir,
+    children: Children,
+    order: RecordOrder,
+    room: TestRoom,
+    commands: watch::Sender<Command>,
+    phases: Vec<Phase>,
+}
+
+impl Scripted {
+    /// `recorder` records and `sweeper` sweeps.
+    fn new(recorder: &str, sweeper: &str, timeouts: Timeouts) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let script =
+            format!("case $0 in *sweeper) echo >{path}/swept; {sweeper};; *) echo >{path}/started; {recorder};; esac");
+        Self {
+            children: children(&script, timeouts),
+            folder,
+            order: order(),
+            room: TestRoom { bytes: 0, most: 0 },
+            commands: watch::Sender::default(),
+            phases: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<Quality, RecordError> {
+        let file = self.recording();
+        let commands = self.commands.subscribe();
+        let phases = &mut self.phases;
+        self.children
+            .record(&self.order, file, &mut self.room, commands, |phase| phases.push(phase))
+            .await
+    }
+
+    fn recording(&self) -> File {
+        let path = self.folder.path().join("recording");
+        File::options().append(true).create(true).open(path).unwrap()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.folder.path().join(name).exists()
+    }
+}
+
+fn detail(outcome: Result<Quality, RecordError>) -> String {
+    match outcome {
+        Err(RecordError::Internal { detail, .. }) => detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_that_does_as_told_is_believed() {
+    let script = [
+        say(&Report::Phase(Phase::Attaching)),
+        say(&Report::Phase(Phase::Sampling)),
+        say(&Report::Done(Box::new(quality()))),
+        LISTEN.to_owned(),
+    ];
+    let mut capture = Scripted::new(&script.join(";"), "", unhurried());
+    assert_eq!(capture.run().await, Ok(quality()));
+    assert_eq!(capture.phases, [Phase::Attaching, Phase::Sampling]);
+    assert!(!capture.has("swept"), "it cleaned up by itself");
+}
+
+#[tokio::test]
+async fn a_recorder_that_hangs_and_does_not_even_read_is_timed_out_killed_and_swept_after() {
+    let mut capture = Scripted::new(
+        HANG,
+        "",
+        Timeouts {
+            sweep: unhurried().sweep,
+            ..hurried()
+        },
+    );
+    // More than a socket holds.
+    capture.order.include = vec!["x".repeat(4 << 20)];
+    let error = capture.run().await.unwrap_err();
+    assert!(matches!(error, RecordError::Timeout { .. }), "{error:?}");
+    assert!(capture.has("swept"));
+}
+
+#[tokio::test]
+async fn a_capture_that_took_too_long_is_a_timeout_also_if_its_recorder_calls_it_cancelled() {
+    let script = format!("{LISTEN}; {}; exit 1", say(&Report::Failed(RecordError::Cancelled)));
+    let timeouts = Timeouts {
+        grace: hurried().grace,
+        ..unhurried()
+    };
+    let error = Scripted::new(&script, "", timeouts).run().await.unwrap_err();
+    assert!(matches!(error, RecordError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_cancel_gets_through_behind_any_number_of_stops() {
+    let script = format!("{LISTEN}; {}; exit 1", say(&Report::Failed(RecordError::Cancelled)));
+    let mut capture = Scripted::new(&script, "", unhurried());
+    let commands = capture.commands.clone();
+    let orders = async {
+        for _ in 0..100 {
+            Command::Stop.raise(&commands);
+            tokio::task::yield_now().await;
+        }
+        Command::Cancel.raise(&commands);
+        Command::Stop.raise(&commands);
+    };
+    let (outcome, ()) = tokio::join!(capture.run(), orders);
+    assert_eq!(outcome, Err(RecordError::Cancelled));
+    assert!(!capture.has("swept"));
+}
+
+#[tokio::test]
+async fn a_stop_is_said_and_what_there_is_kept() {
+    let stop = frame_length(&Word::Stop);
+    let order = frame_length(&ChildOrder::Record(Box::new(order())));
+    // One byte says how many files there are.
+    let script = format!(
+        "head -c {} <&0 >/dev/null; {}",
+        1 + order + stop,
+        say(&Report::Done(Box::new(quality())))
+    );
+    let mut capture = Scripted::new(&script, "", unhurried());
+    Command::Stop.raise(&capture.commands);
+    assert_eq!(capture.run().await, Ok(quality()));
+}
+
+#[tokio::test]
+async fn a_capture_cancelled_before_it_began_starts_nothing() {
+    let mut capture = Scripted::new("", "", unhurried());
+    Command::Cancel.raise(&capture.commands);
+    assert_eq!(capture.run().await, Err(RecordError::Cancelled));
+    assert!(!capture.has("started"));
+}
+
+#[tokio::test]
+async fn nothing_a_recorder_says_moves_the_end_of_its_clean_up() {
+    // It ignores the cancel and goes on talking; the sweeper after it hangs.
+    let script = format!("while :; do {}; sleep 0.02; done", say(&Report::Phase(Phase::Stopping)));
+    let timeouts = hurried();
+    let allowed = timeouts.clean_up + timeouts.sweep;
+    let mut capture = Scripted::new(
+        &script,
+        HANG,
+        Timeouts {
+            grace: unhurried().grace,
+            ..timeouts
+        },
+    );
+    let commands = capture.commands.clone();
+    let begun = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Command::Cancel.raise(&commands);
+        Instant::now()
+    };
+    let (outcome, begun) = tokio::join!(capture.run(), begun);
+    assert_eq!(outcome, Err(RecordError::Cancelled));
+    assert!(capture.has("swept"));
+    // A busy machine needs some time to reap two processes; without an end it would be endless.
+    assert!(
+        begun.elapsed() < allowed + Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_recorder_that_floods_is_not_listened_to() {
+    let mut padded = serde_json::to_vec(&Report::Phase(Phase::Sampling)).unwrap();
+    padded.resize(4096, b' ');
+    let frame = [&4096_u32.to_be_bytes()[..], &padded].concat();
+    for (script, complaint) in [
+        ("exec yes >&2".to_owned(), "on stderr"),
+        (
+            format!("while :; do {}; done 2>/dev/null", send(&frame)),
+            "too many messages",
+        ),
+        (send(&10_000_000_u32.to_be_bytes()), "a message of more than"),
+        (say(&"PING"), "not a message"),
+    ] {
+        let mut capture = Scripted::new(
+            &script,
+            "",
+            Timeouts {
+                clean_up: hurried().clean_up,
+                ..unhurried()
+            },
+        );
+        let detail = detail(capture.run().await);
+        assert!(detail.contains(complaint), "{detail}");
+        assert!(detail.len() < 2 * 4096, "{} bytes are kept", detail.len());
+        assert!(capture.has("swept"));
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_that_dies_says_why_and_is_swept_after() {
+    let dies = |script: &'static str| async move {
+        let mut capture = Scripted::new(script, "", unhurried());
+        let outcome = capture.run().await;
+        assert!(capture.has("swept"), "{script}");
+        outcome
+    };
+    assert_eq!(dies("kill -KILL $$").await, Err(RecordError::Killed));
+    let refused = "ulimit -c 0; echo memory allocation of 5 bytes failed >&2; kill -ABRT $$";
+    assert_eq!(dies(refused).await, Err(RecordError::OutOfMemory));
+    let detail = detail(dies("echo it is a pity >&2; exit 3").await);
+    assert!(detail.contains("it is a pity (exit status: 3)"), "{detail}");
+}
+
+#[tokio::test]
+async fn room_is_for_those_who_fill_what_they_have() {
+    let asks = format!("while :; do {}; done 2>/dev/null", say(&Report::NeedsRoom));
+    let timeouts = Timeouts {
+        clean_up: hurried().clean_up,
+        ..unhurried()
+    };
+    let mut idle = Scripted::new(&asks, "", timeouts.clone());
+    idle.room = TestRoom {
+        bytes: 10,
+        most: u64::MAX,
+    };
+    let refused = detail(idle.run().await);
+    assert!(refused.contains("room that it does not use"), "{refused}");
+    assert_eq!(idle.room.bytes, 10);
+
+    let mut full = Scripted::new(&asks, "", timeouts.clone());
+    full.recording().write_all(b"0123456789").unwrap();
+    full.room = TestRoom {
+        bytes: 10,
+        most: u64::MAX,
+    };
+    assert!(full.run().await.is_err());
+    assert_eq!(full.room.bytes, 10 + STEP, "it got room once, and did not fill it");
+
+    let mut stubborn = Scripted::new(&asks, "", timeouts);
+    stubborn.recording().write_all(b"0123456789").unwrap();
+    stubborn.room = TestRoom { bytes: 10, most: 10 };
+    let refused = detail(stubborn.run().await);
+    assert!(refused.contains("room that it does not use"), "{refused}");
+}
+
+fn frame_length(message: &impl serde::Serialize) -> usize {
+    crate::child::channel::frame(message).unwrap().len()
+}
