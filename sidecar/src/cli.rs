@@ -1,4 +1,4 @@
-//! The commands of the binary. Each module is one command; [`crate::args`] declares their flags.
+//! The commands of the binary. Each module is one command with its flags, or what several commands share.
 
 #![expect(
     clippy::print_stdout,
@@ -8,8 +8,10 @@
 
 pub mod doctor;
 pub mod exit;
+pub mod flags;
 pub mod inspector;
 pub mod output;
+pub mod parameters;
 pub mod progress;
 pub mod ps;
 pub mod record;
@@ -18,15 +20,15 @@ pub mod render;
 pub mod renderer;
 pub mod serve;
 pub mod sweeper;
+mod values;
 
 use std::future::Future;
-use std::path::PathBuf;
 
+use self::flags::InspectionFlags;
 use crate::capture::CaptureError;
 use crate::capture::inspector::Inspector;
 use crate::inspection::Inspection;
 use crate::process::ProcessTable;
-use crate::runtime::GoPprofSettings;
 
 /// Runs a command's future. One thread: the work is in child processes, and their parent-death signal is tied to the
 /// thread that started them.
@@ -44,7 +46,8 @@ pub(crate) fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
 ///
 /// # Errors
 /// As [`Inspector::inspect`].
-pub(crate) fn inspect(go: GoPprofSettings, container_logs: Option<PathBuf>) -> Result<Vec<Inspection>, CaptureError> {
-    let inspector = Inspector::new(ProcessTable::default(), go, container_logs);
+pub(crate) fn inspect(flags: InspectionFlags) -> Result<Vec<Inspection>, CaptureError> {
+    let (runtimes, container_logs) = flags.settings();
+    let inspector = Inspector::new(ProcessTable::default(), runtimes, container_logs);
     block_on(inspector.inspect(None)).map_err(|error| CaptureError::internal("start the runtime", &error))?
 }

@@ -12,7 +12,7 @@ use super::{CaptureError, children};
 use crate::event::Event;
 use crate::inspection::{Inspection, InspectionAnswer, InspectionOrder, is_init_of_node};
 use crate::process::{ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
-use crate::runtime::{GoPprofSettings, PprofAbsence, Reason, Runtime, RuntimeFacts, Target, Verdict, native};
+use crate::runtime::{self, PprofAbsence, Reason, Runtime, RuntimeFacts, RuntimeSettings, Target, Verdict, native};
 
 /// How long an answer is good. A page that polls each second then costs one child, and a port of a Go program is not
 /// probed more often; what changes in a process (a socket appears) shows soon enough.
@@ -31,7 +31,7 @@ const CHILDREN: usize = 4;
 #[derive(Debug)]
 pub struct Inspector {
     table: ProcessTable,
-    go_pprof: GoPprofSettings,
+    settings: RuntimeSettings,
     container_logs: Option<PathBuf>,
     known: Mutex<HashMap<ProcessId, (Instant, Inspection)>>,
     /// As the node's pid 1 shows them, where no directory of ours does.
@@ -40,10 +40,10 @@ pub struct Inspector {
 
 impl Inspector {
     /// Looks at the processes of `table`. Pods are named by the directory `container_logs`, or those known to be such.
-    pub fn new(table: ProcessTable, go_pprof: GoPprofSettings, container_logs: Option<PathBuf>) -> Self {
+    pub fn new(table: ProcessTable, settings: RuntimeSettings, container_logs: Option<PathBuf>) -> Self {
         Self {
             table,
-            go_pprof,
+            settings,
             container_logs,
             known: Mutex::default(),
             logs_of_node: Mutex::default(),
@@ -88,6 +88,10 @@ impl Inspector {
         );
         self.remember(&inspections);
         inspections.retain(|inspection| wanted(inspection.target.id().pid));
+        // After they were kept: what we have ourselves can change within a moment, and costs nothing to ask.
+        for Inspection { target, verdicts } in &mut inspections {
+            runtime::complete_verdicts(target, verdicts, &self.settings);
+        }
         inspections.sort_by_key(|inspection| inspection.target.id());
         Ok(inspections)
     }
@@ -173,7 +177,7 @@ impl Inspector {
     async fn ask(&self, processes: Vec<Process>, network_of: Option<ProcessId>) -> InspectionAnswer {
         let order = InspectionOrder {
             processes,
-            go_pprof: self.go_pprof.clone(),
+            go_pprof: self.settings.go.clone(),
             network_of,
         };
         let answer = match serde_json::to_vec(&order) {

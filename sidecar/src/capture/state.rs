@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use super::artifact::ArtifactFile;
-use super::plan::Plan;
+use super::plan::CapturePlan;
 use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
 use crate::event::Event;
@@ -103,7 +103,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    pub(super) fn new(id: CaptureId, plan: &Plan, directory: CaptureDirectory) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(id: CaptureId, plan: &CapturePlan, directory: CaptureDirectory) -> (Self, mpsc::Receiver<Order>) {
         // Nobody needs to say more than "stop" and then "cancel".
         let (orders, inbox) = mpsc::channel(4);
         let order = &plan.order;
@@ -116,7 +116,7 @@ impl Capture {
             runtime: order.target.runtime(),
             event: order.event.clone(),
             seconds: order.seconds,
-            kind: order.kind,
+            kind: order.kind(),
             format: plan.format,
             created_at: SystemTime::now(),
             directory,

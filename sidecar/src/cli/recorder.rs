@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use crate::confine;
 use crate::process::ProcessTable;
-use crate::runtime::{self, Control, MeteredFile, RecordOrder, Report, Reporter, Runtime};
+use crate::runtime::{self, Control, MeteredFile, RecordOrder, Report, Reporter};
 
 /// Runs the command.
 ///
@@ -22,10 +22,10 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     orders.read_line(&mut line)?;
     let order: RecordOrder = serde_json::from_str(&line)?;
     // Opened as ourselves: the target's user may have no right to read our copy.
-    let agent = File::open(&order.async_profiler).ok();
-    confine::limit(Some(order.max_bytes))?;
+    let own_file = order.plan.own_file().and_then(|path| File::open(path).ok());
+    confine::limit(Some(order.max_bytes()))?;
     let table = ProcessTable::default();
-    if order.target.runtime() == Runtime::Go {
+    if order.plan.needs_network() {
         confine::enter_network(&table, order.target.id())?;
     }
     confine::become_target(order.target.process.credentials)?;
@@ -34,11 +34,11 @@ pub fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut reporter = Reporter::new(Box::new(std::io::stderr()));
     let mut output = MeteredFile::new(
         File::from(std::io::stdout().as_fd().try_clone_to_owned()?),
-        order.granted_bytes,
+        order.granted_bytes(),
         grants,
         Reporter::new(Box::new(std::io::stderr())),
     );
-    match runtime::record(&order, agent, &mut output, &control, &mut reporter) {
+    match runtime::record(&order, own_file, &mut output, &control, &mut reporter) {
         Ok(quality) => {
             reporter.send(&Report::Done(Box::new(quality)));
             Ok(ExitCode::SUCCESS)

@@ -68,10 +68,10 @@ fn quote(body: &[u8]) -> String {
 mod tests {
     use hyper::StatusCode;
 
-    use crate::runtime::go::request::ProfileRequest;
     use super::{quote, refusal};
     use crate::event::Event;
     use crate::runtime::RecordError;
+    use crate::runtime::go::request::ProfileRequest;
 
     fn answer(event: &Event, status: u16, body: &str) -> RecordError {
         refusal(

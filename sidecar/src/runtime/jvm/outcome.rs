@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::agent::Answer;
-use super::async_profiler::{self, Plan};
+use super::async_profiler;
 use super::doctor;
 use super::engine::Engine;
+use super::plan::JvmPlan;
 use super::transfer::{Moved, Scale};
 use crate::event::Event;
 use crate::format::RecordingKind;
@@ -17,7 +18,7 @@ use crate::runtime::RecordOrder;
 #[derive(Debug)]
 pub struct Sampled {
     /// What was asked of async-profiler.
-    pub plan: Plan,
+    pub plan: JvmPlan,
     /// How it sampled.
     pub engine: Engine,
     /// Its answer to the start.
@@ -40,9 +41,9 @@ impl Sampled {
         Quality {
             sampler: format!("async-profiler {} {}{}", version, order.event, self.engine.label()),
             interval: plan.interval,
-            interval_unit: plan.unit.to_owned(),
+            interval_unit: plan.unit.clone().into_owned(),
             clock: plan.clock,
-            samples: self.samples(order.kind),
+            samples: self.samples(),
             expected_samples: plan
                 .counts_samples_by_time()
                 .then(|| duration_ns / plan.interval.max(1)),
@@ -64,8 +65,8 @@ impl Sampled {
     }
 
     /// Samples in the recording, where its numbers are samples.
-    fn samples(&self, kind: RecordingKind) -> Option<u64> {
-        match (kind, self.plan.scale) {
+    fn samples(&self) -> Option<u64> {
+        match (self.plan.kind, self.plan.scale) {
             (RecordingKind::Jfr, _) => None,
             (_, Scale::Divide(by)) => self.moved.sum.checked_div(by),
             _ if self.plan.total => None,

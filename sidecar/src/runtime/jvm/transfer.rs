@@ -7,13 +7,16 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::runtime::RecordError;
 
 /// Big enough that a recording of a few megabytes takes a few dozen system calls.
 const CHUNK: usize = 256 * 1024;
 
 /// What happens to the number at the end of each collapsed line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Scale {
     /// Stays.
     Keep,
