@@ -24,7 +24,7 @@ use tracing::Instrument;
 use crate::child::{Children, Command, Inspection, Inspector};
 use crate::format::Format;
 use crate::process::ProcessTable;
-use crate::runtime::{GoPprofSettings, RecordError};
+use crate::runtime::{RecordError, RuntimeSettings};
 
 pub use artifact::Artifact;
 pub use error::CaptureError;
@@ -32,17 +32,16 @@ pub use request::CaptureRequest;
 pub use state::{Capture, CaptureId, CaptureState, Snapshot};
 
 use budget::Lease;
-use request::Selector;
+use plan::CapturePlan;
+use selector::Selector;
 use slots::{Slot, Slots};
 use store::Store;
 
-/// What the operator decided; from flags, see [`crate::args`].
+/// What the operator decided; from flags, see [`crate::cli`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// libasyncProfiler.so on our side.
-    pub async_profiler: PathBuf,
-    /// How to talk to Go programs.
-    pub go_pprof: GoPprofSettings,
+    /// About each runtime.
+    pub runtimes: RuntimeSettings,
     /// Where the node lists its containers; `None` looks at the customary places.
     pub container_logs: Option<PathBuf>,
     /// Upper bound of `seconds`.
@@ -83,7 +82,7 @@ impl Captures {
             inspector: Inspector::new(
                 children.clone(),
                 ProcessTable::default(),
-                settings.go_pprof.clone(),
+                settings.runtimes.clone(),
                 settings.container_logs.clone(),
             ),
             children,
@@ -153,14 +152,12 @@ impl Captures {
         if *self.shutting_down.borrow() {
             return Err(CaptureError::ShuttingDown);
         }
-        let inspections = self.inspect_for(&request.selector).await?;
-        let chosen = &inspections[selector::resolve(&request.selector, &inspections)?];
-        let mut plan = plan::plan(request, chosen, &self.settings)?;
+        let mut plan = self.plan(request).await?;
         let slot = self
             .slots
-            .reserve(chosen.target.id(), Duration::from_secs(plan.order.seconds))?;
+            .reserve(plan.order.target.id(), Duration::from_secs(plan.order.seconds))?;
         let lease = self.make_room()?;
-        plan.order.granted_bytes = lease.bytes();
+        plan.order.room.granted_bytes = lease.bytes();
         let id = CaptureId::random().map_err(|error| CaptureError::internal("name the capture", &error))?;
         let directory = self.store.create(&id).map_err(|error| CaptureError::store(&error))?;
         let (capture, commands) = Capture::new(id.clone(), &plan, directory);
@@ -185,15 +182,18 @@ impl Captures {
     /// # Errors
     /// Everything that can be known from the request and the doctor's verdicts.
     pub async fn check(&self, request: &CaptureRequest) -> Result<Format, CaptureError> {
+        Ok(self.plan(request).await?.format)
+    }
+
+    async fn plan(&self, request: &CaptureRequest) -> Result<CapturePlan, CaptureError> {
         let inspections = self.inspect_for(&request.selector).await?;
-        let chosen = &inspections[selector::resolve(&request.selector, &inspections)?];
-        Ok(plan::plan(request, chosen, &self.settings)?.format)
+        plan::plan(request, &inspections, &self.settings)
     }
 
     async fn run(
         self: Arc<Self>,
         capture: Arc<Capture>,
-        plan: plan::Plan,
+        plan: CapturePlan,
         (slot, mut lease): (Slot, Lease),
         commands: watch::Receiver<Command>,
     ) {

@@ -1,4 +1,4 @@
-//! The commands of the binary. Each module is one command; [`crate::args`] declares their flags.
+//! The commands of the binary. Each module is one command with its flags, or what several commands share.
 
 #![expect(
     clippy::print_stdout,
@@ -9,20 +9,22 @@
 pub mod child;
 pub mod doctor;
 pub mod exit;
+pub mod flags;
 pub mod output;
+pub mod parameters;
 pub mod progress;
 pub mod ps;
 pub mod record;
 pub mod render;
 pub mod serve;
+mod values;
 
 use std::future::Future;
-use std::path::PathBuf;
 
+use self::flags::InspectionFlags;
 use crate::capture::CaptureError;
 use crate::child::{Children, Inspection, Inspector};
 use crate::process::ProcessTable;
-use crate::runtime::GoPprofSettings;
 
 /// Runs a command's future. One thread: the work is in child processes, and their parent-death signal is tied to the
 /// thread that started them.
@@ -40,8 +42,9 @@ pub(crate) fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
 ///
 /// # Errors
 /// As [`Inspector::inspect`].
-pub(crate) fn inspect(go: GoPprofSettings, container_logs: Option<PathBuf>) -> Result<Vec<Inspection>, CaptureError> {
-    let inspector = Inspector::new(Children::default(), ProcessTable::default(), go, container_logs);
+pub(crate) fn inspect(flags: InspectionFlags) -> Result<Vec<Inspection>, CaptureError> {
+    let (runtimes, container_logs) = flags.settings();
+    let inspector = Inspector::new(Children::default(), ProcessTable::default(), runtimes, container_logs);
     let inspected = block_on(inspector.inspect(None));
     Ok(inspected.map_err(|error| CaptureError::internal("start the runtime", &error))??)
 }

@@ -14,6 +14,7 @@ mod guard;
 mod index;
 mod metrics;
 mod openapi;
+mod parameters;
 mod pprof;
 mod problem;
 mod processes;

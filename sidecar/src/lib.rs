@@ -11,6 +11,7 @@ pub mod event;
 pub mod format;
 pub mod http;
 pub mod listing;
+pub mod parameter;
 pub mod process;
 pub mod profile;
 pub mod redact;

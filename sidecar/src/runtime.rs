@@ -1,11 +1,12 @@
 //! The runtimes that can be profiled, one folder each, and the only `match` on which one it is.
 //!
-//! A runtime's folder knows how to recognise it (`detect`), what would work and why not (`doctor`), how to talk to it, and
-//! how to record it (`record`). A folder must not know another one, HTTP, the store, or a format other than its own
-//! recordings'. What is common to all stands beside this file.
+//! A runtime's folder knows how to recognise it (`detect`), what would work and why not (`doctor`), which parameters it
+//! takes (`parameters`), what exactly will be done (`plan`, pure, in the server), how to talk to it, and how to record it
+//! (`record`). A folder must not know another one, HTTP, the store, or a format other than its own recordings'. What is
+//! common to all stands beside this file.
 //!
-//! To add a runtime: a variant of [`Runtime`] and of [`RuntimeFacts`], its folder, and an arm in each `match` below; the
-//! compiler names them.
+//! To add a runtime: a variant of [`Runtime`], [`RuntimeFacts`] and [`RuntimePlan`], its folder, and an arm in each `match`
+//! below; the compiler names them.
 
 pub mod control;
 pub mod detected;
@@ -14,6 +15,8 @@ pub mod go;
 pub mod jvm;
 pub mod native;
 pub mod no_access;
+pub mod options;
+pub mod plan_error;
 pub mod record_order;
 pub mod report;
 pub mod target;
@@ -22,19 +25,36 @@ pub mod who;
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::format::RecordingKind;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
 
 pub use control::{Control, Interruption};
 pub use detected::Detected;
 pub use go::settings::GoPprofSettings;
+pub use jvm::settings::JvmSettings;
 pub use no_access::no_access;
-pub use record_order::{DotnetProvider, RecordOrder};
+pub use options::Options;
+pub use plan_error::PlanError;
+pub use record_order::{RecordOrder, RoomGrant};
 pub use report::{NoRoom, Phase, RecordError, Reporter};
 pub use target::{JavaVm, PprofAbsence, PprofEndpoint, Runtime, RuntimeFacts, Target};
 pub use verdict::{Availability, Examination, Reason, Verdict, stopped};
 pub use who::Who;
+
+/// What the operator told us about each runtime; from flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuntimeSettings {
+    /// About async-profiler.
+    pub jvm: JvmSettings,
+    /// About pprof ports.
+    pub go: GoPprofSettings,
+}
 
 /// Recognises `process`, by asking each runtime in turn; every process is at least native.
 ///
@@ -71,8 +91,110 @@ pub fn examine(table: &ProcessTable, target: &Target) -> Vec<Verdict> {
     }
 }
 
+/// Adds what only the server knows, as whether a library of ours is there, to the verdicts of an inspector.
+pub fn complete_verdicts(target: &Target, verdicts: &mut [Verdict], settings: &RuntimeSettings) {
+    match target.runtime() {
+        Runtime::Jvm => jvm::doctor::complete(verdicts, &settings.jvm),
+        Runtime::Dotnet | Runtime::Go | Runtime::Native => {}
+    }
+}
+
+/// The event whose verdict counts for `event`.
+pub fn judged_as(runtime: Runtime, event: &Event) -> &Event {
+    match runtime {
+        Runtime::Jvm => jvm::doctor::judged_as(event),
+        Runtime::Dotnet | Runtime::Go | Runtime::Native => event,
+    }
+}
+
+/// The native recordings that can be made of an event, the usual one first.
+pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
+    match runtime {
+        Runtime::Jvm => jvm::plan::RECORDINGS,
+        Runtime::Dotnet => dotnet::plan::RECORDINGS,
+        Runtime::Go => go::plan::recordings(event),
+        Runtime::Native => &[],
+    }
+}
+
+/// True if the runtime keeps totals of `event` since the start of the program; zero seconds ask for them.
+pub fn keeps_totals(runtime: Runtime, event: &Event) -> bool {
+    match runtime {
+        Runtime::Go => go::plan::keeps_totals(event),
+        Runtime::Jvm | Runtime::Dotnet | Runtime::Native => false,
+    }
+}
+
+/// What is asked of a runtime.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The process.
+    pub target: &'a Target,
+    /// What to sample.
+    pub event: &'a Event,
+    /// How long; zero for totals.
+    pub seconds: u64,
+    /// The recording to make.
+    pub kind: RecordingKind,
+    /// Parameters of the runtime.
+    pub options: &'a Options,
+}
+
+/// What the recorder of one runtime does, whole and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RuntimePlan {
+    /// To a JVM.
+    Jvm(jvm::plan::JvmPlan),
+    /// To a .NET process.
+    Dotnet(dotnet::plan::DotnetPlan),
+    /// To a Go program.
+    Go(go::plan::GoPlan),
+}
+
+/// Plans a recording: everything that can be known before the target notices anything is checked here, once. Runs in
+/// the server; reads nothing of the target.
+///
+/// # Errors
+/// A parameter that does not fit, or why it is impossible.
+pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan, PlanError> {
+    match asked.target.runtime() {
+        Runtime::Jvm => jvm::plan::plan(asked, &settings.jvm).map(RuntimePlan::Jvm),
+        Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
+        Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
+        Runtime::Native => Err(PlanError::Impossible(native::doctor::not_yet())),
+    }
+}
+
+impl RuntimePlan {
+    /// The recording to make.
+    pub fn kind(&self) -> RecordingKind {
+        match self {
+            Self::Jvm(plan) => plan.kind,
+            Self::Dotnet(_) => RecordingKind::Nettrace,
+            Self::Go(plan) => plan.kind(),
+        }
+    }
+
+    /// A file of ours that the recorder must open before it becomes the target, whose user may have no right to read it.
+    pub fn own_file(&self) -> Option<&Path> {
+        match self {
+            Self::Jvm(plan) => Some(&plan.library),
+            Self::Dotnet(_) | Self::Go(_) => None,
+        }
+    }
+
+    /// True if the recorder connects to an address, which means something in the target's network namespace only.
+    pub fn needs_network(&self) -> bool {
+        match self {
+            Self::Go(_) => true,
+            Self::Jvm(_) | Self::Dotnet(_) => false,
+        }
+    }
+}
+
 /// Records as ordered, from attach to the last byte; the bytes go to `output`, progress to `reporter`. Runs in the
-/// recorder child.
+/// recorder child; `own_file` is [`RuntimePlan::own_file`], opened.
 ///
 /// Returns the quality of a whole recording. On every return, also an error, nothing of ours runs or lies in the
 /// target any more.
@@ -81,16 +203,15 @@ pub fn examine(table: &ProcessTable, target: &Target) -> Vec<Verdict> {
 /// Why there is no recording; [`RecordError::Cancelled`] when the server told us to give up.
 pub fn record(
     order: &RecordOrder,
-    agent: Option<File>,
+    own_file: Option<File>,
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    match order.target.runtime() {
-        Runtime::Jvm => jvm::record::record(order, agent, output, control, reporter),
-        Runtime::Dotnet => dotnet::record::record(order, output, control, reporter),
-        Runtime::Go => go::record::record(order, output, control, reporter),
-        Runtime::Native => Err(RecordError::Impossible(native::doctor::not_yet())),
+    match &order.plan {
+        RuntimePlan::Jvm(plan) => jvm::record::record(order, plan, own_file, output, control, reporter),
+        RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, output, control, reporter),
+        RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
     }
 }
 

@@ -95,7 +95,7 @@ fn the_sidecar_understands_the_injected_container() {
     // Nothing is said about the address: the sidecar's own default must be the port that the webhook checks for clashes.
     assert!(matches.get_many::<SocketAddr>("listen").is_none());
     assert!(
-        sideflame::args::default_listen()
+        sideflame::cli::serve::default_listen()
             .iter()
             .all(|address| address.port() == container::DEFAULT_PORT)
     );

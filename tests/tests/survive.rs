@@ -76,6 +76,21 @@ fn a_jvm_without_attach_mechanism_is_left_alone() {
 }
 
 #[test]
+fn without_our_library_the_doctor_and_the_capture_say_where_it_was_looked_for() {
+    let mut app = App::start(app::java("17", &[], "cpu"));
+    let server = Server::start(&["--async-profiler", "/nowhere/libasyncProfiler.so"]);
+    assert_impossible(&server, &mut app, "profiler_library_missing");
+    let answer = server.get(&format!("/profile?pid={}&seconds=1", app.pid));
+    assert!(
+        answer.text().contains("/nowhere/libasyncProfiler.so"),
+        "{}",
+        answer.text()
+    );
+    let head = server.send("HEAD", &format!("/profile?pid={}&seconds=1", app.pid), &[]);
+    assert_eq!(head.status, 422);
+}
+
+#[test]
 fn a_jvm_that_refuses_agents_says_so() {
     for jdk in ["17", "25"] {
         let mut app = App::start(app::java(jdk, &["-XX:-EnableDynamicAgentLoading"], "cpu"));
@@ -301,6 +316,37 @@ fn two_targets_are_ambiguous_until_one_is_chosen() {
     );
     let answer = server.get("/profile?seconds=1&name=no-such-thing");
     assert_eq!(answer.status, 404, "{}", answer.text());
+}
+
+#[test]
+fn processes_are_filtered_by_what_chooses_them_elsewhere() {
+    let server = Server::default();
+    let app = App::start(app::java("17", &[], "idle"));
+    let rows = |query: &str| server.get(&format!("/processes?{query}")).ok().json();
+    let chosen = rows(&format!("pid={}", app.pid));
+    let all = rows("");
+    let row = all.as_array().unwrap().iter().find(|row| row["pid"] == app.pid);
+    assert_eq!(chosen.as_array().unwrap().iter().collect::<Vec<_>>(), [row.unwrap()]);
+    assert_eq!(rows("name=no-such-thing"), serde_json::json!([]));
+    assert_eq!(server.get("/processes?pid=0").status, 400);
+}
+
+#[test]
+fn what_does_not_fit_the_event_is_refused_before_the_target_notices() {
+    let server = Server::default();
+    let app = App::start(app::java("17", &[], "idle"));
+    for query in ["event=alloc&frequency=99", "event=alloc&interval=10ms", "interval=512k"] {
+        let query = format!("/profile?pid={}&{query}", app.pid);
+        let (got, announced) = (server.get(&query), server.send("HEAD", &query, &[]));
+        assert_eq!((got.status, announced.status), (400, 400), "{}", got.text());
+        assert_eq!(got.code(), "invalid_parameter");
+    }
+    assert_eq!(
+        server.get("/captures").ok().json(),
+        serde_json::json!([]),
+        "none was started"
+    );
+    assert!(e2e::target_files::left(app.pid).is_empty());
 }
 
 #[test]

@@ -1,9 +1,125 @@
-//! Which target a request means.
+//! Which processes a request means. Declares the parameters that choose; they mean the same wherever they are taken.
 
 use super::CaptureError;
-use super::request::Selector;
+use super::request::{self, RequestError};
 use crate::child::Inspection;
+use crate::parameter::{Parameter, Refusal, Row, Takes};
+use crate::process::container::{is_dns_name, is_label};
 use crate::runtime::{Runtime, Target, Who};
+
+/// Which process is meant: the one that fits everything given. Without pid and name it is the only JVM, .NET or Go
+/// process that fits the rest, else the only native one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Pid, as our pid namespace sees it. Together with a name it comes first, and the name counts if there is no such
+    /// pid: see [`Self::with_name_or_pid`].
+    pub pid: Option<i32>,
+    /// A unique beginning of its name; an exact name wins over longer ones. So do the following two.
+    pub name: Option<String>,
+    /// Name of its pod, or `namespace/name`.
+    pub pod: Option<String>,
+    /// Name of its container.
+    pub container: Option<String>,
+}
+
+/// The parameters.
+pub(super) static SELECTORS: [Row<Selector>; 4] = [
+    Row::new(
+        Parameter {
+            short: Some('p'),
+            excludes: Some("name"),
+            ..Parameter::new(
+                "pid",
+                "PID",
+                Takes::Number {
+                    what: "a process id",
+                    least: 1,
+                    most: 4_194_304,
+                },
+                "The process with this number in sideflame's pid namespace",
+            )
+        },
+        |selector, takes, value| {
+            selector.pid = i32::try_from(takes.number(value)?).ok();
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter {
+            positional: true,
+            excludes: Some("pid"),
+            ..Parameter::new(
+                "name",
+                "NAME",
+                Takes::Text("a process name, or the beginning of only one, 1 to 256 characters"),
+                "The process with this name",
+            )
+        },
+        |selector, _, value| {
+            let is_name = !value.is_empty() && value.len() <= 256 && !value.chars().any(char::is_control);
+            take(&mut selector.name, value, is_name)
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "pod",
+            "POD",
+            Takes::Text("a pod's name, its beginning, or namespace/name"),
+            "Only processes of this pod",
+        ),
+        |selector, _, value| {
+            let (namespace, pod) = value.split_once('/').unwrap_or(("default", value));
+            take(&mut selector.pod, value, is_label(namespace) && is_dns_name(pod))
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "container",
+            "CONTAINER",
+            Takes::Text("a container's name in its pod, or the beginning of one"),
+            "Only processes of this container",
+        ),
+        |selector, _, value| take(&mut selector.container, value, is_label(value)),
+    ),
+];
+
+fn take(place: &mut Option<String>, value: &str, good: bool) -> Result<(), Refusal> {
+    if !good {
+        return Err(Refusal::default());
+    }
+    *place = Some(value.to_owned());
+    Ok(())
+}
+
+impl Selector {
+    /// The parameters that choose.
+    pub fn parameters() -> impl Iterator<Item = &'static Parameter> {
+        SELECTORS.iter().map(|row| &row.parameter)
+    }
+
+    /// Validates `pairs`, which choose and do nothing else.
+    ///
+    /// # Errors
+    /// The first thing wrong, with what is allowed instead.
+    pub fn parse(pairs: &[(String, String)]) -> Result<Self, RequestError> {
+        let mut selector = Self::default();
+        let known: Vec<_> = Self::parameters().collect();
+        request::read(pairs, &known, |parameter, value| {
+            let row = crate::parameter::row(&SELECTORS, parameter.name).ok_or_else(Refusal::default)?;
+            row.set(&mut selector, value)
+        })?;
+        Ok(selector)
+    }
+
+    /// On a command line a name that is a number is a pid, unless only a process of that name exists.
+    pub fn with_name_or_pid(self) -> Self {
+        let number = self.name.as_deref().and_then(|name| name.parse().ok());
+        Self {
+            pid: self.pid.or(number.filter(|pid: &i32| *pid > 0)),
+            ..self
+        }
+    }
+}
 
 /// Candidates an error names: a screenful; a node has hundreds.
 pub const SHOWN: usize = 20;
@@ -13,37 +129,16 @@ pub const SHOWN: usize = 20;
 /// # Errors
 /// [`CaptureError::NoSuchProcess`] or [`CaptureError::Ambiguous`], both with the candidates.
 pub fn resolve(selector: &Selector, inspections: &[Inspection]) -> Result<usize, CaptureError> {
-    let Selector {
-        pid,
-        name,
-        pod,
-        container,
-    } = selector;
-    let mut found = Found::all(inspections);
-    if let Some(pod) = pod {
-        let in_namespace = pod.contains('/');
-        found.narrow(pod, |target| {
-            let known = target.process.container.pod.as_ref()?;
-            Some(if in_namespace {
-                known.to_string()
-            } else {
-                known.name.clone()
-            })
-        });
-    }
-    if let Some(container) = container {
-        found.narrow(container, Target::container);
-    }
-    if let Some(pid) = pid {
-        found.retain(|target| target.id().pid == *pid);
-    }
-    if let Some(name) = name {
-        found.narrow(name, |target| Some(target.name.clone()));
-    }
-    if pid.is_none() && name.is_none() {
+    let mut found = Found::by(selector, inspections);
+    if selector.pid.is_none() && selector.name.is_none() {
         found.keep_default();
     }
     found.only()
+}
+
+/// The indexes of all targets that fit `selector`; one that says nothing fits all.
+pub fn filter(selector: &Selector, inspections: &[Inspection]) -> Vec<usize> {
+    Found::by(selector, inspections).indexes
 }
 
 /// The only JVM, .NET or Go process there is, else the only native one; pause containers and sideflame itself never count.
@@ -61,11 +156,39 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn all(inspections: &'a [Inspection]) -> Self {
-        Self {
+    fn by(selector: &Selector, inspections: &'a [Inspection]) -> Self {
+        let Selector {
+            pid,
+            name,
+            pod,
+            container,
+        } = selector;
+        let mut found = Self {
             inspections,
             indexes: (0..inspections.len()).collect(),
+        };
+        if let Some(pod) = pod {
+            let in_namespace = pod.contains('/');
+            found.narrow(pod, |target| {
+                let known = target.process.container.pod.as_ref()?;
+                Some(if in_namespace {
+                    known.to_string()
+                } else {
+                    known.name.clone()
+                })
+            });
         }
+        if let Some(container) = container {
+            found.narrow(container, Target::container);
+        }
+        let is_pid = |pid: i32| inspections.iter().any(|one| one.target.id().pid == pid);
+        match (pid, name) {
+            (Some(pid), Some(_)) if is_pid(*pid) => found.retain(|target| target.id().pid == *pid),
+            (Some(pid), None) => found.retain(|target| target.id().pid == *pid),
+            (_, Some(name)) => found.narrow(name, |target| Some(target.name.clone())),
+            (None, None) => {}
+        }
+        found
     }
 
     fn retain(&mut self, wanted: impl Fn(&Target) -> bool) {

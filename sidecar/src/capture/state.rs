@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::artifact::ArtifactFile;
-use super::plan::Plan;
+use super::plan::CapturePlan;
 use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
 use crate::child::Command;
@@ -86,7 +86,11 @@ pub struct Capture {
 }
 
 impl Capture {
-    pub(super) fn new(id: CaptureId, plan: &Plan, directory: CaptureDirectory) -> (Self, watch::Receiver<Command>) {
+    pub(super) fn new(
+        id: CaptureId,
+        plan: &CapturePlan,
+        directory: CaptureDirectory,
+    ) -> (Self, watch::Receiver<Command>) {
         let (commands, heard) = watch::channel(Command::default());
         let order = &plan.order;
         let capture = Self {
@@ -94,7 +98,7 @@ impl Capture {
             target: Who::from(&order.target),
             event: order.event.clone(),
             seconds: order.seconds,
-            kind: order.kind,
+            kind: order.kind(),
             format: plan.format,
             created_at: SystemTime::now(),
             directory,

@@ -24,7 +24,7 @@ use super::ending::ChildError;
 use super::order::ChildOrder;
 use crate::event::Event;
 use crate::process::{ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
-use crate::runtime::{GoPprofSettings, PprofAbsence, Reason, RuntimeFacts, Verdict, native};
+use crate::runtime::{self, GoPprofSettings, PprofAbsence, Reason, RuntimeFacts, RuntimeSettings, Verdict, native};
 use shared_run::SharedRuns;
 
 pub use finding::Inspection;
@@ -67,7 +67,7 @@ pub struct InspectOrder {
 pub struct Inspector {
     children: Children,
     table: ProcessTable,
-    go_pprof: GoPprofSettings,
+    settings: RuntimeSettings,
     container_logs: Option<PathBuf>,
     /// By pid, or for all of them.
     runs: SharedRuns<Option<i32>, Vec<Inspection>>,
@@ -104,13 +104,13 @@ impl Inspector {
     pub fn new(
         children: Children,
         table: ProcessTable,
-        go_pprof: GoPprofSettings,
+        settings: RuntimeSettings,
         container_logs: Option<PathBuf>,
     ) -> Self {
         Self {
             children,
             table,
-            go_pprof,
+            settings,
             container_logs,
             runs: SharedRuns::default(),
             permits: Semaphore::new(CHILDREN),
@@ -171,6 +171,10 @@ impl Inspector {
                 .map(|inspection| &mut inspection.target.process.container),
         );
         inspections.retain(|inspection| wanted(inspection.target.id().pid));
+        // What we have ourselves can change within a moment, and costs nothing to ask.
+        for Inspection { target, verdicts } in &mut inspections {
+            runtime::complete_verdicts(target, verdicts, &self.settings);
+        }
         inspections.sort_by_key(|inspection| inspection.target.id());
         Ok(inspections)
     }
@@ -319,7 +323,7 @@ impl Inspector {
         let order = ChildOrder::Inspect(InspectOrder {
             processes: rows.iter().map(|row| (row.id, row.executable.clone())).collect(),
             credentials: first.credentials,
-            go_pprof: self.go_pprof.clone(),
+            go_pprof: self.settings.go.clone(),
             network_of,
         });
         // An error would mean that the semaphore was closed, which nothing does.

@@ -48,7 +48,7 @@ impl Children {
         if *commands.borrow() == Command::Cancel {
             return Err(RecordError::Cancelled);
         }
-        let most = REPORTS + usize::try_from(order.max_bytes / STEP * 32).unwrap_or(REPORTS);
+        let most = REPORTS + usize::try_from(order.room.max_bytes / STEP * 32).unwrap_or(REPORTS);
         let asked = ChildOrder::Record(Box::new(order.clone()));
         let child = Conversation::start(&self.executable, &asked, &[output.as_fd()], most)?;
         let mut recording = Recording {

@@ -1,21 +1,40 @@
 //! `sideflame doctor`: what works, and what would unlock the rest.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Args;
+
+use super::flags::InspectionFlags;
+use super::parameters::SelectorFlags;
 use super::{exit, inspect};
-use crate::capture::request::Selector;
-use crate::capture::selector;
+use crate::capture::selector::{self, Selector};
 use crate::listing;
-use crate::runtime::GoPprofSettings;
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorCommand {
+    #[command(flatten)]
+    process: SelectorFlags,
+    #[command(flatten)]
+    inspection: InspectionFlags,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command for one process, or for all of them.
-pub fn run(wanted: &Selector, go: GoPprofSettings, container_logs: Option<PathBuf>, json: bool) -> ExitCode {
-    let chosen = inspect(go, container_logs).and_then(|mut inspections| {
-        if *wanted == Selector::default() {
+pub fn run(command: DoctorCommand) -> ExitCode {
+    let DoctorCommand {
+        process,
+        inspection,
+        json,
+    } = command;
+    let chosen = process.selector().map_err(Into::into).and_then(|selector| {
+        let mut inspections = inspect(inspection)?;
+        if selector == Selector::default() {
             return Ok(inspections);
         }
-        let index = selector::resolve(wanted, &inspections)?;
+        let index = selector::resolve(&selector, &inspections)?;
         Ok(vec![inspections.swap_remove(index)])
     });
     match chosen {

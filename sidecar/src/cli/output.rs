@@ -4,7 +4,27 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use crate::format::Format;
+
+/// Flag for the file.
+#[derive(Debug, Args)]
+pub struct FileFlag {
+    /// File to write; - writes to stdout [default: a new file named after the process, event and time]
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+}
+
+/// True if `text`, given as a format, looks like the name of a file.
+pub(super) fn is_file_name(text: &str) -> bool {
+    text.contains(['.', '/']) || text == "-"
+}
+
+/// The tip for a file where a format belongs.
+pub(super) fn not_a_format(text: &str) -> String {
+    format!("it takes a format; to write that file: -f {text}")
+}
 
 /// The format a file name asks for by its ending.
 pub fn format_of(path: &Path) -> Option<Format> {
@@ -90,6 +110,25 @@ impl Output {
     pub fn discard(self) {
         if let Self::File { partial, .. } = self {
             let _ = std::fs::remove_file(partial);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_of_a_file_names_its_format() {
+        for (name, format) in [
+            ("a.svg", Some(Format::Svg)),
+            ("b.collapsed.txt", Some(Format::Collapsed)),
+            ("c.pb.gz", Some(Format::Pprof)),
+            ("d.speedscope.json", Some(Format::Speedscope)),
+            ("e.gif", None),
+            ("svg", None),
+        ] {
+            assert_eq!(format_of(Path::new(name)), format, "{name}");
         }
     }
 }

@@ -5,14 +5,50 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::output::Output;
+use clap::Args;
+
+use super::flags::CaptureServiceFlags;
+use super::output::{FileFlag, Output};
+use super::parameters::CaptureFlags;
 use super::progress::Progress;
 use super::{block_on, exit};
-use crate::capture::{Artifact, Capture, CaptureError, CaptureRequest, CaptureState, Captures, Settings};
+use crate::capture::{Artifact, Capture, CaptureError, CaptureRequest, CaptureState, Captures};
 use crate::child::Command;
 
+const HELP: &str = "\
+Without NAME and --pid the only JVM, .NET or Go process is recorded, else the only native one.
+Ctrl-C once stops early and keeps what there is; twice discards it.
+Exit codes: 0 done, 1 capture failed, 2 usage, 3 impossible for this process (see doctor),
+4 no such or several processes, 6 busy or store full, 124 a step took too long, 130 discarded.";
+
+/// Flags of `record`.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub struct RecordCommand {
+    #[command(flatten)]
+    parameters: CaptureFlags,
+    #[command(flatten)]
+    file: FileFlag,
+    /// Print nothing but the name of the file
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    captures: CaptureServiceFlags,
+}
+
 /// Runs the command. stdout gets the name of the file (or its bytes), stderr everything else.
-pub fn run(settings: Settings, request: CaptureRequest, filename: Option<PathBuf>, quiet: bool) -> ExitCode {
+pub fn run(command: RecordCommand) -> ExitCode {
+    let RecordCommand {
+        parameters,
+        file: FileFlag { filename },
+        quiet,
+        captures,
+    } = command;
+    let settings = captures.settings(1);
+    let request = match parameters.request(settings.max_seconds, filename.as_deref()) {
+        Ok(request) => request,
+        Err(error) => return exit::report(&error.into()),
+    };
     let recorded = block_on(async {
         let captures = Captures::new(settings).map_err(|error| CaptureError::internal("make the store", &error))?;
         let outcome = capture(&captures, &request, filename, quiet).await;

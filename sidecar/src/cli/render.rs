@@ -5,22 +5,69 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Args, ValueEnum};
+
 use super::exit;
-use super::output::{self, Output};
-use crate::format::{Format, RecordingKind};
+use super::output::{self, FileFlag, Output};
+use crate::format::{Format, RecordingKind, UnknownFormat};
 use crate::profile::format::HEAD;
 use crate::profile::render::{RenderOptions, render};
 use crate::profile::{Names, recognise};
 
-/// Runs the command. stdout gets the name of the file (or its bytes), stderr everything else.
-pub fn run(
-    input: &Path,
-    kind: Option<RecordingKind>,
-    format: Option<Format>,
-    filename: Option<PathBuf>,
+/// What a recording file can be.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RenderFrom {
+    /// `a;b;c 12` lines
+    Collapsed,
+    /// profile.proto, gzipped or not
+    Pprof,
+}
+
+impl From<RenderFrom> for RecordingKind {
+    fn from(from: RenderFrom) -> Self {
+        match from {
+            RenderFrom::Collapsed => Self::Collapsed,
+            RenderFrom::Pprof => Self::Pprof,
+        }
+    }
+}
+
+/// Flags of `render`.
+#[derive(Debug, Args)]
+pub struct RenderCommand {
+    /// The recording; - reads stdin
+    input: PathBuf,
+    /// What the recording is; without it, its content decides
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<RenderFrom>,
+    /// svg, collapsed, pprof or speedscope [default: by the ending of FILE, else svg]
+    #[arg(short, long, visible_alias = "format", value_name = "FORMAT", value_parser = parse_format)]
+    output: Option<Format>,
+    #[command(flatten)]
+    file: FileFlag,
+    /// Which sample type of a pprof file to draw, e.g. alloc_space
+    #[arg(long, value_name = "TYPE")]
     sample_type: Option<String>,
-) -> ExitCode {
-    match convert(input, kind, format, filename, sample_type) {
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    let tip = |error: UnknownFormat| match output::is_file_name(text) {
+        true => output::not_a_format(text),
+        false => error.to_string(),
+    };
+    text.parse().map_err(tip)
+}
+
+/// Runs the command. stdout gets the name of the file (or its bytes), stderr everything else.
+pub fn run(command: RenderCommand) -> ExitCode {
+    let RenderCommand {
+        input,
+        from,
+        output,
+        file: FileFlag { filename },
+        sample_type,
+    } = command;
+    match convert(&input, from.map(Into::into), output, filename, sample_type) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(path)) => {
             println!("{}", path.display());

@@ -1,48 +1,103 @@
 //! `sideflame serve`: the HTTP server from its first line of log to its clean end.
 
 use std::io::{ErrorKind, IsTerminal};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use super::block_on;
-use crate::args::{LogFormat, default_listen};
+use super::flags::CaptureServiceFlags;
+use super::values::parse_idle_time;
 use crate::capture::{Captures, Settings};
 use crate::http;
 
 /// Between two tries to start.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What the command was told.
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeCommand {
+    /// Address to listen on, repeatable [default: 127.0.0.1:7117 and [::1]:7117]
+    #[arg(long, env = "SIDEFLAME_LISTEN", value_name = "IP:PORT", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// File with a bearer token that every request must carry; required to listen beyond loopback
+    #[arg(long, env = "SIDEFLAME_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Captures at a time, over all processes
+    #[arg(long, env = "SIDEFLAME_MAX_CAPTURES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    max_captures: u16,
+    #[command(flatten)]
+    captures: CaptureServiceFlags,
+    /// End after this time without a request or a capture, e.g. 30m: an ephemeral container cannot be stopped otherwise
+    #[arg(long, env = "SIDEFLAME_EXIT_WHEN_IDLE", value_name = "TIME", value_parser = parse_idle_time)]
+    exit_when_idle: Option<Duration>,
+    /// Wait and try again, instead of exiting, when it cannot start, as when its port is taken: an exited sidecar would make
+    /// its pod unready
+    #[arg(long, env = "SIDEFLAME_RETRY_START")]
+    retry_start: bool,
+    /// How log lines look
+    #[arg(long, env = "SIDEFLAME_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(long, env = "SIDEFLAME_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: LevelFilter,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One object per line
+    Json,
+}
+
+/// The port people forward.
+pub const DEFAULT_PORT: u16 = 7117;
+
+/// The default sockets, when no `--listen` is given.
+pub fn default_listen() -> [SocketAddr; 2] {
+    [
+        SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, DEFAULT_PORT)),
+    ]
+}
+
+/// What must be at hand before the first request.
 #[derive(Debug)]
-pub struct Options {
-    /// Where to listen; empty means both loopbacks.
-    pub listen: Vec<SocketAddr>,
-    /// File with the bearer token.
-    pub token_file: Option<PathBuf>,
-    /// For the capture service.
-    pub settings: Settings,
-    /// How long there may be no request and no capture before the server ends.
-    pub exit_when_idle: Option<Duration>,
-    /// Try again, instead of giving up, when the server cannot be started.
-    pub retry_start: bool,
-    /// Text or JSON.
-    pub log_format: LogFormat,
-    /// Least severe level that is logged.
-    pub log_level: LevelFilter,
+struct Start {
+    listen: Vec<SocketAddr>,
+    token_file: Option<PathBuf>,
+    settings: Settings,
 }
 
 /// Runs the command until SIGTERM or SIGINT.
-pub fn run(options: Options) -> ExitCode {
-    start_log(options.log_format, options.log_level);
+pub fn run(command: ServeCommand) -> ExitCode {
+    let ServeCommand {
+        listen,
+        token_file,
+        max_captures,
+        captures,
+        exit_when_idle,
+        retry_start,
+        log_format,
+        log_level,
+    } = command;
+    start_log(log_format, log_level);
     abort_on_panic();
-    match block_on(serve(options)) {
+    let start = Start {
+        listen,
+        token_file,
+        settings: captures.settings(usize::from(max_captures)),
+    };
+    match block_on(serve(start, exit_when_idle, retry_start)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) | Err(error) => {
             tracing::error!(%error, "could not serve");
@@ -73,14 +128,14 @@ fn start_log(format: LogFormat, level: LevelFilter) {
     }
 }
 
-async fn serve(options: Options) -> std::io::Result<()> {
+async fn serve(options: Start, exit_when_idle: Option<Duration>, retry_start: bool) -> std::io::Result<()> {
     // SIGTERM before this line ends us the default way: nothing has been started yet.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (listeners, captures, token) = loop {
         match start(&options).await {
             Ok(started) => break started,
-            Err(error) if options.retry_start => {
+            Err(error) if retry_start => {
                 tracing::error!(%error, "could not start; trying again in {} s", RETRY.as_secs());
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
@@ -91,9 +146,6 @@ async fn serve(options: Options) -> std::io::Result<()> {
             Err(error) => return Err(error),
         }
     };
-    let Options {
-        listen, exit_when_idle, ..
-    } = options;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     }
@@ -121,8 +173,8 @@ async fn serve(options: Options) -> std::io::Result<()> {
         down.shut_down().await;
     };
     let guard = http::GuardSettings {
-        // Then the Host is the pod's address or a name of the cluster, which nobody can list; the token decides.
-        allow_any_host: listen.iter().any(|address| !address.ip().is_loopback()),
+        // Then the Host is the pod's address or a name of the cluster, which cannot be listed; the token decides.
+        allow_any_host: options.listen.iter().any(|address| !address.ip().is_loopback()),
         token,
     };
     http::serve(
@@ -137,12 +189,11 @@ async fn serve(options: Options) -> std::io::Result<()> {
 }
 
 /// Everything that may fail before the first request: the sockets, the capture service, the bearer token.
-async fn start(options: &Options) -> std::io::Result<(Vec<TcpListener>, Arc<Captures>, Option<String>)> {
-    let Options {
+async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captures>, Option<String>)> {
+    let Start {
         listen,
         token_file,
         settings,
-        ..
     } = options;
     let token = token_file.as_deref().map(read_token).transpose()?;
     let public = listen.iter().find(|address| !address.ip().is_loopback());
@@ -152,9 +203,8 @@ async fn start(options: &Options) -> std::io::Result<(Vec<TcpListener>, Arc<Capt
         )));
     }
     let listeners = bind(listen).await?;
-    if !settings.async_profiler.exists() {
-        tracing::warn!(path = %settings.async_profiler.display(),
-            "there is no libasyncProfiler.so: JVMs cannot be profiled; see --async-profiler");
+    if let Err(reason) = settings.runtimes.jvm.library() {
+        tracing::warn!(remedy = reason.remedy, "JVMs cannot be profiled: {}", reason.sentence);
     }
     let store = settings.store_directory.display();
     let captures = Captures::new(settings.clone())

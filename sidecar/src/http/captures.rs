@@ -13,8 +13,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
 use super::artifact::{self, Disposition};
+use super::parameters::CaptureParameters;
 use super::problem::{self, ACCEPTED, NO_CONTENT, ProblemBody};
-use super::profile::CaptureParameters;
 use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::{Capture, CaptureRequest, CaptureState, Snapshot};

@@ -6,22 +6,18 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use super::accept::Accept;
+use super::parameters::SelectorParameters;
 use super::problem::ProblemBody;
 use super::processes::{Form, wanted};
 use super::query::Pairs;
 use super::{AppState, Problem};
-use crate::capture::CaptureRequest;
-use crate::capture::request::{SELECTORS, Selector};
-use crate::capture::selector;
+use crate::capture::selector::{self, Selector};
 use crate::listing::{self, DoctorRow};
 
 /// Verdict, reason and remedy for every event of every process, or of one.
 #[utoipa::path(get, path = "/doctor", tag = "processes",
     params(
-        ("pid" = Option<i32>, Query, description = "only this process"),
-        ("name" = Option<String>, Query, description = "only this process"),
-        ("pod" = Option<String>, Query, description = "only the process of this pod"),
-        ("container" = Option<String>, Query, description = "only the process of this container"),
+        SelectorParameters,
         ("format" = Option<String>, Query, description = "text (default) or json; else Accept: application/json asks for JSON"),
     ),
     responses(
@@ -33,12 +29,12 @@ pub(super) async fn doctor(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    pairs.only(&[&SELECTORS[..], &["format"]].concat())?;
+    pairs.only_with_selectors(&["format"])?;
     let json = match wanted(&pairs)? {
         Some(form) => form == Form::Json,
         None => Accept::of(&headers).prefers_json(),
     };
-    let selector = CaptureRequest::parse(&pairs.selectors(), state.captures.settings().max_seconds)?.selector;
+    let selector = Selector::parse(&pairs.selectors())?;
     let mut inspections = state.captures.inspect_for(&selector).await?;
     if selector != Selector::default() {
         let chosen = selector::resolve(&selector, &inspections)?;

@@ -6,10 +6,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::artifact::{self, Disposition};
+use super::parameters::SelectorParameters;
 use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::CaptureRequest;
-use crate::capture::request::SELECTORS;
+use crate::capture::selector::Selector;
 use crate::event::Event;
 use crate::format::Format;
 
@@ -64,17 +65,17 @@ const PROFILES: [Profile; 8] = [
     },
 ];
 
-/// Go's own parameters, then ours.
-fn parameters() -> Vec<&'static str> {
-    [&["seconds", "debug", "gc"], &SELECTORS[..]].concat()
-}
+/// Go's own parameters; ours choose the process.
+const PARAMETERS: [&str; 3] = ["seconds", "debug", "gc"];
 
 /// The profiles there are.
 #[utoipa::path(get, path = "/debug/pprof/", tag = "pprof",
     responses((status = 200, description = "one per line", content_type = "text/plain", body = String)))]
 pub(super) async fn index() -> String {
     let lines = PROFILES.map(|profile| format!("/debug/pprof/{:<12}  {}\n", profile.name, profile.description));
-    format!("{}\nparameters: {}\n", lines.concat(), parameters().join(", "))
+    let selectors = Selector::parameters().map(|parameter| parameter.name);
+    let parameters: Vec<_> = PARAMETERS.into_iter().chain(selectors).collect();
+    format!("{}\nparameters: {}\n", lines.concat(), parameters.join(", "))
 }
 
 /// A profile as `go tool pprof` and scrapers ask for it.
@@ -87,10 +88,7 @@ pub(super) async fn index() -> String {
             except profile (30 s) and trace (1 s), and other runtimes sample for 30 s"),
         ("debug" = Option<u8>, Query, description = "only 0"),
         ("gc" = Option<u8>, Query, description = "only 0"),
-        ("pid" = Option<i32>, Query, description = "process"),
-        ("name" = Option<String>, Query, description = "process by a unique prefix of its name"),
-        ("pod" = Option<String>, Query, description = "process in this pod: name or namespace/name"),
-        ("container" = Option<String>, Query, description = "process in this container"),
+        SelectorParameters,
     ),
     responses(
         (status = 200, description = "the profile", content_type = "application/octet-stream", body = Vec<u8>),
@@ -125,7 +123,7 @@ fn known(name: Name) -> Result<&'static Profile, Problem> {
 
 /// Go's parameters → ours.
 fn request(profile: &Profile, pairs: &Pairs, max_seconds: u64) -> Result<CaptureRequest, Problem> {
-    pairs.only(&parameters())?;
+    pairs.only_with_selectors(&PARAMETERS)?;
     for flag in ["debug", "gc"] {
         if let Some(other) = pairs.value(flag).filter(|value| *value != "0") {
             return Err(Problem::invalid_parameter(flag, other, &["0"]));

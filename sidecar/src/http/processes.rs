@@ -6,29 +6,43 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use super::accept::Accept;
+use super::parameters::SelectorParameters;
 use super::query::Pairs;
 use super::{AppState, Problem};
+use crate::capture::selector::{self, Selector};
 use crate::listing::{self, ProcessRow};
 
-/// Every process with its runtime and events.
+/// Every process with its runtime and events, or those that fit all of the selectors given: none at all may.
 #[utoipa::path(get, path = "/processes", tag = "processes",
-    params(("format" = Option<String>, Query, description = "json (default) or text; else Accept: text/plain asks for text")),
+    params(
+        SelectorParameters,
+        ("format" = Option<String>, Query, description = "json (default) or text; else Accept: text/plain asks for text"),
+    ),
     responses((status = 200, description = "by pid", content((Vec<ProcessRow<'_>> = "application/json"), (String = "text/plain")))))]
 pub(super) async fn processes(
     State(state): State<AppState>,
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    pairs.only(&["format"])?;
+    pairs.only_with_selectors(&["format"])?;
     let text = match wanted(&pairs)? {
         Some(form) => form == Form::Text,
         None => Accept::of(&headers).prefers_text(),
     };
+    let selector = Selector::parse(&pairs.selectors())?;
+    // All of them, whichever are shown: only among all is one the default.
     let inspections = state.captures.inspect().await?;
+    let shown = selector::filter(&selector, &inspections);
     if text {
-        return Ok(listing::processes(&inspections).into_response());
+        let shown: Vec<_> = shown.into_iter().map(|index| inspections[index].clone()).collect();
+        return Ok(listing::processes(&shown).into_response());
     }
-    Ok(Json(listing::processes_json(&inspections)).into_response())
+    let rows = listing::processes_json(&inspections).into_iter().enumerate();
+    let rows: Vec<ProcessRow<'_>> = rows
+        .filter(|(index, _)| shown.contains(index))
+        .map(|(_, row)| row)
+        .collect();
+    Ok(Json(rows).into_response())
 }
 
 /// How a list is shown.

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::Problem;
-use crate::capture::request::SELECTORS;
+use crate::capture::selector::Selector;
 
 /// Longest query we read. Sixteen frame patterns of 256 characters fit; what is longer is no request of ours.
 const LONGEST: usize = 8 << 10;
@@ -14,6 +14,15 @@ const LONGEST: usize = 8 << 10;
 pub(super) struct Pairs(pub(super) Vec<(String, String)>);
 
 impl Pairs {
+    /// As [`Self::only`] for `own` names and those that choose processes.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn only_with_selectors(&self, own: &[&str]) -> Result<(), Problem> {
+        let selectors = Selector::parameters().map(|parameter| parameter.name);
+        self.only(&own.iter().copied().chain(selectors).collect::<Vec<_>>())
+    }
+
     /// Refuses every name that is not in `allowed`, and every name given twice.
     ///
     /// # Errors
@@ -39,8 +48,8 @@ impl Pairs {
 
     /// Those that choose the process.
     pub(super) fn selectors(&self) -> Vec<(String, String)> {
-        let selectors = self.0.iter().filter(|(name, _)| SELECTORS.contains(&name.as_str()));
-        selectors.cloned().collect()
+        let selects = |name: &str| Selector::parameters().any(|parameter| parameter.is_called(name));
+        self.0.iter().filter(|(name, _)| selects(name)).cloned().collect()
     }
 
     /// The first value of `name`.

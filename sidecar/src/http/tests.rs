@@ -6,17 +6,15 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
-use crate::capture::Settings;
-use crate::capture::request::PARAMETERS;
-use crate::runtime::GoPprofSettings;
+use crate::capture::{CaptureRequest, Settings};
+use crate::runtime::RuntimeSettings;
 
 /// A router over an empty store. Nothing that inspects processes may be asked: the inspector child would be this test
 /// binary.
 fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let settings = Settings {
-        async_profiler: "/nonexistent".into(),
-        go_pprof: GoPprofSettings::default(),
+        runtimes: RuntimeSettings::default(),
         container_logs: None,
         max_seconds: 600,
         max_running: 2,
@@ -272,6 +270,10 @@ async fn wrong_parameters_say_what_is_allowed() {
         ("/doctor?format=xml", "invalid_parameter"),
         ("/doctor?pid=0", "invalid_parameter"),
         ("/processes?format=svg", "invalid_parameter"),
+        ("/processes?pid=0", "invalid_parameter"),
+        ("/processes?event=cpu", "unknown_parameter"),
+        ("/profile?seconds=1&duration=1", "repeated_parameter"),
+        ("/profile?output=gif", "invalid_parameter"),
         ("/captures/x/artifact?format=gif", "invalid_parameter"),
         ("/captures/x/artifact?seconds=1", "unknown_parameter"),
     ] {
@@ -284,8 +286,18 @@ async fn wrong_parameters_say_what_is_allowed() {
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    assert_eq!(allowed, PARAMETERS);
+    let names: Vec<_> = CaptureRequest::parameters()
+        .map(|(_, parameter)| parameter.name)
+        .collect();
+    assert_eq!(allowed, names);
     assert_eq!(unknown["parameter"], "secs");
+    let of = |uri: &'static str| async move { problem(get_with(uri, &[]).await).await };
+    assert_eq!(of("/profile?seconds=0").await.get("allowed"), None, "no list, no prose");
+    assert_eq!(
+        of("/profile?threads=maybe").await["allowed"],
+        serde_json::json!(["true", "false"])
+    );
+    assert_eq!(of("/profile?format=gif").await["allowed"][1], "collapsed");
     let long = get_with(&format!("/profile?name={}", "a".repeat(9000)), &[]).await;
     assert_eq!(code(long).await, is(414, "query_too_long"));
 }
@@ -387,7 +399,9 @@ async fn the_document_and_the_router_have_the_same_requests() {
         .iter()
         .filter_map(|parameter| parameter["name"].as_str())
         .collect();
-    let mut expected = PARAMETERS.to_vec();
+    let mut expected: Vec<_> = CaptureRequest::parameters()
+        .map(|(_, parameter)| parameter.name)
+        .collect();
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);

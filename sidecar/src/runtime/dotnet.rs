@@ -7,6 +7,8 @@ pub mod detect;
 pub mod doctor;
 pub mod event_pipe;
 pub mod ipc;
+pub mod parameters;
+pub mod plan;
 pub mod process_info;
 pub mod provider_syntax;
 pub mod providers;

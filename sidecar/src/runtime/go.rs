@@ -6,6 +6,7 @@ pub mod detect;
 pub mod doctor;
 mod executable;
 mod listening_sockets;
+pub mod plan;
 pub(crate) mod pprof_client;
 mod pprof_probe;
 mod profile_scan;

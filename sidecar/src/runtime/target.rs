@@ -35,6 +35,18 @@ impl fmt::Display for Runtime {
     }
 }
 
+impl Runtime {
+    /// As people write it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Jvm => "JVM",
+            Self::Dotnet => ".NET",
+            Self::Go => "Go",
+            Self::Native => "native",
+        }
+    }
+}
+
 /// Which virtual machine runs the bytecode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

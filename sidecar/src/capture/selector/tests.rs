@@ -151,3 +151,40 @@ fn every_row_of_a_list_selects_its_own_process() {
         (&"prod/shop-1".into(), &"app".into())
     );
 }
+
+/// The pid that an argument without a flag chooses.
+fn pid_of_argument(argument: &str) -> Result<i32, CaptureError> {
+    let pairs = [("name".to_owned(), argument.to_owned())];
+    let selector = Selector::parse(&pairs).unwrap().with_name_or_pid();
+    let mut node = node();
+    node.push(native(40, "4711", "prod/numbers-1 app"));
+    resolve(&selector, &node).map(|index| node[index].target.id().pid)
+}
+
+#[test]
+fn on_a_command_line_a_number_is_a_pid_and_a_name_only_without_such_a_pid() {
+    assert_eq!(pid_of_argument("11").unwrap(), 11);
+    assert_eq!(pid_of_argument("4711").unwrap(), 40);
+    assert_eq!(pid_of_argument("nginx").unwrap(), 11);
+    assert!(matches!(
+        pid_of_argument("12345"),
+        Err(CaptureError::NoSuchProcess { .. })
+    ));
+}
+
+#[test]
+fn a_filter_keeps_what_fits_and_may_keep_nothing() {
+    let filtered = |query: &[(&str, &str)]| {
+        let pairs: Vec<_> = query.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let node = node();
+        let kept = filter(&Selector::parse(&pairs).unwrap(), &node);
+        kept.into_iter()
+            .map(|index| node[index].target.id().pid)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(filtered(&[]), [1, 10, 11, 12, 20, 30, 31]);
+    assert_eq!(filtered(&[("pod", "prod/shop-1")]), [10, 11, 12]);
+    assert_eq!(filtered(&[("name", "Shop"), ("pod", "prod/sh")]), [10, 30]);
+    assert_eq!(filtered(&[("pid", "11")]), [11]);
+    assert!(filtered(&[("pid", "4711")]).is_empty());
+}

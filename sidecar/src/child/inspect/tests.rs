@@ -54,7 +54,7 @@ fn inspector(proc: &TempDir, script: &str, timeouts: Timeouts) -> Inspector {
     Inspector::new(
         children(&script, timeouts),
         ProcessTable::at(proc.path()),
-        GoPprofSettings::default(),
+        RuntimeSettings::default(),
         Some(nowhere),
     )
 }

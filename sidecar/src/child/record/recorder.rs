@@ -15,7 +15,7 @@ use super::report::{Report, Word};
 use crate::child::channel::Channel;
 use crate::confine;
 use crate::process::{ProcessId, ProcessTable};
-use crate::runtime::{self, Control, Interruption, RecordOrder, Reporter, Runtime};
+use crate::runtime::{self, Control, Interruption, RecordOrder, Reporter};
 
 /// Records as ordered.
 ///
@@ -24,10 +24,10 @@ use crate::runtime::{self, Control, Interruption, RecordOrder, Reporter, Runtime
 pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result<ExitCode, Box<dyn Error>> {
     let recording = channel.file()?;
     // Opened as ourselves: the target's user may have no right to read our copy.
-    let agent = File::open(&order.async_profiler).ok();
-    confine::limit_files(order.max_bytes)?;
+    let own_file = order.plan.own_file().and_then(|path| File::open(path).ok());
+    confine::limit_files(order.room.max_bytes)?;
     let table = ProcessTable::default();
-    if order.target.runtime() == Runtime::Go {
+    if order.plan.needs_network() {
         confine::enter_network(&table, order.target.id())?;
     }
     confine::become_target(order.target.process.credentials)?;
@@ -38,8 +38,8 @@ pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result
     let mut reporter = Reporter::new(move |phase| _ = phases.send(&Report::Phase(phase)));
     let mut questions = channel.try_clone()?;
     let ask = move || _ = questions.send(&Report::NeedsRoom);
-    let mut output = MeteredFile::new(recording, order.granted_bytes, grants, ask);
-    match runtime::record(order, agent, &mut output, &control, &mut reporter) {
+    let mut output = MeteredFile::new(recording, order.room.granted_bytes, grants, ask);
+    match runtime::record(order, own_file, &mut output, &control, &mut reporter) {
         Ok(quality) => {
             channel.send(&Report::Done(Box::new(quality)))?;
             Ok(ExitCode::SUCCESS)

@@ -1,7 +1,6 @@
 //! Recorders that do as they should, and those that hang, babble, die, flood, ask for room for ever or ignore a cancel.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -13,33 +12,39 @@ use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::Process;
 use crate::profile::quality::Clock;
-use crate::runtime::{GoPprofSettings, JavaVm, RuntimeFacts, Target};
+use crate::runtime::{self, Asked, JavaVm, JvmSettings, Options, RoomGrant, RuntimeFacts, RuntimeSettings, Target};
 
 /// For a JVM, in which a killed recorder leaves something.
 fn order() -> RecordOrder {
-    RecordOrder {
-        target: Target {
-            process: Process::example(17),
-            name: "shop".to_owned(),
-            facts: RuntimeFacts::Jvm {
-                vm: JavaVm::HotSpot,
-                version: None,
-            },
+    let target = Target {
+        process: Process::example(17),
+        name: "shop".to_owned(),
+        facts: RuntimeFacts::Jvm {
+            vm: JavaVm::HotSpot,
+            version: None,
         },
-        event: Event::Cpu,
-        kind: RecordingKind::Collapsed,
+    };
+    let asked = Asked {
+        target: &target,
+        event: &Event::Cpu,
         seconds: 0,
-        frequency: None,
-        interval: None,
-        threads: false,
-        include: Vec::new(),
-        exclude: Vec::new(),
-        dotnet_profiles: Vec::new(),
-        dotnet_providers: Vec::new(),
-        async_profiler: PathBuf::new(),
-        go_pprof: GoPprofSettings::default(),
-        granted_bytes: 0,
-        max_bytes: 1 << 20,
+        kind: RecordingKind::Collapsed,
+        options: &Options::default(),
+    };
+    let settings = RuntimeSettings {
+        jvm: JvmSettings::new(std::env::current_exe().ok()),
+        ..RuntimeSettings::default()
+    };
+    let plan = runtime::plan(&asked, &settings).unwrap();
+    RecordOrder {
+        event: Event::Cpu,
+        seconds: 0,
+        room: RoomGrant {
+            granted_bytes: 0,
+            max_bytes: 1 << 20,
+        },
+        plan,
+        target,
     }
 }
 
@@ -149,7 +154,7 @@ async fn a_recorder_that_hangs_and_does_not_even_read_is_timed_out_killed_and_sw
         },
     );
     // More than a socket holds.
-    capture.order.include = vec!["x".repeat(4 << 20)];
+    capture.order.target.name = "x".repeat(4 << 20);
     let error = capture.run().await.unwrap_err();
     assert!(matches!(error, RecordError::Timeout { .. }), "{error:?}");
     assert!(capture.has("swept"));

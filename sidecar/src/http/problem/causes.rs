@@ -195,17 +195,20 @@ impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         let detail = error.to_string();
         match error {
-            RequestError::Unknown { name, allowed } => {
-                let allowed: Vec<&str> = allowed.split(", ").collect();
-                Self::unknown_parameter(&name, &allowed)
+            RequestError::Unknown { name, allowed } => Self::unknown_parameter(&name, &allowed),
+            RequestError::Repeated { name } => Self::repeated_parameter(name),
+            RequestError::Invalid {
+                name,
+                expected,
+                allowed,
+                ..
+            } => Self::new(Code::InvalidParameter, detail, format!("give {name} as {expected}"))
+                .parameter(name)
+                .allowed(&allowed),
+            RequestError::Unsuitable { name, .. } => {
+                Self::new(Code::InvalidParameter, detail, format!("change or leave out {name}")).parameter(name)
             }
-            RequestError::Repeated { name } => Self::repeated_parameter(&name),
-            RequestError::Invalid { name, allowed, .. } => {
-                Self::new(Code::InvalidParameter, detail, format!("give {name} as {allowed}"))
-                    .parameter(name)
-                    .allowed(&[allowed])
-            }
-            RequestError::Conflict(_) => Self::new(Code::ConflictingParameters, detail, "leave one of them out"),
+            RequestError::Conflict(..) => Self::new(Code::ConflictingParameters, detail, "leave one of them out"),
         }
     }
 }

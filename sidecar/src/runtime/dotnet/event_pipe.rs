@@ -166,6 +166,12 @@ fn ladder(plan: &SessionPlan) -> &'static [Command] {
     }
 }
 
+/// True if a request for `plan` fits into a message, by any command.
+pub fn fits(plan: &SessionPlan) -> bool {
+    // The newest command says the most.
+    start_request(Command::CollectTracing4, plan).encode().is_ok()
+}
+
 fn start_request(command: Command, plan: &SessionPlan) -> IpcMessage {
     const STACKS: bool = true;
     let payload = Payload::default().u32(BUFFER_MB).u32(FORMAT_NETTRACE);

@@ -1,9 +1,8 @@
 //! `Name:keywords:level:arguments`, as dotnet-trace takes providers.
 //!
-//! Pure. Called by the request parser of the HTTP API.
+//! Pure. Called by [`super::parameters`].
 
-use super::providers::{INFORMATIONAL, PlanError, VERBOSE, shortened};
-use crate::runtime::DotnetProvider;
+use super::providers::{DotnetProvider, INFORMATIONAL, ProvidersError, VERBOSE, shortened};
 
 const MAX_NAME: usize = 256;
 const MAX_ARGUMENTS: usize = 8192;
@@ -21,9 +20,9 @@ pub fn split_list(list: &str) -> impl Iterator<Item = &str> {
 /// its name, arguments are `key=value;key="value with ; or ="`. Left out or empty means 0, informational, none.
 ///
 /// # Errors
-/// [`PlanError::InvalidProvider`].
-pub fn parse_provider(text: &str) -> Result<DotnetProvider, PlanError> {
-    let invalid = |detail| PlanError::InvalidProvider {
+/// [`ProvidersError::InvalidProvider`].
+pub fn parse_provider(text: &str) -> Result<DotnetProvider, ProvidersError> {
+    let invalid = |detail| ProvidersError::InvalidProvider {
         provider: shortened(text),
         detail,
     };

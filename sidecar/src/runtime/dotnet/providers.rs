@@ -1,10 +1,28 @@
 //! What a session records: dotnet-trace's profiles, given providers, and a set per event.
 //!
-//! Pure. The HTTP API's request parser calls [`profile_names`]; [`super::record`] calls [`SessionPlan::of`]. Names, keywords and levels of the profiles are those of dotnet-trace (dotnet/diagnostics,
-//! `ListProfilesCommandHandler`), so that PerfView and Visual Studio find in the file what they expect.
+//! Pure. Called by [`super::plan`]; [`super::parameters`] asks for the names of the profiles. Names, keywords and levels of
+//! the profiles are those of dotnet-trace (dotnet/diagnostics, `ListProfilesCommandHandler`), so that PerfView and Visual
+//! Studio find in the file what they expect.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
-use crate::runtime::DotnetProvider;
+
+/// `Name:keywords:level:arguments` as dotnet-trace takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DotnetProvider {
+    /// Event provider.
+    pub name: String,
+    /// Keyword bit mask.
+    pub keywords: u64,
+    /// 0 LogAlways … 5 Verbose.
+    pub level: u32,
+    /// `key=value;key="value"`.
+    pub arguments: String,
+}
 
 const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
 const RUNTIME_PRIVATE: &str = "Microsoft-Windows-DotNETRuntimePrivate";
@@ -45,19 +63,20 @@ pub const DEFAULT_RUNDOWN: u64 = 0x8002_0139;
 const MAX_PROVIDERS: usize = 64;
 
 /// What to ask the runtime for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SessionPlan {
     /// One entry per provider name.
     pub providers: Vec<DotnetProvider>,
     /// Rundown keywords; [`DEFAULT_RUNDOWN`] brings all names.
     pub rundown: u64,
     /// Who samples, for the quality stamp, e.g. `EventPipe sample profiler`.
-    pub sampler: &'static str,
+    pub sampler: Cow<'static, str>,
 }
 
 /// A `profile=` or `providers=` that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
+pub enum ProvidersError {
     /// No such profile.
     #[error("there is no profile {name:?}; allowed are {}", profile_names().join(", "))]
     UnknownProfile {
@@ -92,7 +111,7 @@ pub enum PlanError {
     },
 }
 
-impl PlanError {
+impl ProvidersError {
     /// The query parameter to blame.
     pub fn parameter(&self) -> &'static str {
         match self {
@@ -111,22 +130,22 @@ impl SessionPlan {
     /// are compared without case for the same reason.
     ///
     /// # Errors
-    /// [`PlanError`].
-    pub fn of(event: &Event, profiles: &[String], providers: &[DotnetProvider]) -> Result<Self, PlanError> {
+    /// [`ProvidersError`].
+    pub fn of(event: &Event, profiles: &[String], providers: &[DotnetProvider]) -> Result<Self, ProvidersError> {
         if profiles.is_empty() && providers.is_empty() {
             return Self::of_event(event);
         }
         let mut plan = Self {
             providers: Vec::new(),
             rundown: 0,
-            sampler: "EventPipe",
+            sampler: "EventPipe".into(),
         };
         for provider in providers {
             plan.unite(provider.clone())?;
         }
         let explicit = plan.providers.len();
         for name in profiles {
-            let profile = profile(name).ok_or_else(|| PlanError::UnknownProfile { name: shortened(name) })?;
+            let profile = profile(name).ok_or_else(|| ProvidersError::UnknownProfile { name: shortened(name) })?;
             plan.rundown |= profile.rundown;
             for provider in profile.providers {
                 let named = plan
@@ -143,12 +162,12 @@ impl SessionPlan {
             plan.rundown = DEFAULT_RUNDOWN;
         }
         if plan.samples_stacks() {
-            plan.sampler = "EventPipe sample profiler";
+            plan.sampler = "EventPipe sample profiler".into();
         }
         Ok(plan)
     }
 
-    fn of_event(event: &Event) -> Result<Self, PlanError> {
+    fn of_event(event: &Event) -> Result<Self, ProvidersError> {
         // Without the GC keyword for cpu: the sampler's own suspensions would bring four GC events for each of its ticks.
         let (own, sampler) = match event {
             Event::Cpu | Event::Wall => (keyword::NAMES, "EventPipe sample profiler"),
@@ -159,7 +178,7 @@ impl SessionPlan {
             Event::Lock => (keyword::CONTENTION, "EventPipe contention events"),
             Event::Exceptions => (keyword::EXCEPTION, "EventPipe exception events"),
             other => {
-                return Err(PlanError::UnknownEvent {
+                return Err(ProvidersError::UnknownEvent {
                     event: other.name().to_owned(),
                 });
             }
@@ -171,7 +190,7 @@ impl SessionPlan {
         Ok(Self {
             providers,
             rundown: DEFAULT_RUNDOWN,
-            sampler,
+            sampler: sampler.into(),
         })
     }
 
@@ -182,10 +201,10 @@ impl SessionPlan {
             .any(|provider| provider.name.eq_ignore_ascii_case(SAMPLE_PROFILER))
     }
 
-    fn unite(&mut self, new: DotnetProvider) -> Result<(), PlanError> {
+    fn unite(&mut self, new: DotnetProvider) -> Result<(), ProvidersError> {
         let Some(known) = self.providers.iter_mut().find(|known| same_name(known, &new)) else {
             if self.providers.len() == MAX_PROVIDERS {
-                return Err(PlanError::TooMany);
+                return Err(ProvidersError::TooMany);
             }
             self.providers.push(new);
             return Ok(());
@@ -200,7 +219,7 @@ impl SessionPlan {
         if known.arguments.is_empty() {
             known.arguments = new.arguments;
         } else if !new.arguments.is_empty() {
-            return Err(PlanError::ArgumentsTwice {
+            return Err(ProvidersError::ArgumentsTwice {
                 name: known.name.clone(),
             });
         }
@@ -318,7 +337,7 @@ mod tests {
     use super::*;
     use crate::runtime::dotnet::provider_syntax::{parse_provider, split_list};
 
-    fn plan(profiles: &[&str], providers: &str) -> Result<SessionPlan, PlanError> {
+    fn plan(profiles: &[&str], providers: &str) -> Result<SessionPlan, ProvidersError> {
         let profiles: Vec<String> = profiles.iter().map(|&name| name.to_owned()).collect();
         let providers: Vec<DotnetProvider> = split_list(providers)
             .filter(|text| !text.is_empty())
@@ -426,6 +445,6 @@ mod tests {
     #[test]
     fn a_session_has_a_bounded_number_of_providers() {
         let many: Vec<String> = (0..65).map(|number| format!("A{number}")).collect();
-        assert_eq!(plan(&[], &many.join(",")), Err(PlanError::TooMany));
+        assert_eq!(plan(&[], &many.join(",")), Err(ProvidersError::TooMany));
     }
 }

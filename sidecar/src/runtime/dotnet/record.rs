@@ -9,28 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::capture::{Capture, Copied};
 use super::client::{ClientError, DiagnosticsClient};
-use super::doctor::{self, unreachable_socket};
+use super::doctor::unreachable_socket;
 use super::event_pipe::EventPipeSession;
 use super::ipc;
-use super::providers::{PlanError, SessionPlan};
+use super::plan::DotnetPlan;
+use super::providers::SessionPlan;
 use crate::event::Event;
-use crate::format::RecordingKind;
 use crate::process::TargetRoot;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
-use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, RuntimeFacts, no_access, stopped};
+use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, no_access, stopped};
 
 /// A healthy runtime starts a session within milliseconds; one that is starved of CPU needs its share.
 const START: Duration = Duration::from_secs(10);
-
-impl From<PlanError> for RecordError {
-    fn from(error: PlanError) -> Self {
-        Self::BadArgument {
-            parameter: error.parameter().to_owned(),
-            message: error.to_string(),
-        }
-    }
-}
 
 /// See [`crate::runtime::record`].
 ///
@@ -38,17 +29,11 @@ impl From<PlanError> for RecordError {
 /// See [`crate::runtime::record`].
 pub fn record(
     order: &RecordOrder,
+    plan: &DotnetPlan,
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    if order.kind != RecordingKind::Nettrace {
-        return Err(RecordError::BadArgument {
-            parameter: "format".to_owned(),
-            message: "a .NET process is recorded as nettrace".to_owned(),
-        });
-    }
-    let plan = SessionPlan::of(&order.event, &order.dotnet_profiles, &order.dotnet_providers)?;
     reporter.phase(Phase::Attaching);
     let process = control
         .table()
@@ -61,31 +46,14 @@ pub fn record(
         Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,
         _ => RecordError::Impossible(no_access(&order.target)),
     })?;
-    let socket = socket(order, &root, control)?;
-    let client = DiagnosticsClient::new(&root, &socket);
-    let session = EventPipeSession::start(client, &plan, Instant::now() + START)
-        .map_err(|error| start_failed(error, &socket, order, control))?;
+    let DotnetPlan { socket, session } = plan;
+    let client = DiagnosticsClient::new(&root, socket);
+    let stream = EventPipeSession::start(client, session, Instant::now() + START)
+        .map_err(|error| start_failed(error, socket, order, control))?;
     let started_at = SystemTime::now();
     reporter.phase(Phase::Sampling);
-    let copied = Capture::new(session, output, control).run(Duration::from_secs(order.seconds), reporter)?;
-    Ok(quality(order, &plan, &copied, started_at))
-}
-
-fn socket<'a>(
-    order: &'a RecordOrder,
-    root: &TargetRoot,
-    control: &Control,
-) -> Result<std::borrow::Cow<'a, Path>, RecordError> {
-    match &order.target.facts {
-        RuntimeFacts::Dotnet {
-            socket: Some(socket), ..
-        } => Ok(socket.into()),
-        _ => Err(RecordError::Impossible(doctor::no_socket(
-            control.table(),
-            &order.target.process,
-            root,
-        ))),
-    }
+    let copied = Capture::new(stream, output, control).run(Duration::from_secs(order.seconds), reporter)?;
+    Ok(quality(order, session, &copied, started_at))
 }
 
 fn start_failed(error: ClientError, socket: &Path, order: &RecordOrder, control: &Control) -> RecordError {
@@ -111,10 +79,6 @@ fn start_failed(error: ClientError, socket: &Path, order: &RecordOrder, control:
         ClientError::Refused(code) => RecordError::Tool {
             tool: "the .NET runtime".to_owned(),
             message: refusal(code),
-        },
-        ClientError::Malformed(ipc::IpcError::TooLong(_)) => RecordError::BadArgument {
-            parameter: "providers".to_owned(),
-            message: error.to_string(),
         },
         ClientError::Closed | ClientError::Io(_) | ClientError::Malformed(_) => RecordError::Protocol {
             step: STEP.to_owned(),
@@ -145,7 +109,7 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
         0
     };
     Quality {
-        sampler: Some(plan.sampler.to_owned()),
+        sampler: Some(plan.sampler.clone().into_owned()),
         interval,
         interval_unit: if plan.samples_stacks() { "nanoseconds" } else { "count" }.to_owned(),
         clock: Some(if plan.samples_stacks() {

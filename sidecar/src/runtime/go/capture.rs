@@ -4,7 +4,6 @@
 //! server then cancels the request, its handler stops the profiler, and the end of the answer proves it.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
@@ -13,11 +12,12 @@ use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::pprof_client::{ClientError, Connection, HangUp, PprofClient, Scheme, read_body};
+use super::plan::GoPlan;
+use super::pprof_client::{ClientError, Connection, HangUp, PprofClient, read_body};
 use super::profile_scan::ProfileFacts;
 use super::recording_check::RecordingCheck;
 use super::refusal::refusal;
-use super::request::{ProfileRequest, Span};
+use super::request::Span;
 use crate::format::RecordingKind;
 use crate::runtime::{Control, Interruption, Phase, RecordError, Reporter};
 
@@ -40,23 +40,6 @@ const WIND_DOWN: Duration = Duration::from_secs(2);
 /// As much of an error's body as can be of use.
 const ERROR_BODY: usize = 4096;
 
-/// Where and what to ask.
-#[derive(Debug)]
-pub(super) struct Plan {
-    /// Headers and TLS settings.
-    pub(super) client: PprofClient,
-    /// Where the index answered.
-    pub(super) address: SocketAddr,
-    /// Plain or TLS.
-    pub(super) scheme: Scheme,
-    /// Path of the index, with its closing slash.
-    pub(super) index: String,
-    /// What to ask for.
-    pub(super) request: ProfileRequest,
-    /// How long to sample.
-    pub(super) seconds: u64,
-}
-
 /// A whole recording.
 #[derive(Debug)]
 pub(super) struct Recorded {
@@ -72,7 +55,9 @@ pub(super) struct Recorded {
 
 /// A capture under way.
 pub(super) struct Capture<'a> {
-    plan: &'a Plan,
+    plan: &'a GoPlan,
+    client: PprofClient,
+    seconds: u64,
     output: &'a mut dyn Write,
     control: &'a Control,
     reporter: &'a mut Reporter,
@@ -90,7 +75,7 @@ pub(super) struct Capture<'a> {
 impl<'a> Capture<'a> {
     /// A capture that has not begun. Needs a tokio runtime with time.
     pub(super) fn new(
-        plan: &'a Plan,
+        (plan, client, seconds): (&'a GoPlan, PprofClient, u64),
         output: &'a mut dyn Write,
         control: &'a Control,
         reporter: &'a mut Reporter,
@@ -100,6 +85,8 @@ impl<'a> Capture<'a> {
         let now = Instant::now();
         Self {
             plan,
+            client,
+            seconds,
             output,
             control,
             reporter,
@@ -120,7 +107,7 @@ impl<'a> Capture<'a> {
     /// See [`crate::runtime::record`].
     pub(super) async fn run(mut self) -> Result<Recorded, RecordError> {
         self.reporter.phase(Phase::Attaching);
-        let (client, address, scheme) = (self.plan.client.clone(), self.plan.address, self.plan.scheme);
+        let (client, address, scheme) = (self.client.clone(), self.plan.address, self.plan.scheme);
         let connecting = async move { tokio::time::timeout(CONNECT, client.connect(address, scheme)).await };
         let connection = match self.attend(connecting).await? {
             Ok(Ok(connection)) => connection,
@@ -137,7 +124,7 @@ impl<'a> Capture<'a> {
         self.last_byte = self.started;
         self.sampling_ends = match self.plan.request.span {
             Span::Snapshot => self.started,
-            Span::Sampled | Span::Difference => self.started + Duration::from_secs(self.plan.seconds),
+            Span::Sampled | Span::Difference => self.started + Duration::from_secs(self.seconds),
         };
         let facts = self.ask(connection).await?;
         let sampled = self

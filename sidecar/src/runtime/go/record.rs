@@ -5,14 +5,14 @@
 use std::io::Write;
 use std::time::UNIX_EPOCH;
 
-use super::capture::{Capture, Plan, Recorded};
-use super::doctor;
-use super::pprof_client::{PprofClient, Scheme};
-use super::request::{ProfileRequest, Span};
+use super::capture::{Capture, Recorded};
+use super::plan::GoPlan;
+use super::pprof_client::PprofClient;
+use super::request::Span;
 use crate::event::Event;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
-use crate::runtime::{Control, PprofEndpoint, RecordError, RecordOrder, Reporter, RuntimeFacts};
+use crate::runtime::{Control, RecordError, RecordOrder, Reporter};
 
 /// See [`crate::runtime::record`]. An order to stop keeps a whole recording of `cpu` and `trace`; the differences (`alloc`,
 /// `lock`, `block`) cannot be cut short.
@@ -21,6 +21,7 @@ use crate::runtime::{Control, PprofEndpoint, RecordError, RecordOrder, Reporter,
 /// See [`crate::runtime::record`].
 pub fn record(
     order: &RecordOrder,
+    plan: &GoPlan,
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
@@ -28,54 +29,27 @@ pub fn record(
     if !control.target_is_alive() {
         return Err(RecordError::TargetExited);
     }
-    if let Some(reason) = doctor::why_impossible(&order.target, &order.event) {
-        return Err(RecordError::Impossible(reason));
-    }
-    let plan = plan(order)?;
+    let client = PprofClient::new(&plan.settings).map_err(|error| RecordError::Internal {
+        step: "prepare the request".to_owned(),
+        detail: error.to_string(),
+    })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(|error| RecordError::io("start the event loop", &error))?;
-    let recorded = runtime.block_on(async { Capture::new(&plan, output, control, reporter).run().await })?;
+    let recorded = runtime.block_on(async {
+        Capture::new((plan, client, order.seconds), output, control, reporter)
+            .run()
+            .await
+    })?;
     output
         .flush()
         .map_err(|error| RecordError::io("write the recording", &error))?;
-    Ok(quality(order, &plan, &recorded))
+    Ok(quality(order, plan, &recorded))
 }
 
-fn plan(order: &RecordOrder) -> Result<Plan, RecordError> {
-    let unfit = |detail: &str| RecordError::Internal {
-        step: "plan the capture".to_owned(),
-        detail: detail.to_owned(),
-    };
-    let RuntimeFacts::Go {
-        pprof: Some(endpoint), ..
-    } = &order.target.facts
-    else {
-        return Err(unfit("the target has no pprof port"));
-    };
-    let PprofEndpoint {
-        scheme,
-        authority,
-        path,
-    } = endpoint;
-    let request = ProfileRequest::new(&order.event, order.seconds)
-        .filter(|request| request.kind == order.kind)
-        .ok_or_else(|| unfit("the event and the kind of recording do not match"))?;
-    Ok(Plan {
-        client: PprofClient::new(&order.go_pprof).map_err(|error| unfit(&error.to_string()))?,
-        address: authority
-            .parse()
-            .map_err(|_| unfit("the address of the pprof port is malformed"))?,
-        scheme: Scheme::parse(scheme).ok_or_else(|| unfit("the scheme of the pprof port is unknown"))?,
-        index: path.clone(),
-        request,
-        seconds: order.seconds,
-    })
-}
-
-fn quality(order: &RecordOrder, plan: &Plan, recorded: &Recorded) -> Quality {
+fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let facts = recorded.facts;
     // The runtime measures more exactly than we do, but it is the app's word: never longer than we waited.
@@ -127,7 +101,7 @@ fn max_frames(event: &Event) -> Option<u32> {
 }
 
 /// What a reader must know: why it is short, why it is empty.
-fn limitations(order: &RecordOrder, plan: &Plan, recorded: &Recorded, sampled_ms: u64) -> Vec<String> {
+fn limitations(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded, sampled_ms: u64) -> Vec<String> {
     // A timer of the app may fire early by a tick, and its clock starts a little after ours.
     const TOLERANCE_MS: u64 = 500;
     let mut sentences = Vec::new();

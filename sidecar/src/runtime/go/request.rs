@@ -1,10 +1,15 @@
-//! What to ask `net/http/pprof` for, per event. Called by [`super::record`].
+//! What to ask `net/http/pprof` for, per event. Called by [`super::plan`].
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::format::RecordingKind;
 
 /// How the answer relates to time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) enum Span {
     /// Samples for the time asked for. When the request is cancelled the handler still sends what it has (Go's
     /// `pprof.Profile` and `pprof.Trace` only stop sleeping).
@@ -16,10 +21,11 @@ pub(super) enum Span {
 }
 
 /// A request below the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ProfileRequest {
     /// Name of Go's profile.
-    pub(super) profile: &'static str,
+    pub(super) profile: Cow<'static, str>,
     /// Query without the question mark; may be empty.
     pub(super) query: String,
     /// How the answer relates to time.
@@ -62,7 +68,7 @@ impl ProfileRequest {
             RecordingKind::Pprof
         };
         Some(Self {
-            profile,
+            profile: profile.into(),
             query,
             span,
             kind,
@@ -105,7 +111,7 @@ mod tests {
         for (event, profile) in [(Event::Alloc, "allocs"), (Event::Lock, "mutex"), (Event::Heap, "heap")] {
             let request = ProfileRequest::new(&event, 0).unwrap();
             assert_eq!(
-                (request.query.as_str(), request.profile, request.span),
+                (request.query.as_str(), &*request.profile, request.span),
                 ("", profile, Span::Snapshot)
             );
         }

@@ -8,6 +8,7 @@ use super::command_line::{self, JavaCommand};
 use super::descriptors;
 use super::detect::socket_path;
 use super::hsperfdata::PerfData;
+use super::settings::JvmSettings;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::{Availability, Examination, JavaVm, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
@@ -38,6 +39,23 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
         Verdict::impossible(event, reason)
     });
     sampled.chain(foreign).collect()
+}
+
+/// The event whose verdict counts for `event`: events that only async-profiler knows by name stand or fall with `cpu`.
+pub fn judged_as(event: &Event) -> &Event {
+    match event {
+        Event::Named(_) => &Event::Cpu,
+        event => event,
+    }
+}
+
+/// Adds what only the server knows: whether there is a library to load.
+pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
+    let Err(reason) = settings.library() else { return };
+    let possible = |verdict: &&mut Verdict| verdict.availability != Availability::Impossible;
+    for verdict in verdicts.iter_mut().filter(possible) {
+        *verdict = Verdict::impossible(verdict.event.clone(), reason.clone());
+    }
 }
 
 /// What keeps async-profiler out of the JVM as it runs now, whatever the event. `process` is a fresh row of `/proc`.
@@ -291,4 +309,29 @@ fn tmp_missing(error: &std::io::Error) -> Reason {
         format!("/tmp of the container cannot be used: {error}; it must be a real directory, not a link"),
         "mount an emptyDir at /tmp of the container",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_our_library_nothing_works_and_what_was_impossible_keeps_its_reason() {
+        let mut verdicts = [
+            Verdict::available(Event::Cpu),
+            Verdict::degraded(Event::Heap, heap_since_start()),
+            Verdict::impossible(Event::Block, no_such_event(&Event::Block)),
+        ];
+        complete(&mut verdicts, &JvmSettings::new(Some("/nowhere/library.so".into())));
+        let keys = verdicts.map(|verdict| (verdict.availability, verdict.reason.unwrap().key.into_owned()));
+        let impossible = |key: &str| (Availability::Impossible, key.to_owned());
+        assert_eq!(
+            keys,
+            [
+                impossible("profiler_library_missing"),
+                impossible("profiler_library_missing"),
+                impossible("event_of_another_runtime")
+            ]
+        );
+    }
 }

@@ -1,9 +1,11 @@
-//! The distance of two samples, from the user's notation. Called by [`super::async_profiler`].
+//! The distance of two samples, from the user's notation. Called by [`super::plan`].
 //!
 //! async-profiler looks at the first letter of a unit only and reads `10ms` of an allocation as 10 MiB; it gets plain
 //! numbers from us.
 
-use crate::runtime::{RecordError, RecordOrder};
+use super::parameters::JvmOptions;
+use crate::event::Event;
+use crate::runtime::PlanError;
 
 /// What an interval measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,58 +26,42 @@ const SHORTEST_TIME: u64 = 100_000;
 /// A sample for every KiB is more than any allocation-heavy application survives.
 const FEWEST_BYTES: u64 = 1024;
 
-/// The interval an order asks for, or `default`.
+/// The interval that `options` ask for, or `default`.
 ///
 /// # Errors
-/// [`RecordError::BadArgument`] for a unit that does not fit or a value that would hurt the application.
-pub fn of(order: &RecordOrder, measure: Measure, default: u64) -> Result<u64, RecordError> {
-    let value = match (order.frequency, order.interval.as_deref()) {
+/// A unit that does not fit the event or a value that would hurt the application.
+pub fn of(options: &JvmOptions, event: &Event, measure: Measure, default: u64) -> Result<u64, PlanError> {
+    let (parameter, value) = match (options.frequency, options.interval.as_deref()) {
         (Some(_), _) if measure != Measure::Time => {
-            let message = format!("{} is not sampled by time; give an interval instead", order.event);
-            return Err(RecordError::BadArgument {
-                parameter: "frequency".to_owned(),
-                message,
-            });
+            let message = format!("{event} is not sampled by time; give an interval instead");
+            return Err(PlanError::unsuitable("frequency", message));
         }
-        (Some(hertz), _) => 1_000_000_000 / u64::from(hertz.max(1)),
-        (None, Some(text)) => parse(text, measure).ok_or_else(|| bad(measure, text))?,
+        (Some(hertz), _) => ("frequency", 1_000_000_000 / u64::from(hertz.max(1))),
+        (None, Some(text)) => ("interval", parse(text, measure).ok_or_else(|| bad(measure, text))?),
         (None, None) => return Ok(default),
     };
-    let least = match measure {
-        Measure::Time => SHORTEST_TIME,
-        Measure::Bytes => FEWEST_BYTES,
-        Measure::Duration | Measure::Count => 1,
+    let (least, message) = match measure {
+        Measure::Time => (
+            SHORTEST_TIME,
+            "at most 10000 samples a second: an interval of 100us or longer",
+        ),
+        Measure::Bytes => (FEWEST_BYTES, "an interval of 1k or more"),
+        Measure::Duration | Measure::Count => (1, "an interval above 0"),
     };
     if value < least {
-        let parameter = if order.frequency.is_some() {
-            "frequency"
-        } else {
-            "interval"
-        };
-        let message = match measure {
-            Measure::Time => "at most 10000 samples a second: interval of 100us or longer, frequency up to 10000",
-            Measure::Bytes => "an interval of 1k or more",
-            Measure::Duration | Measure::Count => "an interval above 0",
-        };
-        return Err(RecordError::BadArgument {
-            parameter: parameter.to_owned(),
-            message: message.to_owned(),
-        });
+        return Err(PlanError::unsuitable(parameter, message));
     }
     Ok(value)
 }
 
-fn bad(measure: Measure, text: &str) -> RecordError {
+fn bad(measure: Measure, text: &str) -> PlanError {
     let allowed = match measure {
         Measure::Time | Measure::Duration => "a time: digits with ns, us, ms or s",
         Measure::Bytes => "an amount of memory: digits with k, m or g",
         Measure::Count => "a count: digits, with k, m or g if need be",
     };
     let message = format!("interval {text:?} does not fit this event, which takes {allowed}");
-    RecordError::BadArgument {
-        parameter: "interval".to_owned(),
-        message,
-    }
+    PlanError::unsuitable("interval", message)
 }
 
 fn parse(text: &str, measure: Measure) -> Option<u64> {

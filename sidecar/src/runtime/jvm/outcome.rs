@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::agent::Answer;
-use super::async_profiler::{self, Plan};
+use super::async_profiler;
 use super::doctor;
 use super::engine::Engine;
+use super::plan::{self, JvmPlan};
 use super::transfer::{Moved, Scale};
 use crate::event::Event;
 use crate::format::RecordingKind;
@@ -17,7 +18,7 @@ use crate::runtime::{Reason, RecordOrder};
 #[derive(Debug)]
 pub struct Sampled {
     /// What was asked of async-profiler.
-    pub plan: Plan,
+    pub plan: JvmPlan,
     /// How it sampled.
     pub engine: Engine,
     /// Why perf_events were not even tried.
@@ -47,15 +48,15 @@ impl Sampled {
                 self.engine.label()
             )),
             interval: plan.interval,
-            interval_unit: plan.unit.to_owned(),
+            interval_unit: plan.unit.clone().into_owned(),
             clock: Some(plan.clock),
-            samples: self.samples(order.kind),
+            samples: self.samples(),
             expected_samples: plan
                 .counts_samples_by_time()
                 .then(|| duration_ns / plan.interval.max(1)),
             lost,
             unresolved: None,
-            max_frames: Some(async_profiler::MAX_FRAMES),
+            max_frames: Some(plan::MAX_FRAMES),
             truncated: None,
             pid: Some(order.target.id().pid),
             process: Some(order.target.name.clone()),
@@ -75,8 +76,8 @@ impl Sampled {
     }
 
     /// Samples in the recording, where its numbers are samples.
-    fn samples(&self, kind: RecordingKind) -> Option<u64> {
-        match (kind, self.plan.scale) {
+    fn samples(&self) -> Option<u64> {
+        match (self.plan.kind, self.plan.scale) {
             (RecordingKind::Jfr, _) => None,
             (_, Scale::Divide(by)) => self.moved.sum.checked_div(by),
             _ if self.plan.total => None,

@@ -8,10 +8,10 @@ use std::io::Write;
 
 use super::agent::{self, Agent};
 use super::agent_library;
-use super::async_profiler::Plan;
 use super::attach::{self, Attach};
 use super::doctor;
 use super::patience::Patience;
+use super::plan::JvmPlan;
 use super::run::Run;
 use super::session::{self, Marker, Session};
 use crate::event::Event;
@@ -25,12 +25,12 @@ use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, Target,
 /// See [`crate::runtime::record`].
 pub fn record(
     order: &RecordOrder,
+    plan: &JvmPlan,
     agent: Option<File>,
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    let plan = Plan::of(order)?;
     let table = control.table();
     let id = order.target.id();
     let process = table
@@ -63,8 +63,8 @@ pub fn record(
     }
     let marker = Marker::now(plan.timeout());
     session.begin(marker)?;
-    let mut run = Run::load(order, agent.as_ref(), (&root, &process, &session), &patience, marker)?;
-    run.record(order, plan, output, reporter, &process)
+    let mut run = Run::load(plan, agent.as_ref(), (&root, &process, &session), &patience, marker)?;
+    run.record(order, plan.clone(), output, reporter, &process)
 }
 
 fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {

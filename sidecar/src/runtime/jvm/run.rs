@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::agent::{Agent, Answer};
 use super::agent_library;
-use super::async_profiler::{self, Plan, Refusal, refusal};
+use super::async_profiler::{self, Refusal, refusal};
 use super::attach::Attach;
 use super::delivery;
 use super::descriptors;
@@ -17,6 +17,7 @@ use super::doctor;
 use super::engine::Engine;
 use super::outcome::Sampled;
 use super::patience::Patience;
+use super::plan::JvmPlan;
 use super::session::{Marker, Session, now_ms};
 use super::transfer;
 use crate::event::Event;
@@ -68,14 +69,14 @@ impl<'a> Run<'a> {
     /// # Errors
     /// The library cannot be delivered or loaded; [`RecordError::AlreadyProfiled`] if another copy of it is at work.
     pub fn load(
-        order: &RecordOrder,
+        plan: &JvmPlan,
         library: Option<&File>,
         (root, process, session): (&'a TargetRoot, &'a Process, &'a Session),
         patience: &'a Patience<'a>,
         marker: Marker,
     ) -> Result<Self, RecordError> {
         let table = patience.table();
-        let deliver = || delivery::deliver(&order.async_profiler, library, (table, root, process), session);
+        let deliver = || delivery::deliver(&plan.library, library, (table, root, process), session);
         let mut loaded = agent_library::loaded(table, process).into_iter();
         let known = loaded.next();
         let path = known.clone().map_or_else(&deliver, Ok)?;
@@ -118,7 +119,7 @@ impl<'a> Run<'a> {
     pub fn record(
         &mut self,
         order: &RecordOrder,
-        plan: Plan,
+        plan: JvmPlan,
         output: &mut dyn Write,
         reporter: &mut Reporter,
         process: &Process,
@@ -138,7 +139,7 @@ impl<'a> Run<'a> {
         let duration = began.elapsed();
         let stop = self.stop(&plan, &recording)?;
         reporter.phase(Phase::Transferring);
-        let moved = self.transfer(order.kind, &plan, output)?;
+        let moved = self.transfer(&plan, output)?;
         let sampled = Sampled {
             plan,
             engine,
@@ -157,10 +158,10 @@ impl<'a> Run<'a> {
     fn start(
         &mut self,
         order: &RecordOrder,
-        plan: Plan,
+        plan: JvmPlan,
         recording: &str,
         process: &Process,
-    ) -> Result<(Plan, Answer, Engine), RecordError> {
+    ) -> Result<(JvmPlan, Answer, Engine), RecordError> {
         let by_cpu = order.event == Event::Cpu;
         let first = self.try_start(&plan, recording)?;
         let (plan, answer) = match (first.code, refusal(&first.log)) {
@@ -184,7 +185,7 @@ impl<'a> Run<'a> {
         Ok((plan, answer, engine))
     }
 
-    fn try_start(&mut self, plan: &Plan, recording: &str) -> Result<Answer, RecordError> {
+    fn try_start(&mut self, plan: &JvmPlan, recording: &str) -> Result<Answer, RecordError> {
         self.sampling.set(Sampling::Unknown);
         let answer = self
             .agent
@@ -204,13 +205,13 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
             let recording = self.session.open(RECORDING).and_then(|file| file.metadata());
-            if recording.is_ok_and(|recording| recording.len() > order.max_bytes) {
+            if recording.is_ok_and(|recording| recording.len() > order.room.max_bytes) {
                 return Err(RecordError::StoreFull { limit: NoRoom::Store });
             }
         }
     }
 
-    fn stop(&mut self, plan: &Plan, recording: &str) -> Result<Answer, RecordError> {
+    fn stop(&mut self, plan: &JvmPlan, recording: &str) -> Result<Answer, RecordError> {
         // Deaf: a cancel must not interrupt the command that ends the sampling.
         let patience = Patience::deaf(self.patience.table(), self.patience.target());
         let answer = self
@@ -228,12 +229,7 @@ impl<'a> Run<'a> {
         Ok(answer)
     }
 
-    fn transfer(
-        &self,
-        kind: RecordingKind,
-        plan: &Plan,
-        output: &mut dyn Write,
-    ) -> Result<transfer::Moved, RecordError> {
+    fn transfer(&self, plan: &JvmPlan, output: &mut dyn Write) -> Result<transfer::Moved, RecordError> {
         let open = |name: &str| {
             self.session.open(name).map_err(|error| RecordError::Protocol {
                 step: "read the recording".to_owned(),
@@ -241,7 +237,7 @@ impl<'a> Run<'a> {
             })
         };
         let mut file = open(RECORDING)?;
-        let moved = match kind {
+        let moved = match plan.kind {
             RecordingKind::Jfr => transfer::jfr(&mut file, output),
             _ if plan.sizes(SIZES).is_some() => transfer::survivors(&file, &open(SIZES)?, plan.interval, output),
             _ => transfer::collapsed(&mut file, plan.scale, output),

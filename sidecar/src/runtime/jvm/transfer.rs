@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
+use serde::{Deserialize, Serialize};
+
 use super::survivors;
 use crate::runtime::RecordError;
 
@@ -14,7 +16,8 @@ use crate::runtime::RecordError;
 const CHUNK: usize = 256 * 1024;
 
 /// What happens to the number at the end of each collapsed line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Scale {
     /// Stays.
     Keep,

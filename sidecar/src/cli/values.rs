@@ -1,4 +1,4 @@
-//! How values of flags are written. Called by the declarations in [`super`].
+//! How values of flags are written. Called by the declarations beside this file.
 
 use std::path::PathBuf;
 use std::time::Duration;

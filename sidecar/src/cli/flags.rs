@@ -1,0 +1,110 @@
+//! Flags that several commands have, and what they mean to the capture service.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{parse_directory, parse_duration, parse_header, parse_prefix, parse_size};
+use crate::capture::Settings;
+use crate::runtime::{GoPprofSettings, JvmSettings, RuntimeSettings};
+
+/// How processes are looked into.
+#[derive(Debug, Args)]
+pub struct InspectionFlags {
+    /// libasyncProfiler.so to load into JVMs [default: beside this executable, else /opt/sideflame]
+    #[arg(long, env = "SIDEFLAME_ASYNC_PROFILER", value_name = "FILE")]
+    async_profiler: Option<PathBuf>,
+    /// Port where a Go program serves net/http/pprof, repeatable; its listening ports are tried anyway
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_PORT", value_name = "PORT", value_delimiter = ',')]
+    go_pprof_port: Vec<u16>,
+    /// Path in front of /debug/pprof/
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_PATH_PREFIX", value_name = "PATH", default_value = "", value_parser = parse_prefix)]
+    go_pprof_path_prefix: String,
+    /// Header for the pprof port, repeatable, e.g. "Authorization: Bearer …"; use the variable to keep it secret
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_HEADER", value_name = "NAME: VALUE", hide_env_values = true, value_parser = parse_header)]
+    go_pprof_header: Vec<(String, String)>,
+    /// Accept any certificate of an https pprof port
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_INSECURE_TLS")]
+    go_pprof_insecure_tls: bool,
+    /// Where the kubelet names the node's containers, for a sideflame that sees all processes of a node
+    /// [default: /host/var/log/containers or /var/log/containers, here or as pid 1 sees it]
+    #[arg(long, env = "SIDEFLAME_CONTAINER_LOGS", value_name = "DIR", value_parser = parse_directory)]
+    container_logs: Option<PathBuf>,
+}
+
+impl InspectionFlags {
+    /// What the runtimes are told, and the directory that names the node's containers.
+    pub fn settings(self) -> (RuntimeSettings, Option<PathBuf>) {
+        let Self {
+            async_profiler,
+            go_pprof_port,
+            go_pprof_path_prefix,
+            go_pprof_header,
+            go_pprof_insecure_tls,
+            container_logs,
+        } = self;
+        let runtimes = RuntimeSettings {
+            jvm: JvmSettings::new(async_profiler),
+            go: GoPprofSettings {
+                ports: go_pprof_port,
+                path_prefix: go_pprof_path_prefix,
+                headers: go_pprof_header,
+                insecure_tls: go_pprof_insecure_tls,
+            },
+        };
+        (runtimes, container_logs)
+    }
+}
+
+/// How captures are made and kept.
+#[derive(Debug, Args)]
+pub struct CaptureServiceFlags {
+    #[command(flatten)]
+    inspection: InspectionFlags,
+    /// Longest capture, seconds
+    #[arg(long, env = "SIDEFLAME_MAX_SECONDS", value_name = "N", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    max_seconds: u64,
+    /// Where recordings and artifacts are kept [default: a folder of our own below the temporary directory]
+    #[arg(long, env = "SIDEFLAME_STORE_DIR", value_name = "DIR")]
+    store_dir: Option<PathBuf>,
+    /// Size of the store, e.g. 256MiB
+    #[arg(long, env = "SIDEFLAME_STORE_SIZE", value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    store_size: u64,
+    /// Captures the store keeps
+    #[arg(long, env = "SIDEFLAME_STORE_CAPTURES", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    store_captures: u16,
+    /// How long a capture is kept, e.g. 1h
+    #[arg(long, env = "SIDEFLAME_STORE_EXPIRY", value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    store_expiry: Duration,
+}
+
+impl CaptureServiceFlags {
+    /// Settings of the capture service, for `max_running` captures at a time.
+    pub fn settings(self, max_running: usize) -> Settings {
+        let Self {
+            inspection,
+            max_seconds,
+            store_dir,
+            store_size,
+            store_captures,
+            store_expiry,
+        } = self;
+        let (runtimes, container_logs) = inspection.settings();
+        Settings {
+            runtimes,
+            container_logs,
+            max_seconds,
+            max_running,
+            store_directory: store_dir.unwrap_or_else(default_store),
+            store_bytes: store_size,
+            store_captures: usize::from(store_captures),
+            expiry: store_expiry,
+        }
+    }
+}
+
+/// By user: one user's 0700 folder would lock out another's server.
+fn default_store() -> PathBuf {
+    std::env::temp_dir().join(format!("sideflame-store-{}", nix::unistd::geteuid()))
+}

@@ -1,0 +1,113 @@
+//! The declared parameters in the words of OpenAPI. Knows none of them.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+use utoipa::openapi::path::{Parameter as Documented, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{RefOr, Required};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::capture::CaptureRequest;
+use crate::capture::selector::Selector;
+use crate::parameter::{Parameter, Takes};
+use crate::runtime::Runtime;
+
+/// The parameters of a capture, in a query or as the members of a JSON object: there values may be strings, numbers and
+/// booleans, and arrays where a parameter can be repeated.
+#[derive(Debug)]
+pub(super) struct CaptureParameters;
+
+/// The parameters that choose processes.
+#[derive(Debug)]
+pub(super) struct SelectorParameters;
+
+impl IntoParams for CaptureParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Documented> {
+        CaptureRequest::parameters()
+            .map(|(of, parameter)| query(of, parameter))
+            .collect()
+    }
+}
+
+impl IntoParams for SelectorParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Documented> {
+        Selector::parameters().map(|parameter| query(None, parameter)).collect()
+    }
+}
+
+impl PartialSchema for CaptureParameters {
+    fn schema() -> RefOr<Schema> {
+        let members = CaptureRequest::parameters().fold(ObjectBuilder::new(), |object, (of, parameter)| {
+            let described = one(&parameter.takes, parameter.default).description(Some(description(of, parameter)));
+            object.property(parameter.name, shape(parameter, described))
+        });
+        members.into()
+    }
+}
+
+impl ToSchema for CaptureParameters {
+    fn name() -> Cow<'static, str> {
+        "CaptureParameters".into()
+    }
+}
+
+fn query(of: Option<Runtime>, parameter: &Parameter) -> Documented {
+    ParameterBuilder::new()
+        .name(parameter.name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(description(of, parameter)))
+        .schema(Some(shape(parameter, one(&parameter.takes, parameter.default))))
+        .build()
+}
+
+fn description(of: Option<Runtime>, parameter: &Parameter) -> String {
+    let of = of.map_or_else(String::new, |runtime| format!(" ({})", runtime.label()));
+    let alias = if parameter.flag == parameter.name {
+        String::new()
+    } else {
+        format!(" Also called {}.", parameter.flag)
+    };
+    let excludes = parameter.excludes;
+    let excludes = excludes.map_or_else(String::new, |other| format!(" Not together with {other}."));
+    format!("{}{of}.{alias}{excludes}", parameter.describe())
+}
+
+/// One value.
+fn one(takes: &Takes, default: Option<&str>) -> ObjectBuilder {
+    let object = ObjectBuilder::new();
+    let (object, default) = match takes {
+        Takes::Number { least, most, .. } => {
+            let bounded = object
+                .schema_type(Type::Integer)
+                .minimum(Some(*least))
+                .maximum(Some(*most));
+            (bounded, default.and_then(|text| text.parse().ok()).map(Value::Number))
+        }
+        Takes::Seconds => {
+            let default = default.and_then(|text| text.parse().ok()).map(Value::Number);
+            (object.schema_type(Type::Integer).minimum(Some(1)), default)
+        }
+        Takes::Flag => (
+            object.schema_type(Type::Boolean),
+            default.map(|text| json!(text == "true")),
+        ),
+        Takes::Name { names, or: None } => {
+            let closed = object.schema_type(Type::String).enum_values(Some(names()));
+            (closed, default.map(|text| json!(text)))
+        }
+        Takes::Name { .. } | Takes::Names(_) | Takes::Text(_) => {
+            (object.schema_type(Type::String), default.map(|text| json!(text)))
+        }
+    };
+    object.default(default)
+}
+
+fn shape(parameter: &Parameter, one: ObjectBuilder) -> RefOr<Schema> {
+    if parameter.repeatable {
+        ArrayBuilder::new().items(one).into()
+    } else {
+        one.into()
+    }
+}

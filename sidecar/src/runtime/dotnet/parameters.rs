@@ -1,0 +1,61 @@
+//! Parameters that only .NET processes take: one table, from which the API, the command line and the documents are made.
+
+use super::provider_syntax::{parse_provider, split_list};
+use super::providers::{DotnetProvider, profile_names};
+use crate::parameter::{Parameter, Refusal, Row, Takes};
+
+/// What a request says to a .NET process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DotnetOptions {
+    /// dotnet-trace profiles.
+    pub profiles: Vec<String>,
+    /// dotnet-trace providers.
+    pub providers: Vec<DotnetProvider>,
+}
+
+/// Providers in one request.
+const MOST_PROVIDERS: usize = 32;
+
+/// The table.
+pub static ROWS: [Row<DotnetOptions>; 2] = [
+    Row::new(
+        Parameter::new(
+            "profile",
+            "NAME",
+            Takes::Names(|| profile_names().iter().map(ToString::to_string).collect()),
+            "Profiles of dotnet-trace, in place of the event",
+        ),
+        |options, _, value| {
+            for profile in value.split(',') {
+                if !profile_names().contains(&profile) {
+                    return Err(Refusal::default());
+                }
+                options.profiles.push(profile.to_owned());
+            }
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter {
+            repeatable: true,
+            ..Parameter::new(
+                "providers",
+                "PROVIDER",
+                Takes::Text(
+                    "Name:keywords:level:arguments as dotnet-trace takes it, at most 32 of them, separated by commas",
+                ),
+                "Providers of dotnet-trace, in place of the event",
+            )
+        },
+        |options, _, value| {
+            for provider in split_list(value) {
+                let provider = parse_provider(provider).map_err(|error| Refusal::because(error.to_string()))?;
+                options.providers.push(provider);
+            }
+            if options.providers.len() > MOST_PROVIDERS {
+                return Err(Refusal::because(format!("at most {MOST_PROVIDERS} providers")));
+            }
+            Ok(())
+        },
+    ),
+];

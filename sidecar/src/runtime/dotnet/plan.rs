@@ -1,0 +1,117 @@
+//! What the runtime of one .NET process is asked for. Pure.
+//!
+//! Made and checked by the server before anything starts ([`plan`]); the recorder executes it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::event_pipe;
+use super::providers::{ProvidersError, SessionPlan};
+use crate::format::RecordingKind;
+use crate::runtime::{Asked, PlanError, Reason, RuntimeFacts};
+
+/// The recordings a .NET process can give.
+pub const RECORDINGS: &[RecordingKind] = &[RecordingKind::Nettrace];
+
+/// One recording of a .NET process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DotnetPlan {
+    /// The diagnostic socket as a path in the target's own mount namespace.
+    pub socket: PathBuf,
+    /// What the EventPipe session records.
+    pub session: SessionPlan,
+}
+
+impl From<ProvidersError> for PlanError {
+    fn from(error: ProvidersError) -> Self {
+        Self::unsuitable(error.parameter(), error.to_string())
+    }
+}
+
+/// Plans a recording.
+///
+/// # Errors
+/// Profiles and providers that make no session, an event that .NET does not have, or no socket to ask at.
+pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
+    let options = &asked.options.dotnet;
+    let session = SessionPlan::of(asked.event, &options.profiles, &options.providers)?;
+    if !event_pipe::fits(&session) {
+        let message = "the providers with their arguments do not fit into a request of 64 KiB";
+        return Err(PlanError::unsuitable("providers", message));
+    }
+    let RuntimeFacts::Dotnet {
+        socket: Some(socket), ..
+    } = &asked.target.facts
+    else {
+        let sentence = "the process has no diagnostic socket";
+        let remedy = "see GET /doctor, else restart the process";
+        return Err(PlanError::Impossible(Reason::new(
+            "no_diagnostic_socket",
+            sentence,
+            remedy,
+        )));
+    };
+    Ok(DotnetPlan {
+        socket: socket.clone(),
+        session,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Process;
+    use crate::runtime::{Options, Target};
+
+    fn plan_with(event: &str, given: &[(&str, &str)]) -> Result<DotnetPlan, PlanError> {
+        let mut options = Options::default();
+        for (name, value) in given {
+            options.set(name, value).unwrap();
+        }
+        let target = Target {
+            process: Process::example(7),
+            name: "shop".to_owned(),
+            facts: RuntimeFacts::Dotnet {
+                version: None,
+                socket: Some("/tmp/dotnet-diagnostic-7-1-socket".into()),
+            },
+        };
+        plan(&Asked {
+            target: &target,
+            event: &event.parse().unwrap(),
+            seconds: 5,
+            kind: RecordingKind::Nettrace,
+            options: &options,
+        })
+    }
+
+    #[test]
+    fn providers_that_make_no_request_are_refused_before_anything_starts() {
+        assert!(plan_with("cpu", &[("providers", "System.Runtime:0:4:EventCounterIntervalSec=1")]).is_ok());
+        let long = format!("A:0:4:k={}", "x".repeat(8000));
+        let many: Vec<_> = (0..5)
+            .map(|n| format!("{long}{n}").replace("A:", &format!("A{n}:")))
+            .collect();
+        let twice = "A:0:4:k=v,A:0:4:k=w".to_owned();
+        for providers in [many.join(","), twice] {
+            let refused = plan_with("cpu", &[("providers", &providers)]);
+            assert!(
+                matches!(
+                    refused,
+                    Err(PlanError::Unsuitable {
+                        parameter: "providers",
+                        ..
+                    })
+                ),
+                "{refused:?}"
+            );
+        }
+        let foreign = plan_with("goroutine", &[]);
+        assert!(
+            matches!(foreign, Err(PlanError::Unsuitable { parameter: "event", .. })),
+            "{foreign:?}"
+        );
+    }
+}
