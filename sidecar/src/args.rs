@@ -432,7 +432,7 @@ fn settings(store: StoreFlags, profilers: ProfilerFlags, go: GoFlags, node: Node
         container_logs,
         max_seconds,
         max_running,
-        store_directory: store_dir.unwrap_or_else(default_store),
+        store_directory: store_dir,
         store_bytes: store_size,
         store_captures: usize::from(store_captures),
         expiry: store_expiry,
@@ -448,11 +448,6 @@ fn default_async_profiler() -> PathBuf {
     beside
         .filter(|path| path.exists())
         .unwrap_or_else(|| PathBuf::from("/opt/sideflame").join(NAME))
-}
-
-/// By user: one user's 0700 folder would lock out another's server.
-fn default_store() -> PathBuf {
-    std::env::temp_dir().join(format!("sideflame-store-{}", nix::unistd::geteuid()))
 }
 
 /// The port people forward.

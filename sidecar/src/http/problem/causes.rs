@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use super::{Code, Problem};
 use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
+use crate::format::Format;
 use crate::runtime::{NoRoom, Reason, RecordError};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
@@ -157,6 +158,20 @@ impl Problem {
         Self::new(Code::OutOfMemory, detail, remedy)
     }
 
+    /// What was recorded is kept nevertheless.
+    fn kept(mut self, capture: String, others: &[Format]) -> Self {
+        let artifact = format!("GET /captures/{capture}/artifact");
+        let others: Vec<_> = others.iter().map(Format::to_string).collect();
+        let kept = match &*others {
+            [] => artifact,
+            [one] => format!("{artifact}?format={one}"),
+            [first, rest @ ..] => format!("{artifact}?format={first}, or {}", rest.join(", ")),
+        };
+        self.0.remedy = format!("{}; the recording is kept: {kept}", self.0.remedy);
+        self.0.capture = Some(capture);
+        self.allowed(&others)
+    }
+
     fn impossible(reason: Reason) -> Self {
         let mut problem = Self::new(Code::Impossible, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());
@@ -237,8 +252,7 @@ impl From<CaptureError> for Problem {
             CaptureError::Busy { retry_after, .. } => Self::new(
                 Code::Busy,
                 detail,
-                "wait, or end the running capture: GET /captures, then POST \
-                                               /captures/{id}/stop",
+                "wait; a running capture can be ended: GET /captures, then POST /captures/{id}/stop",
             )
             .header(RETRY_AFTER, retry_after.to_string()),
             CaptureError::StoreFull { .. } => Self::store_full(NoRoom::Store, detail),
@@ -256,6 +270,7 @@ impl From<CaptureError> for Problem {
                 detail,
                 "fetch another format of the same capture; please report this",
             ),
+            CaptureError::NotRendered { capture, others, cause } => Self::from(*cause).kept(capture, &others),
             CaptureError::ShuttingDown => Self::new(Code::ShuttingDown, detail, "try again when it is back"),
             CaptureError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),
         }
