@@ -6,36 +6,45 @@
 pub mod artifact;
 pub mod budget;
 pub mod error;
+#[cfg(test)]
+mod examples;
 pub mod plan;
+pub mod registry;
+pub mod render_queue;
 pub mod request;
 pub mod selector;
 pub mod slots;
 pub mod state;
 pub mod store;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use futures_util::future::join_all;
 use tracing::Instrument;
 
 use crate::child::{Children, Command, Inspection, Inspector};
 use crate::format::Format;
 use crate::process::ProcessTable;
 use crate::runtime::{RecordError, RuntimeSettings};
+use tokio::sync::watch;
 
 pub use artifact::Artifact;
 pub use error::CaptureError;
 pub use request::CaptureRequest;
 pub use state::{Capture, CaptureId, CaptureState, Snapshot};
 
+use artifact::Workshop;
 use budget::Lease;
 use plan::CapturePlan;
+use registry::Registry;
+use render_queue::RenderQueue;
 use selector::Selector;
 use slots::{Slot, Slots};
-use store::Store;
+
+/// For the recorders to clean their targets when the server goes down: Kubernetes kills us 30 s after SIGTERM.
+const SHUT_DOWN: Duration = Duration::from_secs(25);
 
 /// What the operator decided; from flags, see [`crate::cli`].
 #[derive(Debug, Clone)]
@@ -48,8 +57,8 @@ pub struct Settings {
     pub max_seconds: u64,
     /// Captures at a time, over all targets.
     pub max_running: usize,
-    /// Parent folder of the store.
-    pub store_directory: PathBuf,
+    /// Parent folder of the store; `None` is a place of our own below the temporary directory.
+    pub store_directory: Option<PathBuf>,
     /// Bytes in the store.
     pub store_bytes: u64,
     /// Captures in the store.
@@ -65,17 +74,15 @@ pub struct Captures {
     children: Children,
     inspector: Inspector,
     slots: Slots,
-    store: Store,
-    captures: Mutex<BTreeMap<CaptureId, Arc<Capture>>>,
-    shutting_down: watch::Sender<bool>,
-    counters: state::Counters,
+    registry: Arc<Registry>,
+    render_queue: RenderQueue,
 }
 
 impl Captures {
-    /// Prepares the store and removes what crashed servers left in it.
+    /// Prepares the store and removes what crashed servers left in it. To be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The store's folder cannot be made.
+    /// The store's folder cannot be made, or is not ours.
     pub fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
         let children = Children::default();
         Ok(Arc::new(Self {
@@ -87,10 +94,8 @@ impl Captures {
             ),
             children,
             slots: Slots::new(settings.max_running),
-            store: Store::open(&settings.store_directory, settings.store_bytes)?,
-            captures: Mutex::default(),
-            shutting_down: watch::Sender::new(false),
-            counters: state::Counters::default(),
+            registry: Registry::open(&settings)?,
+            render_queue: RenderQueue::default(),
             settings,
         }))
     }
@@ -102,12 +107,17 @@ impl Captures {
 
     /// Counters for the metrics page.
     pub fn counters(&self) -> &state::Counters {
-        &self.counters
+        self.registry.counters()
     }
 
-    /// Bytes the store holds now, those promised to running captures included.
+    /// Bytes the store holds now, those reserved for running captures included.
     pub fn store_bytes(&self) -> u64 {
-        self.store.budget().promised()
+        self.registry.reserved()
+    }
+
+    /// How many artifacts are being read now, also of captures that are gone: somebody uses the server.
+    pub fn being_read(&self) -> usize {
+        self.registry.being_read()
     }
 
     /// Every process we see, with its runtime and verdicts.
@@ -149,21 +159,15 @@ impl Captures {
     /// # Errors
     /// Everything that can be known before something is started; nothing has touched the target then.
     pub async fn start(self: &Arc<Self>, request: &CaptureRequest) -> Result<Arc<Capture>, CaptureError> {
-        if *self.shutting_down.borrow() {
-            return Err(CaptureError::ShuttingDown);
-        }
-        let mut plan = self.plan(request).await?;
+        /// A recording needs some room to be worth starting; its recorder asks for more.
+        const LEAST: u64 = 4 << 20;
+        let mut plan = self.unless_closed(self.plan(request)).await?;
         let slot = self
             .slots
             .reserve(plan.order.target.id(), Duration::from_secs(plan.order.seconds))?;
-        let lease = self.make_room()?;
+        let lease = self.registry.room(LEAST.min(self.settings.store_bytes))?;
         plan.order.room.granted_bytes = lease.bytes();
-        let id = CaptureId::random().map_err(|error| CaptureError::internal("name the capture", &error))?;
-        let directory = self.store.create(&id).map_err(|error| CaptureError::store(&error))?;
-        let (capture, commands) = Capture::new(id.clone(), &plan, directory);
-        let capture = Arc::new(capture);
-        self.lock().insert(id, Arc::clone(&capture));
-        self.counters.started();
+        let (capture, commands) = self.registry.register(&plan)?;
         let target = &plan.order.target;
         // Not `name`: in JSON the span's own would hide it.
         let span = tracing::info_span!("capture", id = %capture.id, pid = target.id().pid, process = target.name,
@@ -197,7 +201,7 @@ impl Captures {
         (slot, mut lease): (Slot, Lease),
         commands: watch::Receiver<Command>,
     ) {
-        let outcome = match capture.directory.create_recording() {
+        let recorded = match capture.directory.create_recording() {
             Ok(output) => {
                 let entered = |phase| capture.enter(phase);
                 self.children
@@ -206,35 +210,9 @@ impl Captures {
             }
             Err(error) => Err(RecordError::io("create the recording", &error)),
         };
-        let outcome = outcome.and_then(|quality| match capture.directory.keep_recording(lease) {
-            Ok(()) => Ok(quality),
-            Err(error) => Err(RecordError::io("keep the recording", &error)),
-        });
+        // First the slot: who sees the end may start another capture at once.
         drop(slot);
-        let expires_at = SystemTime::now() + self.settings.expiry;
-        match outcome {
-            Ok(quality) => {
-                tracing::info!(
-                    samples = quality.samples,
-                    duration_ms = quality.duration_ms,
-                    "capture finished"
-                );
-                self.counters.finished();
-                capture.finish(quality, expires_at);
-            }
-            Err(error) => {
-                if matches!(error, RecordError::Cancelled) {
-                    tracing::info!("capture cancelled");
-                } else {
-                    tracing::warn!(%error, "capture failed");
-                }
-                self.counters.failed();
-                capture.directory.remove_recording();
-                capture.fail(CaptureError::Record(error), expires_at);
-            }
-        }
-        tokio::time::sleep(self.settings.expiry).await;
-        self.forget(&capture.id);
+        self.registry.end(&capture, lease, recorded);
     }
 
     /// Waits until the capture is finished.
@@ -242,11 +220,7 @@ impl Captures {
     /// # Errors
     /// Why it failed.
     pub async fn finished(&self, capture: &Capture) -> Result<(), CaptureError> {
-        let mut shutting_down = self.shutting_down.subscribe();
-        tokio::select! {
-            outcome = capture.finished() => outcome,
-            _ = shutting_down.wait_for(|down| *down) => Err(CaptureError::ShuttingDown),
-        }
+        self.unless_closed(capture.finished()).await
     }
 
     /// The whole way of `GET /profile`. If the returned future is dropped before its end, the capture is cancelled.
@@ -255,14 +229,22 @@ impl Captures {
     /// Whatever went wrong on the way.
     pub async fn profile(self: &Arc<Self>, request: &CaptureRequest) -> Result<(Arc<Capture>, Artifact), CaptureError> {
         let capture = self.start(request).await?;
+        let artifact = self.wait_for(&capture).await?;
+        Ok((capture, artifact))
+    }
+
+    /// For a client that waits: if the returned future is dropped before its end, the capture is cancelled.
+    async fn wait_for(self: &Arc<Self>, capture: &Capture) -> Result<Artifact, CaptureError> {
         let guard = CancelOnDrop {
             captures: self,
             id: Some(capture.id.clone()),
         };
-        self.finished(&capture).await?;
-        let artifact = self.artifact(&capture, None).await?;
+        self.finished(capture).await?;
+        let artifact = self.artifact(capture, None).await;
+        // Without an artifact it stays as well: the error says how to get another one of it.
+        capture.mark_expendable();
         guard.keep();
-        Ok((capture, artifact))
+        artifact
     }
 
     /// An artifact of a finished capture, rendered at the first request.
@@ -279,14 +261,32 @@ impl Captures {
                 allowed,
             });
         }
-        let artifact = capture.artifact(format, self.store.budget(), &self.children).await?;
-        capture.mark_fetched();
+        let workshop = Workshop {
+            registry: &self.registry,
+            queue: &self.render_queue,
+            children: &self.children,
+            render: Children::render,
+        };
+        let artifact = self.unless_closed(capture.artifact(format, &workshop)).await?;
+        capture.mark_expendable();
         Ok(artifact)
+    }
+
+    /// Waits for `outcome`, but not beyond the beginning of a shutdown.
+    async fn unless_closed<T>(
+        &self,
+        outcome: impl Future<Output = Result<T, CaptureError>>,
+    ) -> Result<T, CaptureError> {
+        tokio::select! {
+            biased;
+            outcome = outcome => outcome,
+            () = self.registry.closed() => Err(CaptureError::ShuttingDown),
+        }
     }
 
     /// Captures in the order of their ids.
     pub fn list(&self) -> Vec<Arc<Capture>> {
-        self.lock().values().map(Arc::clone).collect()
+        self.registry.list()
     }
 
     /// One capture.
@@ -294,12 +294,9 @@ impl Captures {
     /// # Errors
     /// [`CaptureError::NoSuchCapture`].
     pub fn get(&self, id: &str) -> Result<Arc<Capture>, CaptureError> {
-        let found = self
-            .lock()
-            .iter()
-            .find(|(known, _)| known.as_str() == id)
-            .map(|(_, capture)| Arc::clone(capture));
-        found.ok_or_else(|| CaptureError::NoSuchCapture(request::shorten(id)))
+        self.registry
+            .get(id)
+            .ok_or_else(|| CaptureError::NoSuchCapture(request::shorten(id)))
     }
 
     /// Ends a running capture early and keeps what there is.
@@ -321,63 +318,22 @@ impl Captures {
         capture.tell(Command::Cancel);
         // The outcome does not matter: the task has ended, so the target is clean.
         let _ = capture.finished().await;
-        self.forget(&capture.id);
+        self.registry.forget(&capture.id);
         Ok(())
     }
 
-    /// Refuses new captures, cancels the running ones and waits until their targets are clean.
+    /// Refuses new captures, cancels the running ones, waits until their targets are clean, at most [`SHUT_DOWN`], and
+    /// removes the store.
     pub async fn shut_down(&self) {
-        self.shutting_down.send_replace(true);
-        let running = self.list();
-        for capture in &running {
+        let captures = self.registry.close();
+        for capture in &captures {
             capture.tell(Command::Cancel);
         }
-        for capture in running {
-            let _ = capture.finished().await;
+        let ended = join_all(captures.iter().map(|capture| capture.finished()));
+        if tokio::time::timeout(SHUT_DOWN, ended).await.is_err() {
+            tracing::warn!("recorders were still at work after {} s", SHUT_DOWN.as_secs());
         }
-        self.store.remove();
-    }
-
-    /// The first room of a new recording; captures that were fetched make room, others do not.
-    fn make_room(&self) -> Result<Lease, CaptureError> {
-        /// A recording needs some room to be worth starting.
-        const LEAST: u64 = 4 << 20;
-        let least = LEAST.min(self.settings.store_bytes);
-        loop {
-            let few = self.lock().len() < self.settings.store_captures;
-            if few && self.store.budget().free() >= least {
-                return Ok(self.store.budget().lease(least));
-            }
-            let Some(oldest) = self.oldest_fetched() else {
-                return Err(CaptureError::StoreFull {
-                    detail: format!(
-                        "{} captures with {} bytes are kept, at most {} with {} bytes",
-                        self.lock().len(),
-                        self.store_bytes(),
-                        self.settings.store_captures,
-                        self.settings.store_bytes
-                    ),
-                });
-            };
-            self.forget(&oldest);
-        }
-    }
-
-    fn oldest_fetched(&self) -> Option<CaptureId> {
-        let captures = self.lock();
-        let done = captures.values().filter(|capture| capture.may_be_evicted());
-        done.min_by_key(|capture| capture.created_at)
-            .map(|capture| capture.id.clone())
-    }
-
-    fn forget(&self, id: &CaptureId) {
-        if let Some(capture) = self.lock().remove(id) {
-            capture.directory.remove();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<CaptureId, Arc<Capture>>> {
-        self.captures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registry.remove_store();
     }
 }
 
@@ -409,3 +365,6 @@ pub(crate) fn unix_millis(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

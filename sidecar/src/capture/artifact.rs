@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::PoisonError;
 
 use sha2::{Digest, Sha256};
 
 use super::CaptureError;
-use super::budget::{Budget, Lease};
+use super::registry::Registry;
+use super::render_queue::{RenderQueue, WaitUntil};
 use super::state::{Capture, CaptureState};
-use super::store::KeptFile;
+use super::store::{KeptFile, ReadLease};
 use crate::child::{Children, RenderFailure, RenderOrder};
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
@@ -27,7 +28,7 @@ pub struct Artifact {
     /// Suggested file name, ASCII without quotes.
     pub file_name: String,
     /// The file's place in the store; to be held for as long as the file is open.
-    pub lease: Arc<Lease>,
+    pub lease: ReadLease,
 }
 
 /// Facts about a file in the store.
@@ -60,7 +61,8 @@ impl Artifact {
             name: None,
         };
         let file_name = format!("shop_cpu_17_20260101T000000Z.{}", format.extension());
-        let lease = Arc::new(Budget::new(length).lease(length));
+        let budget = super::budget::Budget::new(length, std::sync::Weak::new());
+        let lease = ReadLease::without_a_store(budget.lease(length));
         Self {
             file,
             meta,
@@ -70,27 +72,35 @@ impl Artifact {
     }
 }
 
+/// What making an artifact takes from outside of its capture.
+#[derive(Debug)]
+pub(super) struct Workshop<'a, R> {
+    /// Has the room.
+    pub(super) registry: &'a Registry,
+    /// Says when.
+    pub(super) queue: &'a RenderQueue,
+    /// What a renderer is started by.
+    pub(super) children: &'a Children,
+    /// Runs a renderer: order, recording, artifact. [`Children::render`], but for tests.
+    pub(super) render: R,
+}
+
 impl Capture {
     /// The artifact in `format`, rendered into the store at the first request.
-    pub(super) async fn artifact(
-        &self,
-        format: Format,
-        budget: &Budget,
-        children: &Children,
-    ) -> Result<Artifact, CaptureError> {
+    pub(super) async fn artifact<R>(&self, format: Format, workshop: &Workshop<'_, R>) -> Result<Artifact, CaptureError>
+    where
+        R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
+    {
         let quality = match self.state() {
             CaptureState::Running(_) => return Err(CaptureError::NotFinished(self.id.to_string())),
             CaptureState::Failed(error) => return Err(error),
             CaptureState::Finished(quality) => *quality,
         };
-        // The lock is held while rendering: a second request for the same artifact waits instead of rendering too.
-        let mut artifacts = self.artifacts.lock().await;
-        let meta = match artifacts.get(&format) {
-            Some(meta) => meta.clone(),
+        let meta = match self.made(format) {
+            Some(meta) => meta,
             None => {
-                let meta = self.produce(format, quality, (budget, children)).await?;
-                artifacts.insert(format, meta.clone());
-                meta
+                let made = self.make_once(format, quality, workshop).await;
+                made.map_err(|cause| self.not_rendered(format, cause))?
             }
         };
         let KeptFile { file, lease } = self
@@ -105,12 +115,42 @@ impl Capture {
         })
     }
 
-    async fn produce(
+    fn made(&self, format: Format) -> Option<ArtifactFile> {
+        let artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+        artifacts.get(&format).cloned()
+    }
+
+    /// A second request for the same artifact waits instead of making it, too.
+    async fn make_once<R>(
+        &self,
+        format: Format,
+        quality: Quality,
+        workshop: &Workshop<'_, R>,
+    ) -> Result<ArtifactFile, CaptureError>
+    where
+        R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
+    {
+        let until = WaitUntil::of_now();
+        let _making = until.wait(self.making.lock()).await?;
+        if let Some(meta) = self.made(format) {
+            return Ok(meta);
+        }
+        let meta = self.make(format, quality, workshop, until).await?;
+        let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+        artifacts.insert(format, meta.clone());
+        Ok(meta)
+    }
+
+    async fn make<R>(
         &self,
         format: Format,
         mut quality: Quality,
-        (budget, children): (&Budget, &Children),
-    ) -> Result<ArtifactFile, CaptureError> {
+        workshop: &Workshop<'_, R>,
+        until: WaitUntil,
+    ) -> Result<ArtifactFile, CaptureError>
+    where
+        R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
+    {
         // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
         let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
         let name = (!as_it_is).then_some(format.name());
@@ -123,13 +163,10 @@ impl Capture {
                 sample_type,
                 max_bytes: 0,
             };
-            quality = self.render(name, order, (budget, children)).await?;
+            let _turn = workshop.queue.turn(until).await?;
+            quality = self.render(name, order, workshop).await?;
         }
-        let file = self
-            .directory
-            .open(name)
-            .map_err(|error| self.store_error(&error))?
-            .file;
+        let KeptFile { file, lease: _reading } = self.directory.open(name).map_err(|error| self.store_error(&error))?;
         let length = file.metadata().map_err(|error| CaptureError::store(&error))?.len();
         let digest = tokio::task::spawn_blocking(move || digest(file)).await;
         let sha256 = match digest {
@@ -148,21 +185,24 @@ impl Capture {
 
     /// How much a renderer writes shows only when it does. So it gets little room first, and four times as much each
     /// time that was not enough: a renderer that held all of the store's room would starve the recordings.
-    async fn render(
+    async fn render<R>(
         &self,
         name: &'static str,
         mut order: RenderOrder,
-        (budget, children): (&Budget, &Children),
-    ) -> Result<Quality, CaptureError> {
+        workshop: &Workshop<'_, R>,
+    ) -> Result<Quality, CaptureError>
+    where
+        R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
+    {
         const FIRST: u64 = 4 << 20;
         let store = |error: std::io::Error| self.store_error(&error);
-        let mut lease = budget.lease(FIRST);
+        let mut lease = workshop.registry.lease(FIRST);
         loop {
             order.max_bytes = lease.bytes();
-            let recording = self.directory.open(None).map_err(store)?.file;
+            let recording = self.directory.open(None).map_err(store)?;
             let partial = self.directory.create_partial(name).map_err(store)?;
             let output = partial.file.try_clone().map_err(store)?;
-            match children.render(&order, recording, output).await {
+            match (workshop.render)(workshop.children, &order, recording.file, output).await {
                 Ok(quality) => {
                     partial.publish(lease).map_err(store)?;
                     return Ok(quality);
@@ -170,6 +210,24 @@ impl Capture {
                 Err(RenderFailure::NoRoom(NoRoom::Store)) if lease.grow(3 * lease.bytes().max(FIRST)) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// The recording is there nevertheless, and may be had in another format.
+    fn not_rendered(&self, format: Format, cause: CaptureError) -> CaptureError {
+        match cause {
+            CaptureError::NoSuchCapture(_) => cause,
+            cause => CaptureError::NotRendered {
+                capture: self.id.to_string(),
+                others: self
+                    .kind
+                    .formats()
+                    .iter()
+                    .copied()
+                    .filter(|other| *other != format)
+                    .collect(),
+                cause: Box::new(cause),
+            },
         }
     }
 
@@ -225,3 +283,6 @@ fn digest(mut file: File) -> std::io::Result<String> {
     }
     Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests;

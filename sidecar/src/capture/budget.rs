@@ -1,54 +1,64 @@
-//! Who may write how much into the store: bytes are promised before they are written, and all promises together never
-//! exceed the store. Nothing is measured while files grow.
+//! How many bytes may be written into the store: they are reserved before they are written, and all reservations
+//! together never exceed the store. Nothing is measured while files grow.
 //!
-//! Must not know files. Called by the store and by those who write into it.
+//! Must not know files. Called by the registry and by those who write into the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
+use super::registry::Registry;
 use crate::child::Room;
 
-/// The bytes of a store, shared by everybody who writes into it.
-#[derive(Debug, Clone)]
+/// The bytes of a store, shared by all that write into it.
+#[derive(Debug)]
 pub struct Budget {
     max: u64,
-    promised: Arc<AtomicU64>,
+    reserved: AtomicU64,
+    /// Makes room by evicting captures.
+    registry: Weak<Registry>,
 }
 
-/// Bytes promised to one file; given back when dropped.
+/// Bytes reserved for one file; given back when dropped.
 #[derive(Debug)]
 pub struct Lease {
-    budget: Budget,
+    budget: Arc<Budget>,
     bytes: u64,
 }
 
 impl Budget {
-    /// Promises `max` bytes at most.
-    pub fn new(max: u64) -> Self {
-        Self {
+    /// Reserves `max` bytes at most; `registry` evicts captures when more are asked for than are free.
+    pub fn new(max: u64, registry: Weak<Registry>) -> Arc<Self> {
+        Arc::new(Self {
             max,
-            promised: Arc::default(),
-        }
+            reserved: AtomicU64::new(0),
+            registry,
+        })
     }
 
-    /// Bytes promised now.
-    pub fn promised(&self) -> u64 {
-        self.promised.load(Ordering::Relaxed)
+    /// Bytes reserved now.
+    pub fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may still be promised.
+    /// Bytes that may still be reserved without evicting anything.
     pub fn free(&self) -> u64 {
-        self.max - self.promised()
+        self.max - self.reserved()
     }
 
-    /// Promises `bytes`, or as much of them as there is.
-    pub fn lease(&self, bytes: u64) -> Lease {
+    /// Reserves `bytes`, or as many of them as there can be.
+    pub fn lease(self: &Arc<Self>, bytes: u64) -> Lease {
         let mut lease = Lease {
-            budget: self.clone(),
+            budget: Arc::clone(self),
             bytes: 0,
         };
         lease.grow(bytes);
         lease
+    }
+
+    fn make_room(&self, bytes: u64) {
+        if let Some(registry) = self.registry.upgrade() {
+            while self.free() < bytes && registry.evict_for_bytes() {}
+        }
     }
 }
 
@@ -58,16 +68,17 @@ impl Lease {
         self.bytes
     }
 
-    /// Adds `more` bytes, or as much of them as there is. True if it grew.
+    /// Adds `more` bytes, or as many of them as there can be after evicting captures. True if it grew.
     pub fn grow(&mut self, more: u64) -> bool {
+        self.budget.make_room(more);
         let mut grown = 0;
         // Relaxed: the number guards itself and no other memory.
         let _ = self
             .budget
-            .promised
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
-                grown = more.min(self.budget.max - promised);
-                Some(promised + grown)
+            .reserved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+                grown = more.min(self.budget.max - reserved);
+                Some(reserved + grown)
             });
         self.bytes += grown;
         grown > 0
@@ -77,7 +88,7 @@ impl Lease {
     pub fn shrink(&mut self, bytes: u64) {
         let unused = self.bytes.saturating_sub(bytes);
         self.bytes -= unused;
-        self.budget.promised.fetch_sub(unused, Ordering::Relaxed);
+        self.budget.reserved.fetch_sub(unused, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +116,7 @@ mod tests {
 
     #[test]
     fn one_lease_may_have_the_whole_budget_and_two_share_it() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(100, Weak::new());
         let mut first = budget.lease(4);
         assert!(first.grow(90));
         let mut second = budget.lease(4);
@@ -121,8 +132,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn promises_never_exceed_the_budget(max in 0_u64..1000, steps in proptest::collection::vec((0_usize..6, 0_u64..700, 0..4), 0..60)) {
-            let budget = Budget::new(max);
+        fn reservations_never_exceed_the_budget(max in 0_u64..1000, steps in proptest::collection::vec((0_usize..6, 0_u64..700, 0..4), 0..60)) {
+            let budget = Budget::new(max, Weak::new());
             let mut leases: Vec<Lease> = Vec::new();
             for (at, bytes, step) in steps {
                 match (step, leases.get_mut(at)) {
@@ -134,7 +145,7 @@ mod tests {
                 }
                 let sum: u64 = leases.iter().map(Lease::bytes).sum();
                 prop_assert!(sum <= max);
-                prop_assert_eq!(sum, budget.promised());
+                prop_assert_eq!(sum, budget.reserved());
                 prop_assert_eq!(sum + budget.free(), max);
             }
         }

@@ -93,6 +93,16 @@ pub enum CaptureError {
     /// Rendering failed.
     #[error("failed to render the recording: {0}")]
     Render(String),
+    /// The recording is whole, an artifact of it could not be made.
+    #[error("{cause}")]
+    NotRendered {
+        /// The capture that is kept.
+        capture: String,
+        /// Its other formats.
+        others: Vec<Format>,
+        /// Why.
+        cause: Box<Self>,
+    },
     /// The server is going down.
     #[error("the server is shutting down")]
     ShuttingDown,

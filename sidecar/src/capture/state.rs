@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -81,8 +81,11 @@ pub struct Capture {
     /// Set when it ends.
     expires_at: OnceLock<SystemTime>,
     commands: watch::Sender<Command>,
-    fetched: AtomicBool,
-    pub(super) artifacts: tokio::sync::Mutex<HashMap<Format, ArtifactFile>>,
+    expendable: AtomicBool,
+    /// What was made of the recording so far.
+    pub(super) artifacts: Mutex<HashMap<Format, ArtifactFile>>,
+    /// Held by whoever makes another artifact.
+    pub(super) making: tokio::sync::Mutex<()>,
 }
 
 impl Capture {
@@ -105,8 +108,9 @@ impl Capture {
             state: watch::Sender::new(CaptureState::Running(Phase::Attaching)),
             expires_at: OnceLock::new(),
             commands,
-            fetched: AtomicBool::new(false),
-            artifacts: tokio::sync::Mutex::default(),
+            expendable: AtomicBool::new(false),
+            artifacts: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         };
         (capture, heard)
     }
@@ -151,17 +155,18 @@ impl Capture {
         }
     }
 
-    pub(super) fn mark_fetched(&self) {
-        self.fetched.store(true, Ordering::Relaxed);
+    /// Whoever asked for it has had an answer, so it need not be kept when there is no room.
+    pub(super) fn mark_expendable(&self) {
+        self.expendable.store(true, Ordering::Relaxed);
     }
 
-    /// Failed, or finished and fetched at least once; not while something of it is rendered or read.
+    /// Failed, or finished and expendable; not while something of it is rendered or read.
     pub(super) fn may_be_evicted(&self) -> bool {
         match *self.state.borrow() {
             CaptureState::Running(_) => false,
             CaptureState::Finished(_) => {
-                let at_rest = self.artifacts.try_lock().is_ok() && !self.directory.is_being_read();
-                at_rest && self.fetched.load(Ordering::Relaxed)
+                let at_rest = self.making.try_lock().is_ok() && self.directory.removable_bytes().is_some();
+                at_rest && self.expendable.load(Ordering::Relaxed)
             }
             CaptureState::Failed(_) => true,
         }

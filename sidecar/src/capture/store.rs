@@ -1,54 +1,47 @@
 //! The spool on disk: one folder per capture below a folder per server, all 0700.
 //!
-//! A server holds a lock on its folder; the next one removes folders nobody holds, so a crash leaves nothing for long.
+//! A server holds a lock on its folder; the next one removes folders that are not locked, so a crash leaves nothing for
+//! long. Called by the registry.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::budget::{Budget, Lease};
+use super::budget::Lease;
 use super::state::CaptureId;
+use folder::{OwnFolder, private_file};
 
-/// Bounded store of recordings and artifacts.
+mod folder;
+
+/// Recordings and artifacts.
 #[derive(Debug)]
-pub struct Store {
-    directory: PathBuf,
-    budget: Budget,
-    /// Held for our life; a folder whose lock is free is a leftover.
-    _lock: File,
+pub struct Store(Arc<Shared>);
+
+/// What the folders of captures have in common.
+#[derive(Debug)]
+struct Shared {
+    own: OwnFolder,
+    /// Files that are open for reading.
+    readers: AtomicUsize,
 }
 
-const LOCK: &str = "lock";
 const RECORDING: &str = "recording";
 
 impl Store {
-    /// Makes our folder below `parent` and removes those of servers that are gone.
+    /// Makes our folder below `parent`, without one in a place of its own below the temporary directory, and removes those
+    /// of servers that are gone.
     ///
     /// # Errors
-    /// `parent` cannot be made or written.
-    pub fn open(parent: &Path, max_bytes: u64) -> io::Result<Self> {
-        private_directory(parent)?;
-        for entry in std::fs::read_dir(parent)?.flatten() {
-            let left = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-            if left {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
-        let directory = parent.join(CaptureId::random()?.as_str());
-        private_directory(&directory)?;
-        // Without a lock nobody would ever take it for a leftover.
-        let lock = private_file(&directory.join(LOCK)).inspect_err(|_| {
-            let _ = std::fs::remove_dir(&directory);
-        })?;
-        lock.try_lock()?;
-        Ok(Self {
-            directory,
-            budget: Budget::new(max_bytes),
-            _lock: lock,
-        })
+    /// `parent` cannot be made or written, or is not ours.
+    pub fn open(parent: Option<&Path>) -> io::Result<Self> {
+        Ok(Self(Arc::new(Shared {
+            own: OwnFolder::make(parent)?,
+            readers: AtomicUsize::new(0),
+        })))
     }
 
     /// A folder for one capture.
@@ -56,29 +49,31 @@ impl Store {
     /// # Errors
     /// It cannot be made.
     pub fn create(&self, id: &CaptureId) -> io::Result<CaptureDirectory> {
-        let path = self.directory.join(id.as_str());
-        private_directory(&path)?;
-        Ok(CaptureDirectory {
-            path,
+        let directory = CaptureDirectory {
+            name: id.clone(),
+            store: Arc::clone(&self.0),
             leases: Mutex::default(),
-        })
+        };
+        DirBuilder::new().mode(0o700).create(directory.path())?;
+        Ok(directory)
     }
 
-    /// What may still be written. Every byte is leased before it is written.
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    /// How many files are being read, also of captures that are forgotten.
+    pub fn being_read(&self) -> usize {
+        self.0.readers.load(Ordering::Relaxed)
     }
 
-    /// Removes everything; the server is going down.
+    /// Removes everything; the server is going down. Nothing can be created any more.
     pub fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
+        self.0.own.remove();
     }
 }
 
 /// The folder of one capture.
 #[derive(Debug)]
 pub struct CaptureDirectory {
-    path: PathBuf,
+    name: CaptureId,
+    store: Arc<Shared>,
     /// Of the whole files, by name. Readers share them: a removed file takes its place on the disk until it is closed.
     leases: Mutex<HashMap<Option<&'static str>, Arc<Lease>>>,
 }
@@ -89,7 +84,48 @@ pub struct KeptFile {
     /// At its start.
     pub file: File,
     /// Held for as long as the file is open.
-    pub lease: Arc<Lease>,
+    pub lease: ReadLease,
+}
+
+/// The place in the store of a file that is being read.
+#[derive(Debug)]
+pub struct ReadLease {
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is held"))]
+    lease: Arc<Lease>,
+    /// `None` in tests, for a file without a store.
+    store: Option<Arc<Shared>>,
+}
+
+impl ReadLease {
+    fn new(lease: Arc<Lease>, store: &Arc<Shared>) -> Self {
+        store.readers.fetch_add(1, Ordering::Relaxed);
+        Self {
+            lease,
+            store: Some(Arc::clone(store)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_a_store(lease: Lease) -> Self {
+        Self {
+            lease: Arc::new(lease),
+            store: None,
+        }
+    }
+
+    /// Tells whether somebody holds it.
+    #[cfg(test)]
+    pub(crate) fn watch(&self) -> std::sync::Weak<Lease> {
+        Arc::downgrade(&self.lease)
+    }
+}
+
+impl Drop for ReadLease {
+    fn drop(&mut self) {
+        if let Some(store) = &self.store {
+            store.readers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A file that becomes visible under its name only when whole, and is removed if that never happens.
@@ -107,7 +143,7 @@ impl PartialFile<'_> {
     /// # Errors
     /// What `rename` says; NotFound if the capture was removed meanwhile.
     pub fn publish(self, lease: Lease) -> io::Result<()> {
-        let path = self.directory.path.join(self.name);
+        let path = self.directory.path().join(self.name);
         std::fs::rename(self.directory.partial(self.name), path)?;
         self.directory.keep(Some(self.name), lease, &self.file)
     }
@@ -125,7 +161,7 @@ impl CaptureDirectory {
     /// # Errors
     /// What `open` says.
     pub fn create_recording(&self) -> io::Result<File> {
-        private_file(&self.path.join(RECORDING))
+        private_file(&self.path().join(RECORDING))
     }
 
     /// Keeps `lease` for the whole recording, whose writer has ended.
@@ -133,7 +169,7 @@ impl CaptureDirectory {
     /// # Errors
     /// The length of the file cannot be read.
     pub fn keep_recording(&self, lease: Lease) -> io::Result<()> {
-        self.keep(None, lease, &File::open(self.path.join(RECORDING))?)
+        self.keep(None, lease, &File::open(self.path().join(RECORDING))?)
     }
 
     /// Opens a whole file of this capture for reading: the recording without `name`.
@@ -146,7 +182,8 @@ impl CaptureDirectory {
             .get(&name)
             .map(Arc::clone)
             .ok_or(io::ErrorKind::NotFound)?;
-        let file = File::open(self.path.join(name.unwrap_or(RECORDING)))?;
+        let file = File::open(self.path().join(name.unwrap_or(RECORDING)))?;
+        let lease = ReadLease::new(lease, &self.store);
         Ok(KeptFile { file, lease })
     }
 
@@ -162,19 +199,16 @@ impl CaptureDirectory {
         })
     }
 
-    /// True while a whole file is being read: removing it would make no room.
-    pub fn is_being_read(&self) -> bool {
-        self.leases().values().any(|lease| Arc::strong_count(lease) > 1)
-    }
-
-    /// Removes the recording of a failed capture.
-    pub fn remove_recording(&self) {
-        let _ = std::fs::remove_file(self.path.join(RECORDING));
+    /// Bytes that removing it would free. None while a whole file is being read.
+    pub fn removable_bytes(&self) -> Option<u64> {
+        let leases = self.leases();
+        let at_rest = leases.values().all(|lease| Arc::strong_count(lease) == 1);
+        at_rest.then(|| leases.values().map(|lease| lease.bytes()).sum())
     }
 
     /// Removes everything. Artifacts that are being read stay readable through their open files.
     pub fn remove(&self) {
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = std::fs::remove_dir_all(self.path());
         self.leases().clear();
     }
 
@@ -188,67 +222,78 @@ impl CaptureDirectory {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn partial(&self, name: &str) -> PathBuf {
-        self.path.join(format!("{name}.partial"))
+    fn path(&self) -> PathBuf {
+        self.store.own.folder.path().join(self.name.as_str())
     }
-}
 
-fn private_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    fn partial(&self, name: &str) -> PathBuf {
+        self.path().join(format!("{name}.partial"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::Weak;
 
     use super::*;
+    use crate::capture::budget::Budget;
 
-    fn store(bytes: u64) -> (tempfile::TempDir, Store, CaptureDirectory) {
+    fn store() -> (tempfile::TempDir, Store, CaptureDirectory) {
         let parent = tempfile::tempdir().unwrap();
-        let store = Store::open(parent.path(), bytes).unwrap();
+        let store = Store::open(Some(parent.path())).unwrap();
         let directory = store.create(&CaptureId::random().unwrap()).unwrap();
         (parent, store, directory)
     }
 
     #[test]
     fn a_whole_file_takes_its_length_and_a_removed_one_until_it_is_closed() {
-        let (_parent, store, directory) = store(100);
+        let (_parent, store, directory) = store();
+        let budget = Budget::new(100, Weak::new());
         directory.create_recording().unwrap().write_all(b"12345").unwrap();
-        directory.keep_recording(store.budget().lease(60)).unwrap();
-        assert_eq!(store.budget().free(), 95);
+        directory.keep_recording(budget.lease(60)).unwrap();
+        assert_eq!((budget.free(), directory.removable_bytes()), (95, Some(5)));
         let reader = directory.open(None).unwrap();
-        assert!(directory.is_being_read());
+        assert_eq!((directory.removable_bytes(), store.being_read()), (None, 1));
         directory.remove();
-        assert_eq!(store.budget().free(), 95);
+        assert_eq!((budget.free(), store.being_read()), (95, 1));
         assert_eq!(directory.open(None).unwrap_err().kind(), io::ErrorKind::NotFound);
         drop(reader);
-        assert_eq!(store.budget().free(), 100);
+        assert_eq!((budget.free(), store.being_read()), (100, 0));
     }
 
     #[test]
     fn a_partial_file_is_seen_when_published_and_gone_when_dropped() {
-        let (_parent, store, directory) = store(100);
+        let (_parent, _store, directory) = store();
+        let budget = Budget::new(100, Weak::new());
         let mut partial = directory.create_partial("svg").unwrap();
         partial.file.write_all(b"<svg").unwrap();
         assert!(directory.open(Some("svg")).is_err());
         drop(partial);
         let mut partial = directory.create_partial("svg").unwrap();
         partial.file.write_all(b"<svg/>").unwrap();
-        partial.publish(store.budget().lease(50)).unwrap();
+        partial.publish(budget.lease(50)).unwrap();
         assert!(directory.open(Some("svg")).is_ok());
-        assert_eq!(store.budget().promised(), 6);
+        assert_eq!(budget.reserved(), 6);
         let late = directory.create_partial("pprof").unwrap();
         directory.remove();
-        let error = late.publish(store.budget().lease(50)).unwrap_err();
-        assert_eq!((error.kind(), store.budget().promised()), (io::ErrorKind::NotFound, 0));
+        let error = late.publish(budget.lease(50)).unwrap_err();
+        assert_eq!((error.kind(), budget.reserved()), (io::ErrorKind::NotFound, 0));
+    }
+
+    #[test]
+    fn a_removed_store_stays_removed() {
+        let (parent, store, directory) = store();
+        store.remove();
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        assert_eq!(
+            store.create(&CaptureId::random().unwrap()).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(
+            directory.create_recording().unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 }

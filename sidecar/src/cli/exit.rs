@@ -36,6 +36,7 @@ fn code(error: &CaptureError) -> u8 {
         | CaptureError::Record(RecordError::AlreadyProfiled { .. } | RecordError::StoreFull { .. }) => 6,
         CaptureError::Record(RecordError::Timeout { .. }) => 124,
         CaptureError::Record(RecordError::Cancelled) | CaptureError::ShuttingDown => 130,
+        CaptureError::NotRendered { cause, .. } => code(cause),
         CaptureError::NotFinished(_)
         | CaptureError::Record(_)
         | CaptureError::Render(_)

@@ -96,15 +96,10 @@ impl CaptureServiceFlags {
             container_logs,
             max_seconds,
             max_running,
-            store_directory: store_dir.unwrap_or_else(default_store),
+            store_directory: store_dir,
             store_bytes: store_size,
             store_captures: usize::from(store_captures),
             expiry: store_expiry,
         }
     }
-}
-
-/// By user: one user's 0700 folder would lock out another's server.
-fn default_store() -> PathBuf {
-    std::env::temp_dir().join(format!("sideflame-store-{}", nix::unistd::geteuid()))
 }

@@ -206,9 +206,11 @@ async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captur
     if let Err(reason) = settings.runtimes.jvm.library() {
         tracing::warn!(remedy = reason.remedy, "JVMs cannot be profiled: {}", reason.sentence);
     }
-    let store = settings.store_directory.display();
-    let captures = Captures::new(settings.clone())
-        .map_err(|error| std::io::Error::new(error.kind(), format!("failed to make the store {store}: {error}")))?;
+    let captures = Captures::new(settings.clone()).map_err(|error| {
+        let place = settings.store_directory.clone().unwrap_or_else(std::env::temp_dir);
+        let text = format!("failed to make the store in {}: {error}", place.display());
+        std::io::Error::new(error.kind(), text)
+    })?;
     Ok((listeners, captures, token))
 }
 

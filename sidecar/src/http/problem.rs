@@ -147,6 +147,7 @@ struct Facts {
     reason: Option<String>,
     allowed: Vec<String>,
     candidates: Vec<Who>,
+    capture: Option<String>,
     header: Option<(HeaderName, String)>,
 }
 
@@ -180,6 +181,9 @@ pub(super) struct ProblemBody {
     /// Processes that could be meant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) candidates: Vec<Who>,
+    /// The capture whose recording is kept although this request failed; `allowed` are its other formats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) capture: Option<String>,
 }
 
 impl Problem {
@@ -192,6 +196,7 @@ impl Problem {
             reason: None,
             allowed: Vec::new(),
             candidates: Vec::new(),
+            capture: None,
             header: None,
         }))
     }
@@ -237,6 +242,7 @@ impl Problem {
             reason: facts.reason.clone(),
             allowed: facts.allowed.clone(),
             candidates: facts.candidates.clone(),
+            capture: facts.capture.clone(),
         }
     }
 

@@ -6,7 +6,9 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
-use crate::capture::{CaptureRequest, Settings};
+use crate::capture::{CaptureError, CaptureRequest, Settings};
+use crate::child::ChildError;
+use crate::format::Format;
 use crate::runtime::RuntimeSettings;
 
 /// A router over an empty store. Nothing that inspects processes may be asked: the inspector child would be this test
@@ -18,7 +20,7 @@ fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
         container_logs: None,
         max_seconds: 600,
         max_running: 2,
-        store_directory: directory.path().to_owned(),
+        store_directory: Some(directory.path().to_owned()),
         store_bytes: 1 << 20,
         store_captures: 4,
         expiry: std::time::Duration::from_secs(60),
@@ -319,6 +321,37 @@ async fn problems_are_three_lines_for_who_prefers_text_and_for_go() {
     assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
     let response = get_with("/debug/pprof/symbol", &[("accept", "application/json")]).await;
     assert_eq!(code(response).await, is(404, "no_such_path"));
+}
+
+#[test]
+fn a_problem_of_rendering_names_the_capture_that_is_kept_and_its_other_formats() {
+    let problem = |cause, others: &[Format]| {
+        Problem::from(CaptureError::NotRendered {
+            capture: "0123456789abcdef".to_owned(),
+            others: others.to_vec(),
+            cause: Box::new(cause),
+        })
+    };
+    let failed = problem(
+        CaptureError::Render("a bug".to_owned()),
+        &[Format::Pprof, Format::Collapsed],
+    );
+    let text = failed.text();
+    let place = "GET /captures/0123456789abcdef/artifact?format=pprof, or collapsed";
+    assert!(text.contains(place) && text.lines().count() == 3, "{text}");
+    let body = serde_json::to_value(failed.body(None)).unwrap();
+    assert_eq!((&body["code"], &body["status"]), (&"render_failed".into(), &500.into()));
+    assert_eq!(body["capture"], "0123456789abcdef");
+    assert_eq!(body["allowed"], serde_json::json!(["pprof", "collapsed"]));
+    assert!(body["remedy"].as_str().unwrap().contains(place));
+
+    let memory = problem(CaptureError::Child(ChildError::OutOfMemory { role: "renderer" }), &[]);
+    assert_eq!(memory.code(), "out_of_memory");
+    assert!(
+        memory.text().contains("memory-limit") && memory.text().contains("/artifact\n"),
+        "{}",
+        memory.text()
+    );
 }
 
 #[tokio::test]

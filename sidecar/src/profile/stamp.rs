@@ -137,7 +137,7 @@ fn utc(ms: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn quality() -> Quality {

@@ -23,7 +23,7 @@ fn settings(library: bool) -> Settings {
         container_logs: None,
         max_seconds: 600,
         max_running: 1,
-        store_directory: "/nowhere".into(),
+        store_directory: None,
         store_bytes: 1 << 20,
         store_captures: 1,
         expiry: std::time::Duration::ZERO,

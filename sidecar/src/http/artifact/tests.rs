@@ -62,7 +62,7 @@ async fn bytes(response: Response) -> Vec<u8> {
 #[test]
 fn a_body_keeps_its_place_in_the_store_until_it_is_dropped() {
     let artifact = artifact_of(CONTENT, Format::Pprof);
-    let lease = std::sync::Arc::downgrade(&artifact.lease);
+    let lease = artifact.lease.watch();
     let response = fresh(artifact, "0123", &Disposition::Inline).unwrap();
     assert_eq!(lease.strong_count(), 1);
     drop(response);

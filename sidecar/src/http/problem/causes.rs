@@ -7,6 +7,7 @@ use super::{Code, Problem};
 use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
 use crate::child::ChildError;
+use crate::format::Format;
 use crate::runtime::{NoRoom, Reason, RecordError};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
@@ -168,6 +169,20 @@ impl Problem {
         Self::new(Code::ChildKilled, detail, remedy)
     }
 
+    /// What was recorded is kept nevertheless.
+    fn kept(mut self, capture: String, others: &[Format]) -> Self {
+        let artifact = format!("GET /captures/{capture}/artifact");
+        let others: Vec<_> = others.iter().map(Format::to_string).collect();
+        let kept = match &*others {
+            [] => artifact,
+            [one] => format!("{artifact}?format={one}"),
+            [first, rest @ ..] => format!("{artifact}?format={first}, or {}", rest.join(", ")),
+        };
+        self.0.remedy = format!("{}; the recording is kept: {kept}", self.0.remedy);
+        self.0.capture = Some(capture);
+        self.allowed(&others)
+    }
+
     fn impossible(reason: Reason) -> Self {
         let mut problem = Self::new(Code::Impossible, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());
@@ -251,8 +266,7 @@ impl From<CaptureError> for Problem {
             CaptureError::Busy { retry_after, .. } => Self::new(
                 Code::Busy,
                 detail,
-                "wait, or end the running capture: GET /captures, then POST \
-                                               /captures/{id}/stop",
+                "wait; a running capture can be ended: GET /captures, then POST /captures/{id}/stop",
             )
             .header(RETRY_AFTER, retry_after.to_string()),
             CaptureError::StoreFull { .. } => Self::store_full(NoRoom::Store, detail),
@@ -272,6 +286,7 @@ impl From<CaptureError> for Problem {
                 detail,
                 "fetch another format of the same capture; please report this",
             ),
+            CaptureError::NotRendered { capture, others, cause } => Self::from(*cause).kept(capture, &others),
             CaptureError::ShuttingDown => Self::new(Code::ShuttingDown, detail, "try again when it is back"),
             CaptureError::Internal { .. } | CaptureError::Child(_) => Self::new(Code::Internal, detail, REPORT),
         }

@@ -1,0 +1,271 @@
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::io::Write;
+
+use tokio::time::{Duration, Instant, sleep};
+
+use super::*;
+use crate::capture::examples::{finished, plan, registry};
+
+/// Writes the name of the format.
+async fn write(
+    _: &Children,
+    order: &RenderOrder,
+    _recording: File,
+    mut artifact: File,
+) -> Result<Quality, RenderFailure> {
+    artifact.write_all(order.format.name().as_bytes()).unwrap();
+    Ok(order.quality.clone())
+}
+
+async fn never(_: &Children, _: &RenderOrder, _: File, _: File) -> Result<Quality, RenderFailure> {
+    pending().await
+}
+
+fn content(mut artifact: Artifact) -> String {
+    let mut content = String::new();
+    artifact.file.read_to_string(&mut content).unwrap();
+    assert_eq!(content.len() as u64, artifact.meta.length);
+    content
+}
+
+fn kept_despite(error: CaptureError) -> (String, Vec<Format>, CaptureError) {
+    match error {
+        CaptureError::NotRendered { capture, others, cause } => (capture, others, *cause),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_recording_itself_is_handed_out_without_a_renderer_and_the_rest_is_rendered_once() {
+    let (_store, registry) = registry(|_| {});
+    let capture = finished(&registry, RecordingKind::Pprof, 3);
+    let runs = Cell::new(0);
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |children: &Children, order: &RenderOrder, recording: File, artifact: File| {
+            runs.set(runs.get() + 1);
+            tokio::task::yield_now().await;
+            assert_eq!(recording.metadata().unwrap().len(), 3);
+            write(children, order, recording, artifact).await
+        },
+    };
+    assert_eq!(
+        content(capture.artifact(Format::Pprof, &workshop).await.unwrap()),
+        "x\0\0"
+    );
+    assert_eq!(runs.get(), 0);
+    let (first, second) = tokio::join!(
+        capture.artifact(Format::Svg, &workshop),
+        capture.artifact(Format::Svg, &workshop)
+    );
+    assert_eq!(
+        first.as_ref().unwrap().meta.sha256,
+        second.as_ref().unwrap().meta.sha256
+    );
+    assert_eq!(
+        (content(first.unwrap()), content(second.unwrap())),
+        ("svg".to_owned(), "svg".to_owned())
+    );
+    assert_eq!((runs.get(), registry.reserved()), (1, 6));
+}
+
+#[tokio::test]
+async fn renderers_of_all_captures_run_one_at_a_time() {
+    let (_store, registry) = registry(|_| {});
+    let captures = [(); 3].map(|()| finished(&registry, RecordingKind::Collapsed, 3));
+    let running = Cell::new(0);
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |children: &Children, order: &RenderOrder, recording: File, artifact: File| {
+            running.set(running.get() + 1);
+            assert_eq!(running.get(), 1);
+            tokio::task::yield_now().await;
+            running.set(running.get() - 1);
+            write(children, order, recording, artifact).await
+        },
+    };
+    let [first, second, third] = captures
+        .each_ref()
+        .map(|one| one.artifact(Format::Collapsed, &workshop));
+    let (first, second, third) = tokio::join!(first, second, third);
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_for_the_renderers_of_others_is_told_so_and_what_is_made_is_not_waited_for() {
+    let (_store, registry) = registry(|_| {});
+    let [slow, other] = [(); 2].map(|()| finished(&registry, RecordingKind::Pprof, 3));
+    let queue = RenderQueue::default();
+    let quick = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: write,
+    };
+    let hangs = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: never,
+    };
+    slow.artifact(Format::Svg, &quick).await.unwrap();
+    let started = Instant::now();
+    let hanging = slow.artifact(Format::Speedscope, &hangs);
+    let others = async {
+        // Once that one has its turn.
+        sleep(Duration::from_millis(1)).await;
+        assert!(slow.artifact(Format::Svg, &quick).await.is_ok());
+        assert!(other.artifact(Format::Pprof, &quick).await.is_ok());
+        assert!(started.elapsed() < Duration::from_secs(1));
+        // For the renderer, and for the capture.
+        tokio::join!(
+            other.artifact(Format::Svg, &quick),
+            slow.artifact(Format::Collapsed, &quick)
+        )
+    };
+    let (one, two) = tokio::select! {
+        _ = hanging => panic!("it hangs"),
+        answers = others => answers,
+    };
+    for late in [one, two] {
+        let (_, _, cause) = kept_despite(late.unwrap_err());
+        assert!(matches!(cause, CaptureError::Busy { .. }), "{cause:?}");
+    }
+    assert_eq!(started.elapsed().as_secs(), 60);
+    // The one that hung is gone, and with it its turn.
+    assert_eq!(content(other.artifact(Format::Svg, &quick).await.unwrap()), "svg");
+}
+
+#[tokio::test]
+async fn a_failed_renderer_leaves_the_recording_and_the_error_names_what_else_there_is() {
+    let (_store, registry) = registry(|_| {});
+    let capture = finished(&registry, RecordingKind::Pprof, 3);
+    let queue = RenderQueue::default();
+    let fails = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |_: &Children, _: &RenderOrder, _: File, mut artifact: File| {
+            artifact.write_all(b"half").unwrap();
+            Err(RenderFailure::Failed("a bug".to_owned()))
+        },
+    };
+    let (id, others, cause) = kept_despite(capture.artifact(Format::Svg, &fails).await.unwrap_err());
+    assert_eq!(
+        (id.as_str(), others),
+        (
+            capture.id.as_str(),
+            vec![Format::Collapsed, Format::Pprof, Format::Speedscope]
+        )
+    );
+    assert!(matches!(cause, CaptureError::Render(_)));
+    assert_eq!(registry.reserved(), 3, "the half artifact is gone");
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: write,
+    };
+    assert!(capture.artifact(Format::Pprof, &workshop).await.is_ok());
+    assert_eq!(content(capture.artifact(Format::Svg, &workshop).await.unwrap()), "svg");
+}
+
+#[tokio::test]
+async fn a_renderer_that_needs_more_room_evicts_what_was_fetched() {
+    const MIB: u64 = 1 << 20;
+    let (_store, registry) = registry(|settings| settings.store_bytes = 24 * MIB);
+    let fetched = finished(&registry, RecordingKind::Pprof, 12 * MIB);
+    fetched.mark_expendable();
+    let capture = finished(&registry, RecordingKind::Pprof, MIB);
+    let rooms = RefCell::new(Vec::new());
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |children: &Children, order: &RenderOrder, recording: File, artifact: File| {
+            rooms.borrow_mut().push(order.max_bytes / MIB);
+            if order.max_bytes < 13 * MIB {
+                return Err(RenderFailure::NoRoom(NoRoom::Store));
+            }
+            write(children, order, recording, artifact).await
+        },
+    };
+    // Also of its own capture nothing may go meanwhile.
+    capture.mark_expendable();
+    assert!(capture.artifact(Format::Svg, &workshop).await.is_ok());
+    assert_eq!(*rooms.borrow(), [4, 16]);
+    assert!(registry.get(fetched.id.as_str()).is_none());
+    assert_eq!(registry.reserved(), MIB + 3);
+}
+
+#[tokio::test]
+async fn what_is_not_finished_deleted_or_failed_has_no_artifact() {
+    let (_store, registry) = registry(|_| {});
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: write,
+    };
+    let (running, _commands) = registry.register(&plan(RecordingKind::Pprof)).unwrap();
+    let early = running.artifact(Format::Svg, &workshop).await;
+    assert!(matches!(early, Err(CaptureError::NotFinished(_))));
+    let deleted = finished(&registry, RecordingKind::Pprof, 3);
+    registry.forget(&deleted.id);
+    for format in [Format::Svg, Format::Pprof] {
+        let late = deleted.artifact(format, &workshop).await;
+        assert!(matches!(late, Err(CaptureError::NoSuchCapture(_))), "{format}");
+    }
+    assert_eq!(registry.reserved(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capture_that_is_deleted_while_it_is_rendered_leaves_nothing() {
+    let (_store, registry) = registry(|_| {});
+    let capture = finished(&registry, RecordingKind::Pprof, 3);
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |children: &Children, order: &RenderOrder, recording: File, artifact: File| {
+            registry.forget(&capture.id);
+            assert!(
+                registry.reserved() > 3,
+                "a recording that is being rendered takes its place"
+            );
+            write(children, order, recording, artifact).await
+        },
+    };
+    let rendered = capture.artifact(Format::Svg, &workshop).await;
+    assert!(matches!(rendered, Err(CaptureError::NoSuchCapture(_))));
+    assert_eq!(registry.reserved(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_while_its_artifact_is_rendered_leaves_nothing_half() {
+    let (_store, registry) = registry(|_| {});
+    let capture = finished(&registry, RecordingKind::Pprof, 3);
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: never,
+    };
+    let waiting = tokio::time::timeout(Duration::from_secs(1), capture.artifact(Format::Svg, &workshop));
+    assert!(waiting.await.is_err());
+    assert_eq!((registry.reserved(), registry.being_read()), (3, 0));
+    assert!(!capture.may_be_evicted(), "nobody had it");
+    capture.mark_expendable();
+    assert!(capture.may_be_evicted());
+}

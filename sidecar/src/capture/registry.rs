@@ -1,0 +1,275 @@
+//! The one owner of captures: their states from the registration until they are forgotten, the gate that a shutdown
+//! closes, the task that forgets what has expired, and the room in the store, for which it evicts.
+//!
+//! A capture is evicted, oldest first, when it failed or somebody had its artifact; never while it is recorded, rendered
+//! or read. Must not know children. Called by [`super::Captures`] and by leases that grow.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio_util::time::{DelayQueue, delay_queue};
+
+use super::budget::{Budget, Lease};
+use super::plan::CapturePlan;
+use super::state::{Capture, CaptureId, Counters};
+use super::store::Store;
+use super::{CaptureError, Settings};
+use crate::child::Command;
+use crate::profile::Quality;
+use crate::runtime::RecordError;
+
+/// All captures of this server.
+#[derive(Debug)]
+pub struct Registry {
+    store: Store,
+    budget: Arc<Budget>,
+    bytes: u64,
+    most: usize,
+    expiry: Duration,
+    /// Changed only while `held` is locked.
+    closed: watch::Sender<bool>,
+    held: Mutex<Held>,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    captures: BTreeMap<CaptureId, Entry>,
+    expiring: DelayQueue<CaptureId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    capture: Arc<Capture>,
+    /// Its place among the expiring ones, once it has ended.
+    expires: Option<delay_queue::Key>,
+}
+
+impl Held {
+    fn take(&mut self, id: &CaptureId) -> Option<Arc<Capture>> {
+        let entry = self.captures.remove(id)?;
+        if let Some(key) = entry.expires {
+            self.expiring.try_remove(&key);
+        }
+        Some(entry.capture)
+    }
+
+    /// Forgets the oldest capture that may be evicted and is `worth` it. False if there is none.
+    fn evict(&mut self, worth: impl Fn(&Capture) -> bool) -> bool {
+        let captures = self.captures.values().map(|entry| &entry.capture);
+        let evictable = captures.filter(|capture| capture.may_be_evicted() && worth(capture));
+        let oldest = evictable.min_by_key(|capture| capture.created_at);
+        let evicted = oldest.map(|capture| capture.id.clone()).and_then(|id| self.take(&id));
+        if let Some(capture) = &evicted {
+            tracing::debug!(id = %capture.id, "evicted to make room");
+            capture.directory.remove();
+        }
+        evicted.is_some()
+    }
+}
+
+impl Registry {
+    /// Makes the store and starts the task that forgets; to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The store's folder cannot be made.
+    pub fn open(settings: &Settings) -> io::Result<Arc<Self>> {
+        /// The queue of expiring captures cannot hold more than two years.
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+        let store = Store::open(settings.store_directory.as_deref())?;
+        let registry = Arc::new_cyclic(|registry| Self {
+            store,
+            budget: Budget::new(settings.store_bytes, Weak::clone(registry)),
+            bytes: settings.store_bytes,
+            most: settings.store_captures,
+            expiry: settings.expiry.min(LONGEST),
+            closed: watch::Sender::new(false),
+            held: Mutex::default(),
+            counters: Counters::default(),
+        });
+        let weak = Arc::downgrade(&registry);
+        tokio::spawn(poll_fn(move |context| match weak.upgrade() {
+            Some(registry) => registry.poll_expired(context),
+            None => Poll::Ready(()),
+        }));
+        Ok(registry)
+    }
+
+    /// Captures by outcome.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Bytes the store holds, those reserved for running captures included.
+    pub fn reserved(&self) -> u64 {
+        self.budget.reserved()
+    }
+
+    /// How many files of the store are being read, also of captures that are forgotten.
+    pub fn being_read(&self) -> usize {
+        self.store.being_read()
+    }
+
+    /// Reserves `bytes`, if need be by evicting captures.
+    ///
+    /// # Errors
+    /// [`CaptureError::StoreFull`].
+    pub fn room(&self, bytes: u64) -> Result<Lease, CaptureError> {
+        let lease = self.lease(bytes);
+        if lease.bytes() < bytes {
+            return Err(self.full(self.lock().captures.len()));
+        }
+        Ok(lease)
+    }
+
+    /// As [`Self::room`], but gives what there is.
+    pub fn lease(&self, bytes: u64) -> Lease {
+        self.budget.lease(bytes)
+    }
+
+    /// Evicts one capture for the bytes it holds. False if there is none.
+    pub(super) fn evict_for_bytes(&self) -> bool {
+        let bytes = |capture: &Capture| capture.directory.removable_bytes().is_some_and(|bytes| bytes > 0);
+        self.lock().evict(bytes)
+    }
+
+    /// A new, running capture with a folder of its own.
+    ///
+    /// # Errors
+    /// The server is shutting down, too many captures are kept, or the folder cannot be made.
+    pub fn register(&self, plan: &CapturePlan) -> Result<(Arc<Capture>, watch::Receiver<Command>), CaptureError> {
+        let id = CaptureId::random().map_err(|error| CaptureError::internal("name the capture", &error))?;
+        let mut held = self.lock();
+        if *self.closed.borrow() {
+            return Err(CaptureError::ShuttingDown);
+        }
+        while held.captures.len() >= self.most {
+            if !held.evict(|_| true) {
+                return Err(self.full(held.captures.len()));
+            }
+        }
+        let directory = self.store.create(&id).map_err(|error| CaptureError::store(&error))?;
+        let (capture, commands) = Capture::new(id.clone(), plan, directory);
+        let capture = Arc::new(capture);
+        let entry = Entry {
+            capture: Arc::clone(&capture),
+            expires: None,
+        };
+        held.captures.insert(id, entry);
+        self.counters.started();
+        Ok((capture, commands))
+    }
+
+    /// The recording of `capture`, of at most `lease`, is whole, or there is none.
+    pub fn end(&self, capture: &Capture, lease: Lease, recorded: Result<Quality, RecordError>) {
+        let recorded = recorded.and_then(|quality| match capture.directory.keep_recording(lease) {
+            Ok(()) => Ok(quality),
+            Err(error) => Err(RecordError::io("keep the recording", &error)),
+        });
+        let expires_at = SystemTime::now() + self.expiry;
+        let mut held = self.lock();
+        match recorded {
+            Ok(quality) => {
+                tracing::info!(
+                    samples = quality.samples,
+                    duration_ms = quality.duration_ms,
+                    "capture finished"
+                );
+                self.counters.finished();
+                capture.finish(quality, expires_at);
+            }
+            Err(error) => {
+                if matches!(error, RecordError::Cancelled) {
+                    tracing::info!("capture cancelled");
+                } else {
+                    tracing::warn!(%error, "capture failed");
+                }
+                self.counters.failed();
+                capture.directory.remove();
+                capture.fail(CaptureError::Record(error), expires_at);
+            }
+        }
+        let Held { captures, expiring } = &mut *held;
+        if let Some(entry) = captures.get_mut(&capture.id) {
+            entry.expires = Some(expiring.insert(capture.id.clone(), self.expiry));
+        }
+    }
+
+    /// Captures in the order of their ids.
+    pub fn list(&self) -> Vec<Arc<Capture>> {
+        let held = self.lock();
+        held.captures.values().map(|entry| Arc::clone(&entry.capture)).collect()
+    }
+
+    /// One capture.
+    pub fn get(&self, id: &str) -> Option<Arc<Capture>> {
+        let held = self.lock();
+        let mut captures = held.captures.values().map(|entry| &entry.capture);
+        captures.find(|capture| capture.id.as_str() == id).map(Arc::clone)
+    }
+
+    /// Removes a capture and its files.
+    pub fn forget(&self, id: &CaptureId) {
+        let forgotten = self.lock().take(id);
+        if let Some(capture) = forgotten {
+            capture.directory.remove();
+        }
+    }
+
+    /// From now on nothing can be registered. Gives what is there.
+    pub fn close(&self) -> Vec<Arc<Capture>> {
+        let held = self.lock();
+        self.closed.send_replace(true);
+        drop(held);
+        self.list()
+    }
+
+    /// Ends when the registry is closed.
+    pub async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    /// Removes the files of all captures, after [`Self::close`].
+    pub fn remove_store(&self) {
+        self.store.remove();
+    }
+
+    /// Forgets what has expired; never ready.
+    fn poll_expired(&self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut held = self.lock();
+            // An empty queue says "ready, nothing", and wakes us when something is put into it.
+            let Poll::Ready(Some(expired)) = held.expiring.poll_expired(context) else {
+                return Poll::Pending;
+            };
+            let expired = held.captures.remove(expired.get_ref());
+            drop(held);
+            if let Some(entry) = expired {
+                entry.capture.directory.remove();
+            }
+        }
+    }
+
+    fn full(&self, captures: usize) -> CaptureError {
+        CaptureError::StoreFull {
+            detail: format!(
+                "{captures} captures with {} bytes are kept, at most {} with {} bytes",
+                self.reserved(),
+                self.most,
+                self.bytes
+            ),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
