@@ -250,12 +250,11 @@ fn one_recording_gives_every_format_that_fits() {
 
 #[test]
 fn a_jvm_near_its_limit_of_descriptors_keeps_them() {
-    let java = app::java("17", &["-XX:-MaxFDLimit"], "cpu");
+    // 150 threads of its own and some twenty of the JVM's: they would fit, with nothing left for the application.
+    let java = app::java("17", &["-XX:-MaxFDLimit"], "threads");
     let mut limited = Command::new("prlimit");
-    limited
-        .arg("--nofile=100:100")
-        .arg(java.get_program())
-        .args(java.get_args());
+    limited.args(["--nofile=200:200"]).arg(java.get_program());
+    limited.args(java.get_args()).arg("150");
     let app = App::start(limited);
     let server = Server::default();
     let answer = server
