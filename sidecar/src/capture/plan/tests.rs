@@ -4,7 +4,7 @@ use proptest::sample::select;
 use super::*;
 use crate::capture::request::CaptureRequest;
 use crate::event::Event;
-use crate::process::Process;
+use crate::process::{CommandLine, Process};
 use crate::runtime::{
     GoPprofSettings, JavaVm, JvmSettings, PprofAbsence, PprofEndpoint, RuntimeFacts, RuntimeSettings, Target, Verdict,
 };
@@ -73,7 +73,11 @@ fn inspections() -> impl Strategy<Value = Vec<Inspection>> {
     let one = (1..4, facts(), prop::collection::vec(verdict, 0..12));
     let one = one.prop_map(|(pid, facts, verdicts)| Inspection {
         target: Target {
-            process: Process::example(pid),
+            // Which does not travel to a recorder: it reads the command line itself.
+            process: Process {
+                command_line: CommandLine::default(),
+                ..Process::example(pid)
+            },
             name: format!("shop{pid}"),
             facts,
         },
