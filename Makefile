@@ -69,7 +69,7 @@ demo: build apps ## Start sample apps, capture a flame graph of each, print wher
 	@tests/rig/demo.sh
 
 # Of the whole workspace, as everything else: another selection is another set of features, and compiled anew.
-export UNIT := $(basename $(notdir $(wildcard sidecar/tests/*.rs webhook/tests/*.rs))) inject_contract rig
+export UNIT := $(basename $(notdir $(wildcard sidecar/tests/*.rs webhook/tests/*.rs))) arrows inject_contract rig
 
 .PHONY: unit
 unit: toolchain ## Run the tests that need neither root nor network nor components

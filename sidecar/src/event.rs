@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An event a runtime can be asked for; design table "what each runtime offers".
+/// An event a runtime can be asked for; README has the table of which runtime offers which.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Event {

@@ -73,7 +73,7 @@ pub fn detect(table: &ProcessTable, process: Process, go: &GoPprofSettings) -> T
     }
 }
 
-/// The verdicts for every event of the target's runtime, in the order of the design table.
+/// The verdicts for every event of the target's runtime, in the order in which README lists events.
 ///
 /// Read-only: nothing is signalled, written or attached. Runs in the inspector child with the target's credentials.
 pub fn examine(table: &ProcessTable, target: &Target) -> Vec<Verdict> {

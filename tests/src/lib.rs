@@ -20,6 +20,7 @@ pub mod client;
 pub mod cluster;
 pub mod control_plane;
 pub mod image;
+pub mod imports;
 pub mod jfr;
 pub mod load;
 pub mod memory_cgroup;

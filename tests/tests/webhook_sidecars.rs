@@ -15,7 +15,7 @@ use serde_json::json;
 const OURS: &str = env!("CARGO_PKG_VERSION");
 const OLD: &str = "0.0.9";
 /// Longer than a pause after failures that a test waits for, and a slow machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates a pod with the sidecar.
 fn inject(namespace: &Namespace, plane: &ControlPlane, name: &str) {
@@ -37,7 +37,7 @@ fn wait_for_outdated(replica: &Replica, namespace: &Namespace, pods: &[(&str, &s
         .iter()
         .map(|(pod, version)| ((*pod).into(), (*version).into()))
         .collect();
-    wait(&format!("{expected:?}"), PATIENCE, || {
+    wait(&format!("{expected:?}"), TIMEOUT, || {
         (outdated(&replica.metrics(), namespace) == expected).then_some(())
     });
 }
@@ -49,7 +49,7 @@ fn wait_for_counts(replica: &Replica, plane: &ControlPlane) {
         let path = format!("/api/v1/pods?{running}&labelSelector={selector}");
         plane.get(&path).ok().body["items"].as_array().unwrap().len()
     };
-    wait("the API server's count", PATIENCE, || {
+    wait("the API server's count", TIMEOUT, || {
         let page = replica.metrics();
         let samples = page
             .lines()
@@ -158,7 +158,7 @@ fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
     inject(&namespace, plane, "b");
     age(&namespace, plane, "b");
     plane.delete(&namespace.path("pods/a?gracePeriodSeconds=0")).ok();
-    wait("a failure", PATIENCE, || {
+    wait("a failure", TIMEOUT, || {
         let failures = replica.metric("sideflame_webhook_sidecar_watch_failures_total", "");
         (failures >= 1.0).then_some(())
     });
@@ -199,7 +199,7 @@ fn without_the_right_it_says_so_once_and_injects() {
     let index = installation.launch(&[]);
     installation.serve_all();
     let replica = &installation.replicas[index];
-    wait("three failures", PATIENCE, || {
+    wait("three failures", TIMEOUT, || {
         let failures = replica.metric("sideflame_webhook_sidecar_watch_failures_total", "");
         (failures >= 3.0).then_some(())
     });
@@ -228,7 +228,7 @@ fn switched_off_it_asks_for_no_pods_and_has_no_metric() {
     age(&namespace, plane, "a");
     let replica = &installation.replicas[0];
     // Known namespaces: the other watch of this replica has come through the proxy.
-    wait("the namespaces", PATIENCE, || {
+    wait("the namespaces", TIMEOUT, || {
         (replica.metric("sideflame_webhook_namespaces", "") > 0.0).then_some(())
     });
     assert_eq!(proxy.requests(""), 0);

@@ -53,7 +53,7 @@ impl Control {
             let left = deadline.saturating_duration_since(Instant::now());
             match inbox.recv_timeout(left.min(TARGET_CHECK)) {
                 Ok(interruption) => return Some(interruption),
-                // Every sender gone: nobody can speak to us any more.
+                // Every sender is gone: the server, too.
                 Err(RecvTimeoutError::Disconnected) => return Some(Interruption::Cancel),
                 Err(RecvTimeoutError::Timeout) if !self.target_is_alive() => return Some(Interruption::TargetExited),
                 Err(RecvTimeoutError::Timeout) if left <= TARGET_CHECK => return None,

@@ -1,7 +1,7 @@
 //! Copies a session's stream to the recording: while it samples, while it stops, to its last byte.
 //!
 //! Must not know providers or commands. Called by [`super::record`]. One thread does all: it reads with a short
-//! patience and looks at the control in between, so the stream is always drained, also while StopTracing is answered.
+//! timeout and looks at the control in between, so the stream is always drained, also while StopTracing is answered.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::event_pipe::{EventPipeSession, Next};
 use crate::runtime::{Control, Interruption, Phase, RecordError, Reporter};
 
 /// How long one read waits; bounds how late a stop is noticed.
-const PATIENCE: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 /// How long a stopping session may be silent. A rundown of 16,000 methods takes 0.2 s; its runtime may be throttled.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a stopping session may take, silent or not: a target could go on for ever, one byte at a time.
@@ -103,7 +103,7 @@ impl<'a, 'b> Capture<'a, 'b> {
             if left.is_zero() {
                 return Ok(Ending::Asked);
             }
-            if self.copy(PATIENCE.min(left))? == Next::End {
+            if self.copy(POLL.min(left))? == Next::End {
                 return Ok(Ending::Unasked);
             }
             match self.interruption() {
@@ -120,7 +120,7 @@ impl<'a, 'b> Capture<'a, 'b> {
         let mut heard = start;
         loop {
             let requested = self.session.request_stop();
-            match self.copy(PATIENCE)? {
+            match self.copy(POLL)? {
                 Next::Bytes(_) => heard = Instant::now(),
                 Next::End => break,
                 Next::Nothing => requested.or_else(|error| self.later(error))?,
@@ -141,10 +141,10 @@ impl<'a, 'b> Capture<'a, 'b> {
     }
 
     /// Moves what is there from the session to the output.
-    fn copy(&mut self, patience: Duration) -> Result<Next, RecordError> {
+    fn copy(&mut self, timeout: Duration) -> Result<Next, RecordError> {
         let next = self
             .session
-            .read(&mut self.buffer, patience)
+            .read(&mut self.buffer, timeout)
             .map_err(|error| RecordError::Protocol {
                 step: "read the nettrace stream".to_owned(),
                 detail: error.to_string(),
@@ -159,9 +159,9 @@ impl<'a, 'b> Capture<'a, 'b> {
         Ok(next)
     }
 
-    /// The control's word. It is asked every [`PATIENCE`] and not for every block, because it reads /proc.
+    /// The control's word. It is asked every [`POLL`] and not for every block, because it reads /proc.
     fn interruption(&mut self) -> Option<Interruption> {
-        if self.looked.elapsed() < PATIENCE {
+        if self.looked.elapsed() < POLL {
             return None;
         }
         self.looked = Instant::now();

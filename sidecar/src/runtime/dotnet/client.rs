@@ -137,13 +137,13 @@ fn ready(stream: &UnixStream, events: PollFlags, deadline: Instant) -> Result<()
     wait_ready(stream, events, left).map(|_| ()).map_err(ClientError::Io)
 }
 
-/// Waits until `stream` is ready (or broken) or `patience` ends; true when it is ready.
+/// Waits until `stream` is ready (or broken) or `timeout` ends; true when it is ready.
 ///
 /// # Errors
 /// What `poll` says, an interruption by a signal aside.
-pub fn wait_ready(stream: &UnixStream, events: PollFlags, patience: Duration) -> io::Result<bool> {
+pub fn wait_ready(stream: &UnixStream, events: PollFlags, timeout: Duration) -> io::Result<bool> {
     // Rounded up: a rest below one millisecond would otherwise spin.
-    let milliseconds = u16::try_from(patience.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+    let milliseconds = u16::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
     match poll(
         &mut [PollFd::new(stream.as_fd(), events)],
         PollTimeout::from(milliseconds),

@@ -10,7 +10,7 @@ use crate::runtime::{Examination, Reason, RuntimeFacts, Target, Verdict, no_acce
 
 /// Verdicts for every event of the runtime.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let obstacle = obstacle(examination);
+    let blocker = blocker(examination);
     [
         Event::Cpu,
         Event::Wall,
@@ -20,7 +20,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
         Event::Exceptions,
     ]
     .into_iter()
-    .map(|event| match (&obstacle, &event) {
+    .map(|event| match (&blocker, &event) {
         (Some(reason), _) => Verdict::impossible(event, reason.clone()),
         (None, Event::Heap) => Verdict::impossible(event, heap_not_yet()),
         (None, _) => Verdict::available(event),
@@ -29,7 +29,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
 }
 
 /// What stands in the way of every event. Connects to the socket, and says nothing on it.
-fn obstacle(examination: &Examination<'_>) -> Option<Reason> {
+fn blocker(examination: &Examination<'_>) -> Option<Reason> {
     let target = examination.target;
     if target.process.is_stopped() {
         return Some(stopped());
@@ -56,7 +56,7 @@ pub fn unreachable_socket(error: &io::Error, socket: &Path, target: &Target) -> 
         Some(nix::libc::EACCES) => no_access(target),
         Some(nix::libc::ENOENT | nix::libc::ECONNREFUSED) => Reason::new(
             "no_diagnostic_socket",
-            format!("nobody listens on {socket} any more"),
+            format!("no process listens on {socket} any more"),
             RESTART,
         ),
         Some(nix::libc::EAGAIN) => Reason::new(

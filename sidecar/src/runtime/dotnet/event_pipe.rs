@@ -3,7 +3,7 @@
 //! Must not know what the stream says. Called by [`super::capture`].
 //!
 //! A client has to go on reading while it waits for the answer to StopTracing: the runtime writes the rundown first,
-//! and one that nobody reads blocks both sides. So stopping only *sends* the request; its answer comes after the end
+//! and one that is not read blocks both sides. So stopping only *sends* the request; its answer comes after the end
 //! of the stream.
 
 use std::io::{self, Read};
@@ -77,11 +77,11 @@ impl<'a> EventPipeSession<'a> {
         Err(last)
     }
 
-    /// Reads what is there, waiting up to `patience` for the first byte.
+    /// Reads what is there, waiting up to `timeout` for the first byte.
     ///
     /// # Errors
     /// What the socket says.
-    pub fn read(&mut self, buffer: &mut [u8], patience: Duration) -> io::Result<Next> {
+    pub fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<Next> {
         for attempt in 0..2 {
             match self.stream.read(buffer) {
                 Ok(0) => {
@@ -90,7 +90,7 @@ impl<'a> EventPipeSession<'a> {
                 }
                 Ok(count) => return Ok(Next::Bytes(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if attempt > 0 || !wait_ready(&self.stream, PollFlags::POLLIN, patience)? {
+                    if attempt > 0 || !wait_ready(&self.stream, PollFlags::POLLIN, timeout)? {
                         break;
                     }
                 }

@@ -125,7 +125,7 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
     Ok(filled)
 }
 
-/// `object`'s reader behind a purse: a header field must not make us allocate what it says.
+/// `object`'s reader with a budget: a header field must not make us allocate what it says.
 #[derive(Debug, Clone, Copy)]
 struct Bounded<'c, 'f> {
     cache: &'c ReadCache<&'f File>,

@@ -1,6 +1,6 @@
 //! Where a process listens for TCP: its socket inodes that the kernel lists in state LISTEN.
 //!
-//! Reads `/proc/PID/fd` and `/proc/PID/net/tcp{,6}` and speaks to nobody. Called by [`super::pprof_probe`].
+//! Reads `/proc/PID/fd` and `/proc/PID/net/tcp{,6}` and connects to nothing. Called by [`super::pprof_probe`].
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;

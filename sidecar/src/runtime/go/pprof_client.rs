@@ -66,7 +66,7 @@ impl Scheme {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody accepts the connection.
+    /// No program accepts the connection.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     /// The handshake failed.

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_fails() {
-        // Bytes 4 to 9 are a time and hints nobody checks; byte 10 is mostly the padding of a stored block.
+        // Bytes 4 to 9 are a time and hints without a check; byte 10 is mostly the padding of a stored block.
         let bytes = gzip(&profile());
         for at in (0..bytes.len()).filter(|at| !(4..=10).contains(at)) {
             let mut damaged = bytes.clone();

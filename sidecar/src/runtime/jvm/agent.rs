@@ -9,8 +9,8 @@ use super::async_profiler;
 use super::attach::Attach;
 use super::attach_protocol::{LoadOutcome, load_outcome};
 use super::doctor;
-use super::patience::Patience;
 use super::session::{Marker, Session, now_ms};
+use super::waits::Waits;
 use crate::runtime::RecordError;
 
 /// Name of the log in the session.
@@ -64,33 +64,28 @@ impl<'a> Agent<'a> {
     ///
     /// # Errors
     /// As [`Attach::command`]; [`RecordError::Impossible`] or [`RecordError::Tool`] if the library was not loaded.
-    pub fn run(
-        &mut self,
-        patience: &Patience<'_>,
-        step: (&str, Duration),
-        options: &str,
-    ) -> Result<Answer, RecordError> {
+    pub fn run(&mut self, waits: &Waits<'_>, step: (&str, Duration), options: &str) -> Result<Answer, RecordError> {
         let options = format!("{options},log={}", self.session.path_of(LOG));
-        let code = self.load(patience, step, &options)?;
+        let code = self.load(waits, step, &options)?;
         Ok(Answer {
             code,
             log: self.session.text(LOG),
         })
     }
 
-    fn load(&mut self, patience: &Patience<'_>, step: (&str, Duration), options: &str) -> Result<i32, RecordError> {
+    fn load(&mut self, waits: &Waits<'_>, step: (&str, Duration), options: &str) -> Result<i32, RecordError> {
         let deadline = Instant::now() + step.1;
         loop {
             let reply = self
                 .attach
-                .command(patience, step, "load", &[&self.library, "true", options])?;
+                .command(waits, step, "load", &[&self.library, "true", options])?;
             match load_outcome(&reply) {
                 LoadOutcome::Returned(code) => {
                     self.answered = true;
                     return Ok(code);
                 }
                 LoadOutcome::NotLoaded(text) if still_starting(&text) && Instant::now() < deadline => {
-                    patience.pause(STARTING_POLL)?;
+                    waits.pause(STARTING_POLL)?;
                 }
                 LoadOutcome::NotLoaded(text) => return Err(not_loaded(&text)),
             }
@@ -101,10 +96,10 @@ impl<'a> Agent<'a> {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn version(&mut self, patience: &Patience<'_>) -> Result<String, RecordError> {
+    pub fn version(&mut self, waits: &Waits<'_>) -> Result<String, RecordError> {
         // Half a second on a quiet machine; the library reads the symbols of the JVM.
         const FIRST_LOAD: Duration = Duration::from_secs(30);
-        let answer = self.run(patience, ("load async-profiler", FIRST_LOAD), "version")?;
+        let answer = self.run(waits, ("load async-profiler", FIRST_LOAD), "version")?;
         Ok(async_profiler::version(&answer.log)
             .unwrap_or("of unknown version")
             .to_owned())
@@ -114,42 +109,42 @@ impl<'a> Agent<'a> {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn running_for(&mut self, patience: &Patience<'_>) -> Result<Option<u64>, RecordError> {
-        let answer = self.run(patience, ("ask async-profiler for its status", QUICK), "status")?;
+    pub fn running_for(&mut self, waits: &Waits<'_>) -> Result<Option<u64>, RecordError> {
+        let answer = self.run(waits, ("ask async-profiler for its status", QUICK), "status")?;
         Ok(async_profiler::running_for(&answer.log))
     }
 
     /// Samples async-profiler had to skip, if it says so.
-    pub fn skipped(&mut self, patience: &Patience<'_>) -> Option<u64> {
+    pub fn skipped(&mut self, waits: &Waits<'_>) -> Option<u64> {
         let answer = self
-            .run(patience, ("ask async-profiler for its metrics", QUICK), "metrics")
+            .run(waits, ("ask async-profiler for its metrics", QUICK), "metrics")
             .ok()?;
         async_profiler::metric(&answer.log, "samples_skipped_total")
     }
 
     /// Ends the session of ours that `marker` announced, and no other. True if nothing of ours runs any more.
-    pub fn stop_announced(&mut self, patience: &Patience<'_>, marker: Marker) -> bool {
-        match self.running_for(patience) {
-            Ok(Some(seconds)) if marker.announced(seconds, now_ms()) => self.discard(patience),
+    pub fn stop_announced(&mut self, waits: &Waits<'_>, marker: Marker) -> bool {
+        match self.running_for(waits) {
+            Ok(Some(seconds)) if marker.announced(seconds, now_ms()) => self.discard(waits),
             Ok(_) => true,
             Err(_) => false,
         }
     }
 
     /// Ends a session that is known to be ours and keeps nothing. True if nothing of ours runs any more.
-    pub fn discard(&mut self, patience: &Patience<'_>) -> bool {
+    pub fn discard(&mut self, waits: &Waits<'_>) -> bool {
         // A session that is over already is refused, and that is as good.
-        self.run(patience, ("stop async-profiler", BRIEF), "stop").is_ok()
+        self.run(waits, ("stop async-profiler", BRIEF), "stop").is_ok()
     }
 
     /// Closes the log in the JVM and keeps async-profiler quiet until somebody gives it another one: its log would
     /// hold a descriptor, and its last resort is the application's output.
-    pub fn silence(&mut self, patience: &Patience<'_>) {
+    pub fn silence(&mut self, waits: &Waits<'_>) {
         if !self.answered {
             return;
         }
         // Nothing to do about a JVM that does not even answer this.
-        let _ = self.load(patience, ("close async-profiler's log", QUICK), "status,loglevel=none");
+        let _ = self.load(waits, ("close async-profiler's log", QUICK), "status,loglevel=none");
     }
 }
 

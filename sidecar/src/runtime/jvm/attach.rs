@@ -14,7 +14,7 @@ use nix::unistd::geteuid;
 use super::attach_protocol::{self, EncodeError, Reply, Version};
 use super::detect::socket_path;
 use super::doctor;
-use super::patience::Patience;
+use super::waits::Waits;
 use crate::process::{Process, ProcessHandle, TargetRoot};
 use crate::runtime::{RecordError, stopped};
 
@@ -62,7 +62,7 @@ impl<'a> Attach<'a> {
     /// [`RecordError::Impossible`] when the JVM must not be signalled.
     pub fn command(
         &mut self,
-        patience: &Patience<'_>,
+        waits: &Waits<'_>,
         (step, limit): (&str, Duration),
         command: &str,
         arguments: &[&str],
@@ -71,7 +71,7 @@ impl<'a> Attach<'a> {
         let version = if attach_protocol::fits_v1(arguments) {
             Version::V1
         } else {
-            self.version(patience, &deadline)?
+            self.version(waits, &deadline)?
         };
         let request = attach_protocol::encode(version, command, arguments).map_err(|error| match error {
             EncodeError::TooLong { .. } => RecordError::BadArgument {
@@ -83,10 +83,10 @@ impl<'a> Attach<'a> {
                 detail: error.to_string(),
             },
         })?;
-        self.exchange(patience, &deadline, &request)
+        self.exchange(waits, &deadline, &request)
     }
 
-    fn version(&mut self, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<Version, RecordError> {
+    fn version(&mut self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<Version, RecordError> {
         if let Some(version) = self.version {
             return Ok(version);
         }
@@ -95,60 +95,60 @@ impl<'a> Attach<'a> {
             detail: error.to_string(),
         };
         let request = attach_protocol::encode(Version::V1, "getversion", &["options"]).map_err(internal)?;
-        let version = attach_protocol::understood_version(&self.exchange(patience, deadline, &request)?);
+        let version = attach_protocol::understood_version(&self.exchange(waits, deadline, &request)?);
         self.version = Some(version);
         Ok(version)
     }
 
-    fn exchange(&self, patience: &Patience<'_>, deadline: &Deadline<'_>, request: &[u8]) -> Result<Reply, RecordError> {
+    fn exchange(&self, waits: &Waits<'_>, deadline: &Deadline<'_>, request: &[u8]) -> Result<Reply, RecordError> {
         // A request in the backlog of a stopped JVM would be carried out when it continues, long after we gave up.
         let continued = Deadline::after("waiting for the stopped process (state T) to continue", STOPPED);
         let stopped = || {
-            patience
+            waits
                 .table()
-                .get(patience.target().pid)
+                .get(waits.target().pid)
                 .is_some_and(|process| process.is_stopped())
         };
         while stopped() {
-            continued.pause(patience, SLOWEST_POLL.min(deadline.left()?))?;
+            continued.pause(waits, SLOWEST_POLL.min(deadline.left()?))?;
         }
-        let mut stream = self.connect(patience, deadline)?;
+        let mut stream = self.connect(waits, deadline)?;
         stream
             .set_write_timeout(Some(deadline.left()?))
-            .map_err(|error| lost(patience, deadline, error))?;
+            .map_err(|error| lost(waits, deadline, error))?;
         stream
             .write_all(request)
-            .map_err(|error| lost(patience, deadline, error))?;
-        let bytes = read_all(&mut stream, patience, deadline)?;
-        attach_protocol::decode(&bytes).map_err(|error| lost(patience, deadline, error))
+            .map_err(|error| lost(waits, deadline, error))?;
+        let bytes = read_all(&mut stream, waits, deadline)?;
+        attach_protocol::decode(&bytes).map_err(|error| lost(waits, deadline, error))
     }
 
-    fn connect(&self, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<UnixStream, RecordError> {
+    fn connect(&self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<UnixStream, RecordError> {
         let mut woken = false;
         loop {
             match self.root.connect(&self.socket) {
                 Ok(stream) => return Ok(stream),
                 // The listener takes one request at a time and queues a few.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => deadline.pause(patience, FIRST_POLL)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => deadline.pause(waits, FIRST_POLL)?,
                 Err(error) if error.kind() == ErrorKind::NotFound && !woken => {
-                    self.wake(patience, deadline)?;
+                    self.wake(waits, deadline)?;
                     woken = true;
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused && !woken => {
-                    patience.expect_target()?;
+                    waits.expect_target()?;
                     self.remove_stale_socket(deadline)?;
-                    self.wake(patience, deadline)?;
+                    self.wake(waits, deadline)?;
                     woken = true;
                 }
                 Err(error) => {
-                    patience.expect_target()?;
+                    waits.expect_target()?;
                     return Err(deadline.protocol(format!("{} cannot be used: {error}", self.socket)));
                 }
             }
         }
     }
 
-    /// A socket nobody listens on is left by an earlier process of the same pid. While its name exists, a listener
+    /// A socket without a listener is left by an earlier process of the same pid. While its name exists, a listener
     /// that already runs would not open a new one but print all threads to the application's output.
     fn remove_stale_socket(&self, deadline: &Deadline<'_>) -> Result<(), RecordError> {
         let name = self.socket.rsplit('/').next().unwrap_or_default();
@@ -163,13 +163,13 @@ impl<'a> Attach<'a> {
 
     /// Makes the listener start: a file the JVM looks for, and one SIGQUIT to make it look. The JDK's own client repeats
     /// the signal; a JVM whose attach mechanism is off in a way we cannot see would print its threads once more.
-    fn wake(&self, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<(), RecordError> {
+    fn wake(&self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<(), RecordError> {
         let handshake = Deadline::after("attach", HANDSHAKE.min(deadline.left()?));
         let _trigger = Trigger::create(self.root, &self.trigger)?;
-        signal(patience)?;
+        signal(waits)?;
         let mut poll = FIRST_POLL;
         loop {
-            handshake.pause(patience, poll)?;
+            handshake.pause(waits, poll)?;
             match self.root.connect(&self.socket) {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
                 // Anything else is judged by the caller, who connects again.
@@ -181,8 +181,8 @@ impl<'a> Attach<'a> {
 }
 
 /// Sends SIGQUIT, if it is certain that it does not end the process.
-fn signal(patience: &Patience<'_>) -> Result<(), RecordError> {
-    let (table, id) = (patience.table(), patience.target());
+fn signal(waits: &Waits<'_>) -> Result<(), RecordError> {
+    let (table, id) = (waits.table(), waits.target());
     let failed = |error: std::io::Error| match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
         Errno::ESRCH => RecordError::TargetExited,
         _ => RecordError::Internal {
@@ -206,11 +206,11 @@ fn signal(patience: &Patience<'_>) -> Result<(), RecordError> {
 }
 
 /// Why a connection ended before its time. A dying process closes its sockets before it is gone.
-fn lost(patience: &Patience<'_>, deadline: &Deadline<'_>, error: impl std::fmt::Display) -> RecordError {
+fn lost(waits: &Waits<'_>, deadline: &Deadline<'_>, error: impl std::fmt::Display) -> RecordError {
     const DYING: Duration = Duration::from_millis(500);
     let end = Instant::now() + DYING;
     loop {
-        match patience.expect_target() {
+        match waits.expect_target() {
             Err(exited) => return exited,
             Ok(()) if Instant::now() >= end => return deadline.protocol(error.to_string()),
             Ok(()) => std::thread::sleep(FIRST_POLL),
@@ -218,7 +218,7 @@ fn lost(patience: &Patience<'_>, deadline: &Deadline<'_>, error: impl std::fmt::
     }
 }
 
-fn read_all(stream: &mut UnixStream, patience: &Patience<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, RecordError> {
+fn read_all(stream: &mut UnixStream, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, RecordError> {
     const SLICE: Duration = Duration::from_millis(200);
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -230,10 +230,10 @@ fn read_all(stream: &mut UnixStream, patience: &Patience<'_>, deadline: &Deadlin
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                patience.expect_target()?;
+                waits.expect_target()?;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(lost(patience, deadline, error)),
+            Err(error) => return Err(lost(waits, deadline, error)),
         }
         if bytes.len() as u64 > REPLY_LIMIT {
             return Err(deadline.protocol("the answer is longer than 1 MiB".to_owned()));
@@ -250,7 +250,7 @@ struct Trigger<'a> {
 
 impl<'a> Trigger<'a> {
     fn create(root: &'a TargetRoot, path: &'a str) -> Result<Self, RecordError> {
-        // The JVM accepts the file only from its own user or root; nobody else needs to read it.
+        // The JVM accepts the file only from its own user or root; no other needs to read it.
         const MODE: u32 = 0o600;
         let mut result = root.create_file(path, MODE);
         if matches!(&result, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
@@ -338,8 +338,8 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    fn pause(&self, patience: &Patience<'_>, duration: Duration) -> Result<(), RecordError> {
-        patience.pause(duration.min(self.left()?))
+    fn pause(&self, waits: &Waits<'_>, duration: Duration) -> Result<(), RecordError> {
+        waits.pause(duration.min(self.left()?))
     }
 
     fn protocol(&self, detail: String) -> RecordError {

@@ -10,10 +10,10 @@ use super::agent::{self, Agent};
 use super::agent_library;
 use super::attach::{self, Attach};
 use super::doctor;
-use super::patience::Patience;
 use super::plan::JvmPlan;
 use super::run::Run;
 use super::session::{self, Marker, Session};
+use super::waits::Waits;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
@@ -47,8 +47,8 @@ pub fn record(
         return Err(RecordError::Impossible(reason));
     }
     reporter.phase(Phase::Attaching);
-    let patience = Patience::listening(control, id);
-    patience.check()?;
+    let waits = Waits::interruptible(control, id);
+    waits.check()?;
 
     let (session, orphan) = Session::acquire(&root, &process)?;
     if let Some(orphan) = orphan
@@ -63,7 +63,7 @@ pub fn record(
     }
     let marker = Marker::now(plan.timeout());
     session.begin(marker)?;
-    let mut run = Run::load(plan, agent.as_ref(), (&root, &process, &session), &patience, marker)?;
+    let mut run = Run::load(plan, agent.as_ref(), (&root, &process, &session), &waits, marker)?;
     run.record(order, plan.clone(), output, reporter, &process)
 }
 
@@ -105,12 +105,12 @@ fn stop_orphan(
     (root, process, session): (&TargetRoot, &Process, &Session),
     marker: Marker,
 ) -> bool {
-    let patience = Patience::deaf(table, process.id);
+    let waits = Waits::uninterruptible(table, process.id);
     let mut ended = true;
     for library in agent_library::loaded(table, process) {
         let mut agent = Agent::new(Attach::new(root, process), session, library);
-        ended &= agent.stop_announced(&patience, marker);
-        agent.silence(&patience);
+        ended &= agent.stop_announced(&waits, marker);
+        agent.silence(&waits);
     }
     ended
 }

@@ -16,10 +16,10 @@ use super::descriptors;
 use super::doctor;
 use super::engine::Engine;
 use super::outcome::Sampled;
-use super::patience::Patience;
 use super::plan::JvmPlan;
 use super::session::{Marker, Session, now_ms};
 use super::transfer;
+use super::waits::Waits;
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::{Process, ProcessTable, TargetRoot};
@@ -56,7 +56,7 @@ enum Sampling {
 #[derive(Debug)]
 pub struct Run<'a> {
     agent: Agent<'a>,
-    patience: &'a Patience<'a>,
+    waits: &'a Waits<'a>,
     session: &'a Session,
     marker: Marker,
     version: String,
@@ -72,10 +72,10 @@ impl<'a> Run<'a> {
         plan: &JvmPlan,
         library: Option<&File>,
         (root, process, session): (&'a TargetRoot, &'a Process, &'a Session),
-        patience: &'a Patience<'a>,
+        waits: &'a Waits<'a>,
         marker: Marker,
     ) -> Result<Self, RecordError> {
-        let table = patience.table();
+        let table = waits.table();
         let deliver = || delivery::deliver(&plan.library, library, (table, root, process), session);
         let mut loaded = agent_library::loaded(table, process).into_iter();
         let known = loaded.next();
@@ -84,24 +84,24 @@ impl<'a> Run<'a> {
         let sampling = Cell::new(Sampling::Off);
         let mut run = Self {
             agent,
-            patience,
+            waits,
             session,
             marker,
             version: String::new(),
             sampling,
         };
-        run.version = match run.agent.version(patience) {
+        run.version = match run.agent.version(waits) {
             // A C library that does not find a loaded library by the name of a removed file.
             Err(RecordError::Tool { .. }) if known.is_some() => {
                 run.agent.switch_to(deliver()?);
-                run.agent.version(patience)?
+                run.agent.version(waits)?
             }
             version => version?,
         };
         // Other copies are other people's.
         for other in loaded {
             let ours = run.agent.switch_to(other);
-            let running = run.agent.running_for(patience);
+            let running = run.agent.running_for(waits);
             run.agent.switch_to(ours);
             if running?.is_some() {
                 return Err(RecordError::AlreadyProfiled {
@@ -124,10 +124,10 @@ impl<'a> Run<'a> {
         reporter: &mut Reporter,
         process: &Process,
     ) -> Result<Quality, RecordError> {
-        self.patience.check()?;
+        self.waits.check()?;
         let recording = self.session.path_of(RECORDING);
         let scarce = (order.event == Event::Cpu)
-            .then(|| descriptors::too_few(self.patience.table(), process))
+            .then(|| descriptors::too_few(self.waits.table(), process))
             .flatten();
         let plan = if scarce.is_some() { plan.with_ctimer() } else { plan };
         let (plan, start, engine) = self.start(order, plan, &recording, process)?;
@@ -150,8 +150,8 @@ impl<'a> Run<'a> {
             started_at_ms,
             duration,
         };
-        let lost = self.agent.skipped(self.patience);
-        Ok(sampled.quality(order, self.patience.table(), &self.version, lost))
+        let lost = self.agent.skipped(self.waits);
+        Ok(sampled.quality(order, self.waits.table(), &self.version, lost))
     }
 
     /// Starts sampling; `cpu` falls back to timers when perf_events run out.
@@ -174,9 +174,9 @@ impl<'a> Run<'a> {
             _ => (plan, first),
         };
         if answer.code != 0 {
-            return Err(refused(order, process, self.patience.table(), &answer));
+            return Err(refused(order, process, self.waits.table(), &answer));
         }
-        let engine = Engine::of(&order.event, self.patience.table(), process);
+        let engine = Engine::of(&order.event, self.waits.table(), process);
         let plan = if engine == Engine::Ctimer {
             plan.counting_overruns()
         } else {
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
         self.sampling.set(Sampling::Unknown);
         let answer = self
             .agent
-            .run(self.patience, ("start async-profiler", START), &plan.start(recording))?;
+            .run(self.waits, ("start async-profiler", START), &plan.start(recording))?;
         self.sampling
             .set(if answer.code == 0 { Sampling::On } else { Sampling::Off });
         Ok(answer)
@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
         let end = Instant::now() + Duration::from_secs(order.seconds);
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if !self.patience.sample(left.min(LOOK))? || left <= LOOK {
+            if !self.waits.sample(left.min(LOOK))? || left <= LOOK {
                 return Ok(());
             }
             let recording = self.session.open(RECORDING).and_then(|file| file.metadata());
@@ -213,19 +213,19 @@ impl<'a> Run<'a> {
 
     fn stop(&mut self, plan: &JvmPlan, recording: &str) -> Result<Answer, RecordError> {
         // Deaf: a cancel must not interrupt the command that ends the sampling.
-        let patience = Patience::deaf(self.patience.table(), self.patience.target());
+        let waits = Waits::uninterruptible(self.waits.table(), self.waits.target());
         let answer = self
             .agent
-            .run(&patience, ("stop async-profiler", STOP), &plan.stop(recording))?;
+            .run(&waits, ("stop async-profiler", STOP), &plan.stop(recording))?;
         written(&answer)?;
         self.sampling.set(Sampling::Off);
         if let Some(options) = plan.sizes(&self.session.path_of(SIZES)) {
             let sizes = self
                 .agent
-                .run(&patience, ("write the sizes of live objects", STOP), &options)?;
+                .run(&waits, ("write the sizes of live objects", STOP), &options)?;
             written(&sizes)?;
         }
-        self.patience.check()?;
+        self.waits.check()?;
         Ok(answer)
     }
 
@@ -250,19 +250,19 @@ impl<'a> Run<'a> {
 
     /// Leaves the target as it was, as far as it answers.
     fn finish(&mut self) {
-        let patience = Patience::deaf(self.patience.table(), self.patience.target());
-        if patience.expect_target().is_err() {
+        let waits = Waits::uninterruptible(self.waits.table(), self.waits.target());
+        if waits.expect_target().is_err() {
             self.sampling.set(Sampling::Off);
             return;
         }
         let ended = match self.sampling.replace(Sampling::Off) {
             Sampling::Off => true,
-            Sampling::On => self.agent.discard(&patience),
-            Sampling::Unknown => self.agent.stop_announced(&patience, self.marker),
+            Sampling::On => self.agent.discard(&waits),
+            Sampling::Unknown => self.agent.stop_announced(&waits, self.marker),
         };
         if ended {
-            self.agent.silence(&patience);
-        } else if patience.expect_target().is_ok() {
+            self.agent.silence(&waits);
+        } else if waits.expect_target().is_ok() {
             // async-profiler's own timeout ends it; until then the directory says whose it is.
             self.session.keep();
         }

@@ -223,7 +223,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if !self.keep.get() {
-            // While we still hold the lock, so that nobody takes it half-removed.
+            // While we still hold the lock, so that it is not taken half-removed.
             let _ = self.tmp.remove_directory(&self.name);
         }
     }

@@ -3,7 +3,7 @@
 use crate::process::Process;
 use crate::runtime::{Detected, RuntimeFacts};
 
-/// Always succeeds: what nobody else knows is native.
+/// Always succeeds: what is no other runtime is native.
 pub fn detect(process: &Process) -> Detected {
     Detected {
         facts: RuntimeFacts::Native,

@@ -1,5 +1,5 @@
-//! How the JVM recorder waits between two steps: listening to the server while it may still change its mind, deaf
-//! while it cleans up. Called by every part of the recorder that polls for something in the target.
+//! How the JVM recorder waits between two steps: until the server stops or cancels the capture, or, while it cleans up,
+//! whatever the server says. Called by every part of the recorder that polls for something in the target.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::process::{ProcessId, ProcessTable};
 use crate::runtime::{Control, Interruption, RecordError};
 
-/// A way to wait.
+/// Pauses that end when the target does.
 #[derive(Debug)]
-pub struct Patience<'a> {
+pub struct Waits<'a> {
     /// `None` while cleaning up.
     control: Option<&'a Control>,
     table: &'a ProcessTable,
@@ -18,9 +18,9 @@ pub struct Patience<'a> {
     stop: Cell<bool>,
 }
 
-impl<'a> Patience<'a> {
-    /// Listens to `control`.
-    pub fn listening(control: &'a Control, target: ProcessId) -> Self {
+impl<'a> Waits<'a> {
+    /// Pauses that `control` can interrupt.
+    pub fn interruptible(control: &'a Control, target: ProcessId) -> Self {
         Self {
             control: Some(control),
             table: control.table(),
@@ -29,8 +29,8 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Listens to nobody.
-    pub fn deaf(table: &'a ProcessTable, target: ProcessId) -> Self {
+    /// Pauses that only the end of the target cuts short.
+    pub fn uninterruptible(table: &'a ProcessTable, target: ProcessId) -> Self {
         Self {
             control: None,
             table,
