@@ -322,7 +322,7 @@ impl Captures {
         Ok(())
     }
 
-    /// Refuses new captures, cancels the running ones, waits until their targets are clean, at most [`SHUT_DOWN`], and
+    /// Refuses new captures, cancels the running ones, waits until their targets are clean, at most 25 s, and
     /// removes the store.
     pub async fn shut_down(&self) {
         let captures = self.registry.close();

@@ -4,8 +4,8 @@
 //! none, because what is read there is hostile. What a child says is evidence, never authority: the server decides by its
 //! own snapshot of `/proc` who a child becomes, and bounds what it hears, how long it waits, and the memory.
 //!
-//! A child finds a [`channel`] as its standard input, and there one [`ChildOrder`] with the files it is to read and write.
-//! Messages of its role follow; stderr is for last words. The server's end is a [`conversation`].
+//! A child finds a `channel` as its standard input, and there one [`ChildOrder`] with the files it is to read and write.
+//! Messages of its role follow; stderr is for last words. The server's end is a `conversation`.
 //!
 //! To add a role: a variant of [`ChildOrder`] with its name, a file beside this one with the server's side (`impl
 //! Children`) and the child's (`run`), and its arm in [`run`] below.

@@ -1,8 +1,8 @@
 //! Every file format of a profile: a folder with `read.rs`, `write.rs` or both.
 //!
-//! To add a reader: a folder here, its module and its line in [`READERS`], what can be had from it in
+//! To add a reader: a folder here, its module and its line in `READERS`, what can be had from it in
 //! [`RecordingKind::formats`], and recordings of it in `tests/data/profile/<format>/`, where the tests of this module find
-//! them. To add a writer: a folder here and an arm in [`super::render`]. Called by the renderer and, to find out
+//! them. To add a writer: a folder here and an arm in [`mod@super::render`]. Called by the renderer and, to find out
 //! what a file is, by the CLI.
 
 use std::error::Error;
