@@ -52,7 +52,8 @@ impl Default for Limits {
             // Four times the longest query, so that one that is too long gets an explained answer.
             head_bytes: 32 << 10,
             write_time: Duration::from_secs(60),
-            grace: Duration::from_secs(5),
+            // After the 25 s that captures may take to end, and within the 30 s that Kubernetes gives.
+            grace: Duration::from_secs(3),
         }
     }
 }
@@ -60,8 +61,8 @@ impl Default for Limits {
 /// Serves `router` on all `listeners` until `shutdown` is done; then closes the listeners, lets running requests end
 /// within the grace period, and returns. `activity` notices the requests.
 ///
-/// Running captures are not ended here: [`crate::capture::Captures::shut_down`] does that, at the same time, and
-/// answers the clients that wait.
+/// Running captures are not ended here but by `shutdown`: [`crate::capture::Captures::shut_down`] also answers the clients that
+/// wait.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
