@@ -73,7 +73,7 @@ export UNIT := $(basename $(notdir $(wildcard sidecar/tests/*.rs webhook/tests/*
 
 .PHONY: unit
 unit: toolchain ## Run the tests that need neither root nor network nor components
-	$(call timed,cargo test --locked --workspace --lib --bins $(addprefix --test ,$(UNIT)))
+	$(call timed,cargo test --locked --workspace --no-fail-fast --lib --bins $(addprefix --test ,$(UNIT)))
 
 .PHONY: test
 test: ahead unit apps ## Run the unit tests, the live tests against real runtimes, and those on a real Kubernetes
