@@ -45,11 +45,22 @@ mod tests {
 
     use super::*;
 
+    /// A process that dies of SIGQUIT, which a shell has those ignore that it starts in the background.
     fn sleeper() -> (Child, ProcessId) {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut command = Command::new("env");
+        let child = command.args(["--default-signal=QUIT", "sleep", "60"]).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let id = ProcessTable::default().get(pid).unwrap().id;
-        (child, id)
+        let sleeps = || {
+            ProcessTable::default()
+                .get(pid)
+                .filter(|process| process.command == "sleep")
+        };
+        loop {
+            match sleeps() {
+                Some(process) => return (child, process.id),
+                None => std::thread::yield_now(),
+            }
+        }
     }
 
     fn gone(result: io::Result<impl std::fmt::Debug>) -> bool {
