@@ -75,14 +75,7 @@ fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
         }),
         samples: is_cpu.then_some(facts.count),
         expected_samples: (is_cpu && facts.period > 0).then(|| sampled_ms.saturating_mul(1_000_000) / facts.period),
-        lost: None,
-        unresolved: None,
         max_frames: max_frames(&order.event),
-        truncated: None,
-        pid: Some(order.target.process.id.pid),
-        process: Some(order.target.name.clone()),
-        pod: order.target.pod(),
-        container: order.target.container(),
         runtime: Some(match order.target.version() {
             Some(version) => format!("go {}", version.strip_prefix("go").unwrap_or(version)),
             None => "go".to_owned(),
@@ -91,6 +84,7 @@ fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
         started_at_ms: recorded.started.duration_since(UNIX_EPOCH).ok().map(millis),
         duration_ms: Some(sampled_ms),
         degraded: limitations(order, plan, recorded, sampled_ms),
+        ..Quality::default()
     }
 }
 
