@@ -9,6 +9,7 @@ use super::capture::{Capture, Recorded};
 use super::plan::GoPlan;
 use super::pprof_client::PprofClient;
 use super::request::Span;
+use super::{doctor, listening_sockets};
 use crate::event::Event;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
@@ -28,6 +29,10 @@ pub fn record(
 ) -> Result<Quality, RecordError> {
     if !control.target_is_alive() {
         return Err(RecordError::TargetExited);
+    }
+    // The operator's headers go along: to nobody who has taken the port meanwhile, and nowhere an inspector made up.
+    if !listening_sockets::reach(control.table(), &order.target.process, plan.address) {
+        return Err(RecordError::Impossible(doctor::listens_elsewhere(plan.address)));
     }
     let client = PprofClient::new(&plan.settings).map_err(|error| RecordError::Internal {
         step: "prepare the request".to_owned(),
