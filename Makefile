@@ -80,9 +80,18 @@ test: ahead unit apps ## Run the unit tests, the live tests against real runtime
 	$(call timed,cargo build --locked --workspace --all-targets)
 	$(call timed,tests/rig/test.sh)
 
+# CAPTURES=… for another number.
+.PHONY: soak
+soak: CRATES := --package sideflame
+soak: COMPONENTS := async-profiler dotnet-3.1
+soak: APPS := java-17 dotnet go
+soak: build apps ## Take 10,000 captures of a JVM, a .NET and Go apps; memory and descriptors must come back
+	$(call timed,tests/rig/soak.sh)
+
 .PHONY: bench
 bench: build apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
+	@CAPTURES=$${CAPTURES:-1000} tests/rig/soak.sh
 	@tests/rig/bench_webhook.sh
 	@$(MAKE) --no-print-directory cluster-up
 	@status=0; tests/rig/bench_cluster.sh || status=$$?; [[ -n $${KEEP_CLUSTER-} ]] || tests/rig/cluster.sh down; exit $$status
