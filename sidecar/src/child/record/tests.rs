@@ -249,8 +249,11 @@ async fn nothing_a_recorder_says_moves_the_end_of_its_clean_up() {
         },
     );
     let commands = capture.commands.clone();
+    let started = capture.folder.path().join("started");
     let begun = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        while !started.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         Command::Cancel.raise(&commands);
         Instant::now()
     };
