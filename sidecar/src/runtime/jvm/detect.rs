@@ -34,6 +34,11 @@ pub fn socket_path(process: &Process) -> String {
     format!("/tmp/.java_pid{}", process.namespace_pid)
 }
 
+/// True of the library by which a JVM is recognised.
+pub fn is_library(mapped: &Path) -> bool {
+    virtual_machine(mapped).is_some()
+}
+
 fn virtual_machine(mapped: &Path) -> Option<JavaVm> {
     let name = mapped.file_name()?.to_str()?;
     // A JVM outlives an upgrade of its package.
