@@ -4,13 +4,14 @@
 # where they were.
 #
 #   CAPTURES    how many (10000)
-#   SIDEFLAME   the binary (target/release/sideflame); libasyncProfiler.so stands beside it
+#   SIDEFLAME   another binary than the static one; libasyncProfiler.so stands beside it. One that is linked with glibc fails:
+#               glibc keeps freed memory in pieces, up to some MiB on a busy machine; musl, in the images, gives it back.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tests/rig/packages.sh curl
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
-sideflame=${SIDEFLAME:-$PWD/target/release/sideflame}
+sideflame=${SIDEFLAME:-$PWD/target/x86_64-unknown-linux-musl/release/sideflame}
 captures=${CAPTURES:-10000}
 go_apps=4
 # What may be left, against the row `start`.
