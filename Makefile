@@ -80,9 +80,28 @@ test: ahead unit apps ## Run the unit tests, the live tests against real runtime
 	$(call timed,cargo build --locked --workspace --all-targets)
 	$(call timed,tests/rig/test.sh)
 
+# The sidecar as the images have it; ring needs a compiler that knows musl.
+STATIC := target/x86_64-unknown-linux-musl/release
+.PHONY: static
+static: export CC_x86_64_unknown_linux_musl := musl-gcc
+static: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER := cc
+static: toolchain
+	@tests/rig/packages.sh musl-tools
+	$(call timed,cargo build --release --locked --package sideflame --target x86_64-unknown-linux-musl)
+	@tests/rig/components.sh async-profiler
+	@install -m 0755 $(ASYNC_PROFILER) $(STATIC)/
+
+# CAPTURES=… for another number.
+.PHONY: soak
+soak: COMPONENTS := async-profiler dotnet-3.1
+soak: APPS := java-17 dotnet go
+soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps; memory and descriptors must come back
+	$(call timed,tests/rig/soak.sh)
+
 .PHONY: bench
-bench: build apps ## Measure against named peers, as ratios
+bench: build static apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
+	@CAPTURES=$${CAPTURES:-1000} tests/rig/soak.sh
 	@tests/rig/bench_webhook.sh
 	@$(MAKE) --no-print-directory cluster-up
 	@status=0; tests/rig/bench_cluster.sh || status=$$?; [[ -n $${KEEP_CLUSTER-} ]] || tests/rig/cluster.sh down; exit $$status

@@ -102,6 +102,17 @@ mod tests {
     }
 
     #[test]
+    fn a_header_for_pprof_needs_the_port_it_is_for() {
+        let header = "sideflame serve --go-pprof-header Authorization:s3cret";
+        let refused = refusal(header);
+        assert!(
+            refused.contains("--go-pprof-port") && !refused.contains("s3cret"),
+            "{refused}"
+        );
+        Args::try_parse_from(format!("{header} --go-pprof-port 6060").split(' ')).unwrap();
+    }
+
+    #[test]
     fn a_file_where_a_format_belongs_gets_a_tip() {
         for line in ["sideflame record shop -o x.svg", "sideflame render a.pb.gz -o x.svg"] {
             assert!(refusal(line).contains("-f x.svg"), "{line}");

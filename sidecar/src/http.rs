@@ -23,6 +23,7 @@ mod query;
 mod serve;
 mod status;
 mod svg;
+mod token;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use activity::Activity;
 pub use guard::GuardSettings;
 pub use problem::Problem;
 pub use serve::{Limits, serve};
+pub use token::Token;
 
 use guard::Guard;
 use metrics::Metrics;

@@ -25,7 +25,7 @@ pub mod who;
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +60,7 @@ pub struct RuntimeSettings {
 ///
 /// Runs in the inspector child with the target's credentials; everything it reads is the app's to forge.
 pub fn detect(table: &ProcessTable, process: Process, go: &GoPprofSettings) -> Target {
-    // The mapped files are read once: JVM and CoreCLR are recognised by a library, Go by its executable.
-    let mapped = table.mapped_files(process.id.pid).unwrap_or_default();
+    let mapped = telling_files(table, &process);
     let detected = jvm::detect::detect(table, &process, &mapped)
         .or_else(|| dotnet::detect::detect(table, &process, &mapped))
         .or_else(|| go::detect::detect(table, &process, go))
@@ -71,6 +70,22 @@ pub fn detect(table: &ProcessTable, process: Process, go: &GoPprofSettings) -> T
         name: detected.name,
         facts: detected.facts,
     }
+}
+
+/// The mapped files that tell the runtime, of which there are two at most. They are read once, and no further than to a
+/// library of a JVM or of CoreCLR; Go is recognised by its executable.
+fn telling_files(table: &ProcessTable, process: &Process) -> Vec<PathBuf> {
+    let mut telling = Vec::new();
+    for path in table.mapped_files(process.id.pid).into_iter().flatten() {
+        if jvm::detect::is_library(&path) || dotnet::detect::is_library(&path) {
+            telling.push(path);
+            break;
+        }
+        if telling.is_empty() && dotnet::detect::is_jitted_code(&path) {
+            telling.push(path);
+        }
+    }
+    telling
 }
 
 /// The verdicts for every event of the target's runtime, in the order in which README lists events.
@@ -224,5 +239,46 @@ pub fn may_leave_something(runtime: Runtime) -> bool {
 pub fn sweep(target: &Target) {
     if may_leave_something(target.runtime()) {
         jvm::record::sweep(target);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    const ROW: &str = "7f0000000000-7f0000001000 r--p 00000000 08:01 7      ";
+
+    /// The telling ones of a process with these files mapped, after which `maps` does not end.
+    fn telling(mapped: &[&str]) -> Vec<PathBuf> {
+        let proc = tempfile::tempdir().unwrap();
+        std::fs::create_dir(proc.path().join("17")).unwrap();
+        let maps = proc.path().join("17/maps");
+        nix::unistd::mkfifo(&maps, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let table = ProcessTable::at(proc.path());
+        let (tell, told) = channel();
+        std::thread::spawn(move || tell.send(telling_files(&table, &Process::example(17))));
+        let mut maps = File::options().write(true).open(maps).unwrap();
+        for path in mapped {
+            writeln!(maps, "{ROW}{path}").unwrap();
+        }
+        told.recv_timeout(Duration::from_secs(20))
+            .expect("an end without the end of the file")
+    }
+
+    #[test]
+    fn mapped_files_are_read_until_the_runtime_is_known_and_no_further() {
+        let jvm = "/usr/lib/jvm/17/lib/server/libjvm.so";
+        assert_eq!(telling(&["/usr/lib/libc.so.6", jvm]), [Path::new(jvm)]);
+        // The library tells the version, code of the JIT only that it is .NET.
+        let jitted = "/memfd:doublemapper (deleted)";
+        let library = "/dotnet/shared/Microsoft.NETCore.App/8.0.30/libcoreclr.so";
+        assert_eq!(
+            telling(&[jitted, "/usr/lib/libc.so.6", jitted, library]),
+            [Path::new(jitted), Path::new(library)]
+        );
     }
 }

@@ -19,7 +19,7 @@ use super::ending::{ChildError, Ending};
 use super::order::ChildOrder;
 use super::{Children, Command, Room};
 use crate::profile::Quality;
-use crate::runtime::{Phase, RecordError, RecordOrder};
+use crate::runtime::{Phase, RecordError, RecordOrder, Target, Who};
 use report::{Report, Word};
 
 /// Room a recorder gets at a time: a question each 4 MiB costs nothing, and no capture holds more than that unused.
@@ -104,7 +104,7 @@ impl<R: Room, F: FnMut(Phase)> Recording<'_, R, F> {
                     Ok(None) => return None,
                     Ok(Some(Report::Phase(phase))) => (self.entered)(phase),
                     Ok(Some(Report::NeedsRoom)) => self.give_room(),
-                    Ok(Some(Report::Done(quality))) => return Some(Ok(*quality)),
+                    Ok(Some(Report::Done(quality))) => return Some(Ok(whose(*quality, &order.target))),
                     Ok(Some(Report::Failed(error))) => return Some(Err(error)),
                     Err(error) => {
                         self.give_up(error.into());
@@ -161,6 +161,24 @@ impl<R: Room, F: FnMut(Phase)> Recording<'_, R, F> {
 /// The next command higher than `told`; `None` if there will be none.
 async fn raised(commands: &mut watch::Receiver<Command>, told: Command) -> Option<Command> {
     Some(*commands.wait_for(|command| *command > told).await.ok()?)
+}
+
+/// The stamp with the name of who was recorded: a recorder that was taken over must not pass its target off as another.
+fn whose(quality: Quality, target: &Target) -> Quality {
+    let Who {
+        pid,
+        name,
+        pod,
+        container,
+        ..
+    } = target.into();
+    Quality {
+        pid: Some(pid),
+        process: Some(name),
+        pod,
+        container,
+        ..quality
+    }
 }
 
 /// What is to be said of the capture.

@@ -21,8 +21,9 @@ pub struct InspectionFlags {
     /// Path in front of /debug/pprof/
     #[arg(long, env = "SIDEFLAME_GO_PPROF_PATH_PREFIX", value_name = "PATH", default_value = "", value_parser = parse_prefix)]
     go_pprof_path_prefix: String,
-    /// Header for the pprof port, repeatable, e.g. "Authorization: Bearer …"; use the variable to keep it secret
-    #[arg(long, env = "SIDEFLAME_GO_PPROF_HEADER", value_name = "NAME: VALUE", hide_env_values = true, value_parser = parse_header)]
+    /// Header for the ports of --go-pprof-port and no others, repeatable, e.g. "Authorization: Bearer …"; use the variable to
+    /// keep it secret
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_HEADER", value_name = "NAME: VALUE", hide_env_values = true, value_parser = parse_header, requires = "go_pprof_port")]
     go_pprof_header: Vec<(String, String)>,
     /// Accept any certificate of an https pprof port
     #[arg(long, env = "SIDEFLAME_GO_PPROF_INSECURE_TLS")]

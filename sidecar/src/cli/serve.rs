@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct ServeCommand {
     /// Address to listen on, repeatable [default: 127.0.0.1:7117 and [::1]:7117]
     #[arg(long, env = "SIDEFLAME_LISTEN", value_name = "IP:PORT", value_delimiter = ',')]
     listen: Vec<SocketAddr>,
-    /// File with a bearer token that every request must carry; required to listen beyond loopback
+    /// File with a bearer token that every request must carry, read again when it changes; required to listen beyond loopback
     #[arg(long, env = "SIDEFLAME_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Captures at a time, over all processes
@@ -189,18 +189,19 @@ async fn serve(options: Start, exit_when_idle: Option<Duration>, retry_start: bo
 }
 
 /// Everything that may fail before the first request: the sockets, the capture service, the bearer token.
-async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captures>, Option<String>)> {
+async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captures>, Option<http::Token>)> {
     let Start {
         listen,
         token_file,
         settings,
     } = options;
-    let token = token_file.as_deref().map(read_token).transpose()?;
+    let token = token_file.as_deref().map(http::Token::of_file).transpose()?;
     let public = listen.iter().find(|address| !address.ip().is_loopback());
     if let (Some(public), None) = (public, &token) {
-        return Err(invalid(format!(
+        let text = format!(
             "refusing to listen on {public} without --token-file: everybody who reaches it could read profiles"
-        )));
+        );
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, text));
     }
     let listeners = bind(listen).await?;
     if let Err(reason) = settings.runtimes.jvm.library() {
@@ -212,21 +213,6 @@ async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captur
         std::io::Error::new(error.kind(), text)
     })?;
     Ok((listeners, captures, token))
-}
-
-fn read_token(path: &Path) -> std::io::Result<String> {
-    let token = std::fs::read_to_string(path)
-        .map_err(|error| invalid(format!("failed to read the token file {}: {error}", path.display())))?;
-    let token = token.trim().to_owned();
-    if token.len() < 16 {
-        let path = path.display();
-        return Err(invalid(format!("the token in {path} has fewer than 16 characters")));
-    }
-    Ok(token)
-}
-
-fn invalid(text: String) -> std::io::Error {
-    std::io::Error::new(ErrorKind::InvalidInput, text)
 }
 
 /// Opens the sockets. Beside another one, the IPv6 loopback may be missing: many containers have none, and who names

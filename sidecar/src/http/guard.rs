@@ -13,37 +13,28 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::Problem;
+use super::{Problem, Token};
 
 /// The operator's choice.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GuardSettings {
     /// Accept every Host: for listening on the address of a pod. Heeded only together with a token.
     pub allow_any_host: bool,
     /// Every request but `/healthz` must carry it as bearer token.
-    pub token: Option<String>,
+    pub token: Option<Token>,
 }
 
-impl std::fmt::Debug for GuardSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuardSettings")
-            .field("allow_any_host", &self.allow_any_host)
-            .field("token", &self.token.as_ref().map(|_| "…"))
-            .finish()
-    }
-}
-
-/// The settings as they are compared.
+/// The settings, those that make sense together.
 pub(super) struct Guard {
     allow_any_host: bool,
-    token_digest: Option<[u8; 32]>,
+    token: Option<Token>,
 }
 
 impl Guard {
     pub(super) fn new(settings: GuardSettings) -> Self {
         Self {
             allow_any_host: settings.allow_any_host && settings.token.is_some(),
-            token_digest: settings.token.map(|token| Sha256::digest(token).into()),
+            token: settings.token,
         }
     }
 
@@ -60,12 +51,16 @@ impl Guard {
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(expected) = &self.token_digest else {
+        let Some(token) = &self.token else {
             return Ok(());
         };
+        let expected = token.digest().map_err(|error| {
+            tracing::error!(%error, "there is no token, so every request is refused");
+            Problem::unauthorized()
+        })?;
         let given = only_one(headers, &AUTHORIZATION).ok().flatten().unwrap_or_default();
-        let (scheme, token) = given.split_once(' ').unwrap_or_default();
-        let digest: [u8; 32] = Sha256::digest(token.trim()).into();
+        let (scheme, given) = given.split_once(' ').unwrap_or_default();
+        let digest: [u8; 32] = Sha256::digest(given.trim()).into();
         // Digests are compared to the end: the time tells nothing about the token or its length.
         let differences = expected.iter().zip(digest).fold(0, |all, (a, b)| all | (a ^ b));
         if scheme.eq_ignore_ascii_case("bearer") && differences == 0 {
@@ -274,21 +269,15 @@ mod tests {
 
     #[test]
     fn any_host_needs_a_token() {
-        let any = |token: Option<&str>| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "0123456789abcdef").unwrap();
+        let any = |token| {
             Guard::new(GuardSettings {
                 allow_any_host: true,
-                token: token.map(str::to_owned),
+                token,
             })
         };
-        assert!(!any(None).allow_any_host && any(Some("t")).allow_any_host);
-    }
-
-    #[test]
-    fn the_token_is_not_shown() {
-        let settings = GuardSettings {
-            allow_any_host: false,
-            token: Some("s3cret".to_owned()),
-        };
-        assert!(!format!("{settings:?}").contains("s3cret"));
+        let token = Token::of_file(file.path()).unwrap();
+        assert!(!any(None).allow_any_host && any(Some(token)).allow_any_host);
     }
 }

@@ -170,9 +170,12 @@ async fn a_link_may_lead_to_the_page_only_as_a_navigation() {
 
 #[tokio::test]
 async fn with_a_token_only_healthz_is_open() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "s3cret-0123456789").unwrap();
+    let token = Token::of_file(file.path()).unwrap();
     let guard = |any| GuardSettings {
         allow_any_host: any,
-        token: Some("s3cret".to_owned()),
+        token: Some(token.clone()),
     };
     let ask = |path: &str, authorization: &str| {
         let request = Request::builder().uri(path).header("host", "10.1.2.3:7117");
@@ -182,7 +185,7 @@ async fn with_a_token_only_healthz_is_open() {
             .unwrap()
     };
     assert_eq!(send_to(guard(true), ask("/healthz", "")).await.status(), StatusCode::OK);
-    for right in ["Bearer s3cret", "bearer s3cret"] {
+    for right in ["Bearer s3cret-0123456789", "bearer s3cret-0123456789"] {
         assert_eq!(
             send_to(guard(true), ask("/captures", right)).await.status(),
             StatusCode::OK
@@ -192,17 +195,43 @@ async fn with_a_token_only_healthz_is_open() {
         "",
         "Bearer",
         "Bearer ",
-        "Bearer s3cre",
-        "Bearer s3cret2",
-        "Basic s3cret",
-        "s3cret",
+        "Bearer s3cret-012345678",
+        "Bearer s3cret-01234567890",
+        "Basic s3cret-0123456789",
+        "s3cret-0123456789",
     ] {
         let response = send_to(guard(true), ask("/captures", wrong)).await;
         assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"sideflame\"");
         assert_eq!(code(response).await, is(401, "unauthorized"), "{wrong}");
     }
-    let elsewhere = send_to(guard(false), ask("/captures", "Bearer s3cret")).await;
+    let elsewhere = send_to(guard(false), ask("/captures", "Bearer s3cret-0123456789")).await;
     assert_eq!(code(elsewhere).await, is(403, "foreign_host"));
+}
+
+#[tokio::test]
+async fn a_token_that_was_exchanged_opens_nothing_any_more() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "0123456789-first").unwrap();
+    let token = Some(Token::of_file(file.path()).unwrap());
+    let (router, _directory) = api(GuardSettings {
+        allow_any_host: false,
+        token,
+    });
+    let ask = async |token: &str| {
+        let request = Request::builder().uri("/captures").header("host", "localhost:7117");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(ask("0123456789-first").await, StatusCode::OK);
+    std::fs::write(&file, "0123456789-other").unwrap();
+    assert_eq!(ask("0123456789-first").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("0123456789-other").await, StatusCode::OK);
+    // Nor does anything without a token in the file.
+    std::fs::write(&file, "").unwrap();
+    for given in ["", "0123456789-first", "0123456789-other"] {
+        assert_eq!(ask(given).await, StatusCode::UNAUTHORIZED);
+    }
 }
 
 #[tokio::test]

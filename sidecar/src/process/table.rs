@@ -1,6 +1,8 @@
 //! Lists `/proc`, or a fixture folder shaped like it.
 
-use std::collections::{HashMap, HashSet};
+mod mapped_files;
+
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use procfs::FromRead;
 use procfs::process::{Process as ProcFiles, Stat, Status};
 
 use super::{CommandLine, Container, Credentials, Process, ProcessId};
+
+pub use mapped_files::MappedFiles;
 
 /// The kernel writes some 1.5 KB; 65,536 supplementary groups would be 700 KB.
 const STATUS_LIMIT: u64 = 1 << 20;
@@ -206,32 +210,13 @@ impl ProcessTable {
         found
     }
 
-    /// Paths of the files mapped into the process, without the anonymous and special ones; deduplicated, in order.
+    /// Paths of the files mapped into the process, without the anonymous and special ones, by address; one that is mapped
+    /// several times in a row once. Read as they are asked for: an app decides how many there are, and how long.
     ///
     /// # Errors
     /// The error of opening `maps`, `EACCES` when we lack the right.
-    pub fn mapped_files(&self, pid: i32) -> io::Result<Vec<PathBuf>> {
-        // 64 MiB of maps are half a million mappings, eight times vm.max_map_count's default.
-        const LIMIT: u64 = 64 << 20;
-        let file = File::open(self.directory(pid).join("maps"))?;
-        let reader = io::BufReader::new(file.take(LIMIT));
-        let mut paths: Vec<PathBuf> = Vec::new();
-        let mut seen: HashSet<PathBuf> = HashSet::new();
-        for line in io::BufRead::split(reader, b'\n') {
-            let line = line?;
-            let Some(at) = line.iter().position(|byte| *byte == b'/') else {
-                continue;
-            };
-            let path = Path::new(std::ffi::OsStr::new(match std::str::from_utf8(&line[at..]) {
-                Ok(path) => path,
-                Err(_) => continue,
-            }));
-            // A file has several mappings in a row; an app can have a thousand files.
-            if paths.last().map(PathBuf::as_path) != Some(path) && seen.insert(path.to_owned()) {
-                paths.push(path.to_owned());
-            }
-        }
-        Ok(paths)
+    pub fn mapped_files(&self, pid: i32) -> io::Result<MappedFiles> {
+        MappedFiles::open(&self.directory(pid).join("maps"))
     }
 }
 

@@ -53,6 +53,21 @@ impl TargetRoot {
         Ok(Self { root, target })
     }
 
+    /// Of process 17 of the user of the test, in a proc folder whose `17/root` it may fill; the folder lives as long as the
+    /// second value.
+    #[cfg(test)]
+    pub(crate) fn example() -> (Self, tempfile::TempDir, super::Process) {
+        let mut process = super::Process::example(17);
+        process.credentials.uid = nix::unistd::geteuid().as_raw();
+        let proc = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(proc.path().join("17/root/tmp")).unwrap();
+        let (before, after) = ("0 ".repeat(15), "0 ".repeat(30));
+        let stat = format!("17 (shop) S 1 1 1 {before}{} {after}", process.id.start_time);
+        std::fs::write(proc.path().join("17/stat"), stat).unwrap();
+        let root = Self::open(&ProcessTable::at(proc.path()), process.id).unwrap();
+        (root, proc, process)
+    }
+
     fn resolve(&self, path: &Path, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
@@ -73,6 +88,24 @@ impl TargetRoot {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         Ok(file)
+    }
+
+    /// Opens a regular file as [`Self::open_file`] does, for what it says of the target: in a directory that others share
+    /// anybody can put a file of any name, so it must belong to one of `users` and not be everybody's to write.
+    ///
+    /// # Errors
+    /// `EPERM` for a file of somebody else; see [`Self::open_file`].
+    pub fn open_file_of(&self, path: impl AsRef<Path>, users: &[u32]) -> io::Result<File> {
+        owned_by(users, self.open_file(path)?)
+    }
+
+    /// Owner of whatever has that name, of a link itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, or as [`Self::open_file`].
+    pub fn owner(&self, path: impl AsRef<Path>) -> io::Result<u32> {
+        let fd = self.resolve(path.as_ref(), OFlag::O_PATH, Mode::empty())?;
+        Ok(nix::sys::stat::fstat(&fd)?.st_uid)
     }
 
     /// Creates a file that must not exist yet.
@@ -257,6 +290,14 @@ impl Directory {
         Ok(file)
     }
 
+    /// Opens a regular file that says something of the target; see [`TargetRoot::open_file_of`].
+    ///
+    /// # Errors
+    /// `EPERM` for a file of somebody else; see [`Self::open_file`].
+    pub fn open_file_of(&self, name: &str, users: &[u32]) -> io::Result<File> {
+        owned_by(users, self.open_file(name)?)
+    }
+
     /// Gives a file of this directory a second name; the first is then removed. Unlike a rename it cannot replace.
     ///
     /// # Errors
@@ -296,6 +337,17 @@ impl Directory {
                 ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
             );
         Ok(openat2(self.fd.as_fd(), name, how)?)
+    }
+}
+
+/// `file` if it is one of `users`' and not everybody's to write.
+fn owned_by(users: &[u32], file: File) -> io::Result<File> {
+    const OTHERS_WRITE: u32 = 0o002;
+    let facts = file.metadata()?;
+    if users.contains(&facts.uid()) && facts.mode() & OTHERS_WRITE == 0 {
+        Ok(file)
+    } else {
+        Err(nix::errno::Errno::EPERM.into())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The quality stamp: what a reader must know before believing a flame graph.
 //!
-//! A recorder fills it, the store keeps it beside the recording, every writer prints it, and our own pprof files carry it.
+//! A recorder fills it, except for whose recording it is, which the server knows better. The store keeps it beside the
+//! recording, every writer prints it, and our own pprof files carry it.
 
 use serde::{Deserialize, Serialize};
 

@@ -144,6 +144,28 @@ async fn a_recorder_that_does_as_told_is_believed() {
 }
 
 #[tokio::test]
+async fn whose_recording_it_is_says_the_order_and_not_the_recorder() {
+    let forged = Quality {
+        pid: Some(1),
+        process: Some("payments".to_owned()),
+        pod: Some("prod/payments".to_owned()),
+        container: Some("payments".to_owned()),
+        ..quality()
+    };
+    for claim in [
+        forged,
+        Quality {
+            pid: None,
+            process: None,
+            ..quality()
+        },
+    ] {
+        let script = say(&Report::Done(Box::new(claim)));
+        assert_eq!(Scripted::new(&script, "", unhurried()).run().await, Ok(quality()));
+    }
+}
+
+#[tokio::test]
 async fn a_recorder_that_hangs_and_does_not_even_read_is_timed_out_killed_and_swept_after() {
     let mut capture = Scripted::new(
         HANG,
@@ -227,8 +249,11 @@ async fn nothing_a_recorder_says_moves_the_end_of_its_clean_up() {
         },
     );
     let commands = capture.commands.clone();
+    let started = capture.folder.path().join("started");
     let begun = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        while !started.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         Command::Cancel.raise(&commands);
         Instant::now()
     };

@@ -6,7 +6,7 @@ use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::*;
 
@@ -222,25 +222,31 @@ async fn an_idle_kept_connection_is_closed() {
 
 #[tokio::test]
 async fn a_shutdown_waits_for_answers_but_not_for_idle_clients() {
-    let router = Router::new().route(
-        "/short",
-        get(|| async {
-            sleep(Duration::from_millis(300)).await;
+    let (working, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let handler = {
+        let (working, release) = (Arc::clone(&working), Arc::clone(&release));
+        move || async move {
+            working.fetch_add(1, Ordering::SeqCst);
+            release.notified().await;
             "done"
-        }),
-    );
+        }
+    };
+    let router = Router::new().route("/short", get(handler));
     let mut server = start(router, Limits::default()).await;
     let _idle = TcpStream::connect(server.address).await.unwrap();
     let address = server.address;
     let client = tokio::spawn(async move { talk(address, b"GET /short HTTP/1.1\r\nHost: localhost\r\n\r\n").await });
-    sleep(Duration::from_millis(100)).await;
+    until("the request", || working.load(Ordering::SeqCst) == 1).await;
     server.stop.take().unwrap().send(()).unwrap();
+    // It has begun to shut down when nobody can come any more.
+    let closed = || std::net::TcpStream::connect(address).is_err();
+    until("the end of listening", closed).await;
+    release.notify_one();
     assert!(client.await.unwrap().ends_with("done"));
     timeout(Duration::from_secs(3), server.ended)
         .await
         .expect("an end")
         .unwrap();
-    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]

@@ -16,12 +16,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// CoreCLR is a library of its own (`libcoreclr.so`), or part of the executable of a single-file app. Of the latter
 /// we know by the socket, or by the memory file that .NET 7 and later map their JIT's code from.
 pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Option<Detected> {
-    let library = mapped
-        .iter()
-        .find(|path| path.file_name().is_some_and(|name| name == "libcoreclr.so"));
-    let jit = mapped
-        .iter()
-        .any(|path| path.starts_with("/memfd:doublemapper (deleted)"));
+    let library = mapped.iter().find(|path| is_library(path));
+    let jit = mapped.iter().any(|path| is_jitted_code(path));
     let root = TargetRoot::open(table, process.id).ok();
     let path = socket_path(table, process);
     let socket = root.as_ref().filter(|root| root.exists(&path)).map(|_| path);
@@ -41,6 +37,16 @@ pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Op
         facts: RuntimeFacts::Dotnet { version, socket },
         name,
     })
+}
+
+/// True of the library by which CoreCLR is recognised.
+pub fn is_library(mapped: &Path) -> bool {
+    mapped.file_name().is_some_and(|name| name == "libcoreclr.so")
+}
+
+/// True of the memory file from which .NET 7 and later map the code of their JIT.
+pub fn is_jitted_code(mapped: &Path) -> bool {
+    mapped.starts_with("/memfd:doublemapper (deleted)")
 }
 
 /// Where the runtime puts its socket: `$TMPDIR` as it was at its start, else `/tmp`. The last number of the name is

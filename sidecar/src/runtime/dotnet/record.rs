@@ -117,18 +117,9 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
         } else {
             Clock::None
         }),
-        samples: None,
         expected_samples: u64::try_from(copied.sampled.as_nanos())
             .ok()
             .and_then(|time| time.checked_div(interval)),
-        lost: None,
-        unresolved: None,
-        max_frames: None,
-        truncated: None,
-        pid: Some(target.process.id.pid),
-        process: Some(target.name.clone()),
-        pod: target.pod(),
-        container: target.container(),
         runtime: Some(
             target
                 .version()
@@ -138,6 +129,7 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
         started_at_ms: started_at.duration_since(UNIX_EPOCH).ok().map(milliseconds),
         duration_ms: Some(milliseconds(copied.sampled)),
         degraded: limitations(order, plan, copied),
+        ..Quality::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Checks for Go targets: everything hangs on a pprof port, which `detect` has looked for.
 
+use std::net::SocketAddr;
+
 use crate::event::Event;
 use crate::runtime::{Examination, PprofAbsence, Reason, RuntimeFacts, Target, Verdict, stopped};
 
@@ -94,6 +96,22 @@ fn not_looked_for() -> Reason {
     Reason::new("pprof_not_found", "the program serves no net/http/pprof", SERVE_PPROF)
 }
 
+/// The port is not, or no longer, the program's.
+pub(super) fn listens_elsewhere(address: SocketAddr) -> Reason {
+    Reason::new(
+        "pprof_not_found",
+        format!("the program does not listen on {address}, where a pprof port was found or expected"),
+        "try again in a few seconds: it has just closed the port, or another process has it",
+    )
+}
+
+/// What to tell sideflame when `port` wants to know who asks.
+pub(super) fn give_header(port: &str) -> String {
+    format!(
+        "give sideflame the port and the header: --go-pprof-port {port} --go-pprof-header 'Authorization: Bearer <token>'"
+    )
+}
+
 /// The sentence for each absence.
 fn explain_absence(absence: &PprofAbsence) -> Reason {
     match absence {
@@ -120,7 +138,7 @@ fn explain_absence(absence: &PprofAbsence) -> Reason {
         PprofAbsence::Unauthorized { address, status } => Reason::new(
             "pprof_unauthorized",
             format!("{address} answered {status}: it wants to know who asks for profiles"),
-            "give sideflame the header: --go-pprof-header 'Authorization: Bearer <token>'",
+            give_header(address.rsplit(':').next().unwrap_or(address)),
         ),
         PprofAbsence::UnverifiedTls { address } => Reason::new(
             "tls_certificate_unverified",
@@ -231,7 +249,7 @@ mod tests {
                     status: 401,
                 },
                 "pprof_unauthorized",
-                "--go-pprof-header",
+                "--go-pprof-port 8443 --go-pprof-header",
             ),
             (
                 PprofAbsence::UnverifiedTls { address: address() },

@@ -1,6 +1,7 @@
 //! Where a process listens for TCP: its socket inodes that the kernel lists in state LISTEN.
 //!
-//! Reads `/proc/PID/fd` and `/proc/PID/net/tcp{,6}` and connects to nothing. Called by [`super::pprof_probe`].
+//! Reads `/proc/PID/fd` and `/proc/PID/net/tcp{,6}` and connects to nothing. Called by [`super::pprof_probe`], and by the
+//! recorder before it connects.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use crate::process::ProcessTable;
+use crate::process::{Process, ProcessTable};
 
 /// The kernel lists listening sockets before all others (`tcp_seq_start`); after so many others in a row no more
 /// listening ones come, and an app with 100,000 connections does not hold us up.
@@ -23,19 +24,63 @@ const ROW_BYTES: u64 = 512;
 /// Descriptors we look through. They are listed in ascending order and a program listens early in its life.
 const DESCRIPTORS: usize = 65_536;
 
+/// A listening socket of the network namespace.
+#[derive(Debug, PartialEq, Eq)]
+struct Listener {
+    address: SocketAddr,
+    /// Of whoever made it.
+    uid: u32,
+}
+
+/// True if the process listens where `address` leads to, as far as we may tell: without the right to list its descriptors, if
+/// it may be the one that does ([`of_user`]).
+pub(super) fn reach(table: &ProcessTable, process: &Process, address: SocketAddr) -> bool {
+    let listening = of(table, process.id.pid).or_else(|_| of_user(table, process));
+    listening.is_ok_and(|listening| {
+        listening
+            .into_iter()
+            .any(|bound| dial_addresses(bound).contains(&address))
+    })
+}
+
+/// Where to reach a listening socket from the same network namespace.
+pub(super) fn dial_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
+    let at = |ip: IpAddr| SocketAddr::new(ip, bound.port());
+    match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![at(Ipv4Addr::LOCALHOST.into())],
+        // Bound to every address, with IPv6 perhaps off on the loopback device.
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![at(Ipv6Addr::LOCALHOST.into()), at(Ipv4Addr::LOCALHOST.into())],
+        // A link-local address means nothing without its interface, which the kernel's table does not name.
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Vec::new(),
+        ip => vec![at(ip)],
+    }
+}
+
+/// Local addresses on which processes of the same user listen, or root, who may have opened a socket for this one.
+///
+/// # Errors
+/// `ENOENT` when the process is gone.
+pub(super) fn of_user(table: &ProcessTable, process: &Process) -> io::Result<Vec<SocketAddr>> {
+    let users = [process.credentials.uid, 0];
+    let listeners = of_namespace(table, process.id.pid)?.into_values();
+    let theirs = listeners.filter(|listener| users.contains(&listener.uid));
+    Ok(theirs.map(|listener| listener.address).collect())
+}
+
 /// Local addresses on which the process listens, each once, by port.
 ///
 /// # Errors
 /// `EACCES` without the right to list the descriptors of the process; `ENOENT` when it is gone.
 pub(super) fn of(table: &ProcessTable, pid: i32) -> io::Result<Vec<SocketAddr>> {
     let directory = table.directory(pid);
-    let mut listeners = listeners(&directory.join("net/tcp"))?;
-    // Without IPv6 there is no second table.
-    listeners.extend(self::listeners(&directory.join("net/tcp6")).unwrap_or_default());
+    let mut listeners = of_namespace(table, pid)?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for entry in std::fs::read_dir(directory.join("fd"))?.take(DESCRIPTORS) {
         match std::fs::read_link(entry?.path()) {
-            Ok(link) => addresses.extend(socket_inode(&link).and_then(|inode| listeners.remove(&inode))),
+            Ok(link) => {
+                let listener = socket_inode(&link).and_then(|inode| listeners.remove(&inode));
+                addresses.extend(listener.map(|listener| listener.address));
+            }
             // Listing may be allowed where reading is not (CAP_DAC_READ_SEARCH without the right to ptrace).
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
             // Descriptors close while we look.
@@ -55,7 +100,16 @@ fn socket_inode(link: &Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn listeners(path: &Path) -> io::Result<HashMap<u64, SocketAddr>> {
+/// Those of the whole network namespace, by inode.
+fn of_namespace(table: &ProcessTable, pid: i32) -> io::Result<HashMap<u64, Listener>> {
+    let directory = table.directory(pid);
+    let mut found = listeners(&directory.join("net/tcp"))?;
+    // Without IPv6 there is no second table.
+    found.extend(listeners(&directory.join("net/tcp6")).unwrap_or_default());
+    Ok(found)
+}
+
+fn listeners(path: &Path) -> io::Result<HashMap<u64, Listener>> {
     let mut reader = BufReader::new(File::open(path)?);
     let mut found = HashMap::new();
     let mut others = 0;
@@ -66,9 +120,9 @@ fn listeners(path: &Path) -> io::Result<HashMap<u64, SocketAddr>> {
             break;
         }
         match parse_row(&row) {
-            Some((inode, address)) => {
+            Some((inode, listener)) => {
                 others = 0;
-                found.insert(inode, address);
+                found.insert(inode, listener);
             }
             None => others += 1,
         }
@@ -76,17 +130,19 @@ fn listeners(path: &Path) -> io::Result<HashMap<u64, SocketAddr>> {
     Ok(found)
 }
 
-/// Inode and local address of a row in state LISTEN (`Documentation/networking/proc_net_tcp.rst`).
-fn parse_row(row: &str) -> Option<(u64, SocketAddr)> {
+/// Inode, local address and user of a row in state LISTEN (`Documentation/networking/proc_net_tcp.rst`).
+fn parse_row(row: &str) -> Option<(u64, Listener)> {
     const LISTEN: &str = "0A";
     let mut fields = row.split_ascii_whitespace();
     let (_slot, local, _remote, state) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     if state != LISTEN {
         return None;
     }
-    // Queues, timer, retransmits, uid and timeout lie in between.
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some((inode, parse_address(local)?))
+    // Queues, timer and retransmits come before the user, the timeout after it.
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    let address = parse_address(local)?;
+    Some((inode, Listener { address, uid }))
 }
 
 /// `0100007F:1F90`: words of four bytes as the CPU reads them, then the port.
@@ -116,8 +172,8 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of, parse_address, parse_row};
-    use crate::process::ProcessTable;
+    use super::{of, of_user, parse_address, parse_row, reach};
+    use crate::process::{Process, ProcessTable};
 
     const HEADER: &str =
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
@@ -168,6 +224,36 @@ mod tests {
         let any = "00000000000000000000000000000000:1F90";
         let proc = fixture(&row("0100007F:2328", "0A", 1), Some(&row(any, "0A", 2)), &[1, 2]);
         assert_eq!(addresses(&proc), ["[::]:8080", "127.0.0.1:9000"]);
+    }
+
+    #[test]
+    fn a_process_is_reached_where_it_listens_itself_and_nowhere_else() {
+        // Of its user 1000, as all of the fixture; the second and third are not its own.
+        let tcp = row("00000000:17AC", "0A", 10) + &row("0100007F:1F90", "0A", 11);
+        let proc = fixture(&tcp, None, &[10]);
+        let table = ProcessTable::at(proc.path());
+        let reaches = |uid, address: &str| {
+            let mut process = Process::example(7);
+            process.credentials.uid = uid;
+            reach(&table, &process, address.parse().unwrap())
+        };
+        assert!(reaches(1000, "127.0.0.1:6060"));
+        for elsewhere in ["127.0.0.1:8080", "[::1]:6060", "127.0.0.1:6061", "192.0.2.1:6060"] {
+            assert!(!reaches(1000, elsewhere), "{elsewhere}");
+        }
+        // Who may not list its descriptors knows by whom the socket was made, at least.
+        std::fs::remove_dir_all(proc.path().join("7/fd")).unwrap();
+        assert!(reaches(1000, "127.0.0.1:8080") && !reaches(1001, "127.0.0.1:8080"));
+        assert!(!reaches(1000, "192.0.2.1:8080"));
+    }
+
+    #[test]
+    fn root_may_have_opened_a_socket_for_another_user() {
+        let opened_by_root = row("0100007F:17AC", "0A", 10).replace(" 1000 ", " 0 ");
+        let opened_by_other = row("0100007F:1F90", "0A", 11).replace(" 1000 ", " 1001 ");
+        let proc = fixture(&(opened_by_root + &opened_by_other), None, &[]);
+        let found = of_user(&ProcessTable::at(proc.path()), &Process::example(7)).unwrap();
+        assert_eq!(found, ["127.0.0.1:6060".parse().unwrap()]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doctor;
 use super::pprof_client::{PprofClient, Scheme};
+use super::pprof_probe::index_path;
 use super::request::ProfileRequest;
 use super::settings::GoPprofSettings;
 use crate::event::Event;
@@ -26,7 +27,7 @@ pub struct GoPlan {
     pub(super) index: String,
     /// What to ask for.
     pub(super) request: ProfileRequest,
-    /// How to ask.
+    /// How to ask: with the headers only if they are for this port.
     pub(super) settings: GoPprofSettings,
 }
 
@@ -72,12 +73,17 @@ pub fn plan(asked: &Asked<'_>, settings: &GoPprofSettings) -> Result<GoPlan, Pla
         authority,
         path,
     } = endpoint;
+    // An inspector that was taken over by what it looked at may have written the endpoint. That the target listens there
+    // is checked by the recorder, as its user, right before it connects.
+    let address: SocketAddr = authority.parse().map_err(|_| unusable("its address is malformed"))?;
+    let scheme = Scheme::parse(scheme).ok_or_else(|| unusable("its scheme is unknown"))?;
+    let index = Some(index_path(&settings.path_prefix)).filter(|index| index == path);
     Ok(GoPlan {
-        address: authority.parse().map_err(|_| unusable("its address is malformed"))?,
-        scheme: Scheme::parse(scheme).ok_or_else(|| unusable("its scheme is unknown"))?,
-        index: path.clone(),
+        address,
+        scheme,
+        index: index.ok_or_else(|| unusable("its path is not the one that was asked for"))?,
         request: ProfileRequest::new(asked.event, asked.seconds).ok_or_else(|| unusable("it has no such profile"))?,
-        settings: settings.clone(),
+        settings: settings.for_port(address.port()),
     })
 }
 
@@ -87,4 +93,60 @@ fn unusable(detail: &str) -> PlanError {
         format!("sideflame cannot use the pprof port: {detail}"),
         "see GET /doctor; correct --go-pprof-header or --go-pprof-path-prefix",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Process;
+    use crate::runtime::{Options, Target};
+
+    fn planned(authority: &str, path: &str) -> Result<GoPlan, PlanError> {
+        let endpoint = PprofEndpoint {
+            scheme: "http".to_owned(),
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+        };
+        let target = Target {
+            process: Process::example(17),
+            name: "shop".to_owned(),
+            facts: RuntimeFacts::Go {
+                version: None,
+                module: None,
+                pprof: Some(endpoint),
+                pprof_absence: None,
+            },
+        };
+        let asked = Asked {
+            target: &target,
+            event: &Event::Cpu,
+            seconds: 1,
+            kind: RecordingKind::Pprof,
+            options: &Options::default(),
+        };
+        let settings = GoPprofSettings {
+            ports: vec![6060],
+            headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+            ..GoPprofSettings::default()
+        };
+        plan(&asked, &settings)
+    }
+
+    #[test]
+    fn headers_are_planned_for_the_ports_they_were_given_for() {
+        let headers = |authority| planned(authority, "/debug/pprof/").unwrap().settings.headers.len();
+        assert_eq!(headers("127.0.0.1:6060"), 1);
+        assert_eq!(headers("127.0.0.1:6061"), 0);
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_asked_is_not_planned() {
+        for (authority, path) in [
+            ("127.0.0.1:6060", "/admin/debug/pprof/"),
+            ("127.0.0.1:6060", "/debug/pprof/cmdline?x="),
+            ("evil.example:6060", "/debug/pprof/"),
+        ] {
+            assert!(planned(authority, path).is_err(), "{authority}{path}");
+        }
+    }
 }

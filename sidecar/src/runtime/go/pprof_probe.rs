@@ -4,14 +4,14 @@
 //! well-formed request each, bounded in ports, bytes and time, and the server keeps the answer. Called by
 //! [`super::detect`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::time::{Instant, timeout_at};
 
-use super::listening_sockets;
+use super::listening_sockets::{self, dial_addresses};
 use super::pprof_client::{ClientError, PprofClient, Scheme, read_body};
 use crate::process::{Process, ProcessTable};
 use crate::runtime::{GoPprofSettings, PprofAbsence, PprofEndpoint};
@@ -38,6 +38,8 @@ struct Candidate {
     addresses: Vec<SocketAddr>,
     /// The process was seen listening there; else the answer must prove that it comes from this process.
     seen: bool,
+    /// The operator's headers are for this port, and as far as we may tell it is this process that listens there.
+    trusted: bool,
 }
 
 /// Asks the ports of `process`, the configured ones first.
@@ -63,7 +65,10 @@ pub(super) fn find(
         Ok(listening) => (listening, None),
         Err(error) => (Vec::new(), Some(error)),
     };
-    let candidates = candidates(&listening, &settings.ports);
+    let mut candidates = candidates(&listening, &settings.ports);
+    if unreadable.is_some() {
+        trust_by_user(&mut candidates, table, process);
+    }
     match unreadable {
         Some(error) if candidates.is_empty() => {
             return Err(PprofAbsence::SocketsUnreadable {
@@ -88,7 +93,26 @@ pub(super) fn find_configured(
     if settings.ports.is_empty() || process.is_stopped() || table.other_network(process.id.pid).is_some() {
         return None;
     }
-    ask_all(process, settings, candidates(&[], &settings.ports)).ok()
+    let mut candidates = candidates(&[], &settings.ports);
+    trust_by_user(&mut candidates, table, process);
+    ask_all(process, settings, candidates).ok()
+}
+
+/// Where we may not see whose a socket is, we see at least whose user's. Candidates are the configured ones then.
+fn trust_by_user(candidates: &mut [Candidate], table: &ProcessTable, process: &Process) {
+    let listening = listening_sockets::of_user(table, process).unwrap_or_default();
+    let reachable: Vec<SocketAddr> = listening.into_iter().flat_map(dial_addresses).collect();
+    for candidate in candidates {
+        // What would not lead there must not be asked either.
+        let leads_there: Vec<SocketAddr> = candidate
+            .addresses
+            .extract_if(.., |address| reachable.contains(address))
+            .collect();
+        candidate.trusted = !leads_there.is_empty();
+        if candidate.trusted {
+            candidate.addresses = leads_there;
+        }
+    }
 }
 
 fn candidates(listening: &[SocketAddr], configured: &[u16]) -> Vec<Candidate> {
@@ -99,6 +123,7 @@ fn candidates(listening: &[SocketAddr], configured: &[u16]) -> Vec<Candidate> {
                 port: *port,
                 addresses: Vec::new(),
                 seen: false,
+                trusted: false,
             });
         }
     }
@@ -122,10 +147,12 @@ fn candidates(listening: &[SocketAddr], configured: &[u16]) -> Vec<Candidate> {
                 port: address.port(),
                 addresses: Vec::new(),
                 seen: true,
+                trusted: false,
             });
             candidates.len() - 1
         });
         candidates[index].seen = true;
+        candidates[index].trusted = configured.contains(&address.port());
         for address in dial {
             if !candidates[index].addresses.contains(&address) {
                 candidates[index].addresses.push(address);
@@ -139,19 +166,6 @@ fn candidates(listening: &[SocketAddr], configured: &[u16]) -> Vec<Candidate> {
         }
     }
     candidates
-}
-
-/// Where to reach a listening socket from the same network namespace.
-fn dial_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
-    let at = |ip: IpAddr| SocketAddr::new(ip, bound.port());
-    match bound.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => vec![at(Ipv4Addr::LOCALHOST.into())],
-        // Bound to every address, with IPv6 perhaps off on the loopback device.
-        IpAddr::V6(ip) if ip.is_unspecified() => vec![at(Ipv6Addr::LOCALHOST.into()), at(Ipv4Addr::LOCALHOST.into())],
-        // A link-local address means nothing without its interface, which the kernel's table does not name.
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => Vec::new(),
-        ip => vec![at(ip)],
-    }
 }
 
 /// What one port said.
@@ -169,7 +183,8 @@ fn ask_all(
 ) -> Result<PprofEndpoint, PprofAbsence> {
     let untried = candidates.split_off(candidates.len().min(PORTS));
     let failed = |detail: String| PprofAbsence::ProbeFailed { detail };
-    let client = PprofClient::new(settings).map_err(|error| failed(error.to_string()))?;
+    let client = |settings| PprofClient::new(settings).map_err(|error| failed(error.to_string()));
+    let (client, stranger) = (client(settings)?, client(&settings.without_headers())?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -178,6 +193,7 @@ fn ask_all(
     let index = index_path(&settings.path_prefix);
     let mut probe = Probe {
         client,
+        stranger,
         index,
         process,
         asked: Vec::new(),
@@ -195,7 +211,7 @@ fn ask_all(
 }
 
 /// `/debug/pprof/` behind the operator's prefix.
-fn index_path(prefix: &str) -> String {
+pub(super) fn index_path(prefix: &str) -> String {
     let prefix = prefix.trim_matches('/');
     if prefix.is_empty() {
         "/debug/pprof/".to_owned()
@@ -205,7 +221,10 @@ fn index_path(prefix: &str) -> String {
 }
 
 struct Probe<'a> {
+    /// With the operator's headers.
     client: PprofClient,
+    /// Without them.
+    stranger: PprofClient,
     index: String,
     process: &'a Process,
     asked: Vec<u16>,
@@ -249,10 +268,10 @@ impl Probe<'_> {
 
     async fn ask_port(&self, candidate: &Candidate) -> Answer {
         for address in &candidate.addresses {
-            let answer = match self.ask_address(*address, Scheme::Http, candidate.seen).await {
+            let answer = match self.ask_address(*address, Scheme::Http, candidate).await {
                 Err(ClientError::Connect(_)) => continue,
                 Err(ClientError::SpeaksTls) if self.client.accepts_any_certificate() => {
-                    self.ask_address(*address, Scheme::Https, candidate.seen).await
+                    self.ask_address(*address, Scheme::Https, candidate).await
                 }
                 Err(ClientError::SpeaksTls) if candidate.seen => Ok(Answer::UnverifiedTls { address: *address }),
                 answer => answer,
@@ -262,8 +281,19 @@ impl Probe<'_> {
         Answer::SomethingElse
     }
 
-    async fn ask_address(&self, address: SocketAddr, scheme: Scheme, seen: bool) -> Result<Answer, ClientError> {
-        let response = self.client.connect(address, scheme).await?.get(&self.index).await?;
+    async fn ask_address(
+        &self,
+        address: SocketAddr,
+        scheme: Scheme,
+        candidate: &Candidate,
+    ) -> Result<Answer, ClientError> {
+        let client = if candidate.trusted {
+            &self.client
+        } else {
+            &self.stranger
+        };
+        let seen = candidate.seen;
+        let response = client.connect(address, scheme).await?.get(&self.index).await?;
         let (head, body) = response.into_parts();
         if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && seen {
             return Ok(Answer::Unauthorized {
@@ -275,7 +305,7 @@ impl Probe<'_> {
         if scheme == Scheme::Http && head.status == StatusCode::BAD_REQUEST && asks_for_tls(&body) {
             return Err(ClientError::SpeaksTls);
         }
-        if !is_pprof(head.status, &head.headers, &body) || !(seen || self.is_process(address, scheme).await?) {
+        if !is_pprof(head.status, &head.headers, &body) || !(seen || self.is_process(client, address, scheme).await?) {
             return Ok(Answer::SomethingElse);
         }
         let (authority, path) = (address.to_string(), self.index.clone());
@@ -287,8 +317,8 @@ impl Probe<'_> {
     }
 
     /// True when the pprof server says that its arguments are those of the process.
-    async fn is_process(&self, address: SocketAddr, scheme: Scheme) -> Result<bool, ClientError> {
-        let connection = self.client.connect(address, scheme).await?;
+    async fn is_process(&self, client: &PprofClient, address: SocketAddr, scheme: Scheme) -> Result<bool, ClientError> {
+        let connection = client.connect(address, scheme).await?;
         let response = connection.get(&format!("{}cmdline", self.index)).await?;
         let body = read_body(response.into_body(), INDEX_LIMIT).await?;
         let arguments = String::from_utf8_lossy(&body);

@@ -9,6 +9,7 @@ use super::capture::{Capture, Recorded};
 use super::plan::GoPlan;
 use super::pprof_client::PprofClient;
 use super::request::Span;
+use super::{doctor, listening_sockets};
 use crate::event::Event;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
@@ -28,6 +29,10 @@ pub fn record(
 ) -> Result<Quality, RecordError> {
     if !control.target_is_alive() {
         return Err(RecordError::TargetExited);
+    }
+    // The operator's headers go along: to nobody who has taken the port meanwhile, and nowhere an inspector made up.
+    if !listening_sockets::reach(control.table(), &order.target.process, plan.address) {
+        return Err(RecordError::Impossible(doctor::listens_elsewhere(plan.address)));
     }
     let client = PprofClient::new(&plan.settings).map_err(|error| RecordError::Internal {
         step: "prepare the request".to_owned(),
@@ -75,14 +80,7 @@ fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
         }),
         samples: is_cpu.then_some(facts.count),
         expected_samples: (is_cpu && facts.period > 0).then(|| sampled_ms.saturating_mul(1_000_000) / facts.period),
-        lost: None,
-        unresolved: None,
         max_frames: max_frames(&order.event),
-        truncated: None,
-        pid: Some(order.target.process.id.pid),
-        process: Some(order.target.name.clone()),
-        pod: order.target.pod(),
-        container: order.target.container(),
         runtime: Some(match order.target.version() {
             Some(version) => format!("go {}", version.strip_prefix("go").unwrap_or(version)),
             None => "go".to_owned(),
@@ -91,6 +89,7 @@ fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
         started_at_ms: recorded.started.duration_since(UNIX_EPOCH).ok().map(millis),
         duration_ms: Some(sampled_ms),
         degraded: limitations(order, plan, recorded, sampled_ms),
+        ..Quality::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 
+use super::doctor;
 use super::request::ProfileRequest;
 use crate::runtime::{Reason, RecordError};
 
@@ -20,7 +21,7 @@ pub(super) fn refusal(request: &ProfileRequest, status: StatusCode, body: &[u8])
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RecordError::Impossible(Reason::new(
             "pprof_unauthorized",
             format!("the pprof port answered {status} to {}", request.profile),
-            "give sideflame the header: --go-pprof-header 'Authorization: Bearer <token>'",
+            doctor::give_header("<port>"),
         )),
         // runtime/pprof says `cpu profiling already in use`, runtime/trace `tracing already enabled` and newer ones
         // `execution tracer already enabled`.

@@ -13,10 +13,18 @@ use crate::process::{Process, ProcessTable, TargetRoot};
 
 /// Paths at which copies of async-profiler are loaded in the process: ours first, then in the order of `maps`.
 pub fn loaded(table: &ProcessTable, process: &Process) -> Vec<String> {
-    let mapped = table.mapped_files(process.id.pid).unwrap_or_default();
-    let mut paths: Vec<String> = mapped.iter().filter_map(|path| as_profiler(path)).collect();
+    /// Ours and another's in a few versions; who maps more of that name does so to keep us busy.
+    const MOST: usize = 64;
+    let mut paths: Vec<String> = Vec::new();
+    for mapped in table.mapped_files(process.id.pid).into_iter().flatten() {
+        if let Some(path) = as_profiler(&mapped).filter(|path| !paths.contains(path)) {
+            paths.push(path);
+        }
+        if paths.len() == MOST {
+            break;
+        }
+    }
     paths.sort_by_key(|path| !path.starts_with("/tmp/.sideflame-"));
-    paths.dedup();
     paths
 }
 
@@ -54,8 +62,8 @@ fn same_link(table: &ProcessTable, process: &Process, name: &str) -> bool {
 
 /// True if the process runs on musl's C library.
 pub fn uses_musl(table: &ProcessTable, process: &Process) -> bool {
-    let mapped = table.mapped_files(process.id.pid).unwrap_or_default();
-    mapped.iter().any(|path| {
+    let mut mapped = table.mapped_files(process.id.pid).into_iter().flatten();
+    mapped.any(|path| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("ld-musl-"))
     })

@@ -16,11 +16,11 @@ pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Op
     let root = TargetRoot::open(table, process.id).ok();
     let perf_data = root
         .as_ref()
-        .and_then(|root| PerfData::read(root, process.namespace_pid))
+        .and_then(|root| PerfData::read(root, process))
         .unwrap_or_default();
     let version = root
         .as_ref()
-        .and_then(|root| release_version(root, library))
+        .and_then(|root| release_version(root, library, process.credentials.uid))
         .or(perf_data.version);
     let name = name(process, perf_data.command.as_deref());
     Some(Detected {
@@ -34,6 +34,11 @@ pub fn socket_path(process: &Process) -> String {
     format!("/tmp/.java_pid{}", process.namespace_pid)
 }
 
+/// True of the library by which a JVM is recognised.
+pub fn is_library(mapped: &Path) -> bool {
+    virtual_machine(mapped).is_some()
+}
+
 fn virtual_machine(mapped: &Path) -> Option<JavaVm> {
     let name = mapped.file_name()?.to_str()?;
     // A JVM outlives an upgrade of its package.
@@ -45,14 +50,16 @@ fn virtual_machine(mapped: &Path) -> Option<JavaVm> {
     }
 }
 
-/// `JAVA_VERSION` of the `release` file of the Java home that holds the library.
-fn release_version(root: &TargetRoot, library: &Path) -> Option<String> {
+/// `JAVA_VERSION` of the `release` file of the Java home that holds the library, of `user` or of the library's owner, who
+/// has the last word on what the process does anyway.
+fn release_version(root: &TargetRoot, library: &Path, user: u32) -> Option<String> {
     // lib/server/libjvm.so, jre/lib/amd64/server/libjvm.so, lib/default/libj9vm29.so: at most five folders up.
     const DEEPEST: usize = 6;
     const LIMIT: u64 = 64 << 10;
+    let users = [user, root.owner(library).unwrap_or(user)];
     library.ancestors().skip(1).take(DEEPEST).find_map(|home| {
         let mut text = Vec::new();
-        root.open_file(home.join("release"))
+        root.open_file_of(home.join("release"), &users)
             .ok()?
             .take(LIMIT)
             .read_to_end(&mut text)
@@ -107,6 +114,22 @@ mod tests {
         );
         assert_eq!(vm("/opt/java/lib/default/libj9vm29.so"), Some(JavaVm::OpenJ9));
         assert_eq!(vm("/usr/lib/libjvmcpu.so"), None);
+    }
+
+    #[test]
+    fn a_release_file_of_somebody_else_tells_no_version() {
+        let (root, proc, process) = TargetRoot::example();
+        let user = process.credentials.uid;
+        let home = proc.path().join("17/root/tmp/jdk/lib");
+        std::fs::create_dir_all(&home).unwrap();
+        // Where anybody can put one: behind all folders of the Java home, which has none.
+        std::fs::write(proc.path().join("17/root/tmp/release"), "JAVA_VERSION=\"99\"").unwrap();
+        let library = Path::new("/tmp/jdk/lib/libjvm.so");
+        let version = |user| release_version(&root, library, user);
+        assert_eq!((version(user).as_deref(), version(user + 1)), (Some("99"), None));
+        // Whoever owns the library needs no file to lie with.
+        std::fs::write(home.join("libjvm.so"), "").unwrap();
+        assert_eq!(version(user + 1).as_deref(), Some("99"));
     }
 
     #[test]

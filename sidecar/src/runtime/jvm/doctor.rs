@@ -78,7 +78,7 @@ pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &
     let variable = |name: &str| environment.get(name).map_or("", String::as_str);
     let command = JavaCommand::parse(&process.command_line);
     // The JVM's own list has what it read from files, too; it does not exist with -XX:-UsePerfData.
-    let told = PerfData::read(root, process.namespace_pid)
+    let told = PerfData::read(root, process)
         .and_then(|data| data.arguments)
         .unwrap_or_default();
     // In the order in which the JVM reads them: the last word counts.
@@ -96,9 +96,16 @@ pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &
         return Some(agent_loading_disabled());
     }
     tmp(table, process, root).or_else(|| {
-        let listens = root.exists(socket_path(process));
+        let listens = has_socket(root, process);
         (!listens && !process.handles_sigquit()).then(sigquit_unhandled)
     })
+}
+
+/// True if the JVM's listener has been started before. A file that somebody else who shares the directory put there is no
+/// sign of it.
+fn has_socket(root: &TargetRoot, process: &Process) -> bool {
+    let owner = root.owner(socket_path(process));
+    owner.is_ok_and(|owner| owner == process.credentials.uid)
 }
 
 fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Reason> {
@@ -314,6 +321,16 @@ fn tmp_missing(error: &std::io::Error) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_of_somebody_else_is_no_listener() {
+        let (root, proc, mut process) = TargetRoot::example();
+        assert!(!has_socket(&root, &process));
+        std::fs::write(proc.path().join("17/root/tmp/.java_pid17"), "").unwrap();
+        assert!(has_socket(&root, &process));
+        process.credentials.uid += 1;
+        assert!(!has_socket(&root, &process));
+    }
 
     #[test]
     fn without_our_library_nothing_works_and_what_was_impossible_keeps_its_reason() {

@@ -1,12 +1,14 @@
 //! Reads the performance data a HotSpot JVM shares in `/tmp/hsperfdata_<user>/<pid>`.
 //!
-//! The file is the application's to forge: every offset and length in it is checked. Called by [`super::detect`].
+//! The file is the application's to forge: every offset and length in it is checked. Others who share its `/tmp` have no
+//! say: file and directory must be of the application's own user, as they are for the JVM's own tools. Called by
+//! [`super::detect`] and [`super::doctor`].
 //! Source: OpenJDK `perfMemory.hpp` (`PerfDataPrologue`, `PerfDataEntry`), version 2.0 since JDK 1.5.
 
 use std::io::Read;
 
 use super::detect::plausible_version;
-use crate::process::TargetRoot;
+use crate::process::{Process, TargetRoot};
 
 /// HotSpot makes it 32 KiB; somebody may have raised PerfDataMemorySize.
 const LARGEST: u64 = 1 << 20;
@@ -24,15 +26,19 @@ pub struct PerfData {
 
 impl PerfData {
     /// Looks for the file of the process, whatever its user is called.
-    pub fn read(root: &TargetRoot, namespace_pid: i32) -> Option<Self> {
+    pub fn read(root: &TargetRoot, process: &Process) -> Option<Self> {
         const MOST_NAMES: usize = 65_536;
+        let (user, file) = (process.credentials.uid, process.namespace_pid.to_string());
         let tmp = root.open_directory("/tmp").ok()?;
         let names = tmp.names(MOST_NAMES).ok()?;
         names
             .iter()
             .filter(|name| name.starts_with("hsperfdata_"))
             .find_map(|name| {
-                let file = tmp.directory(name).ok()?.open_file(&namespace_pid.to_string()).ok()?;
+                let directory = tmp.directory(name).ok()?;
+                // Another's directory may hold a second name (a hard link) of a file of this user.
+                directory.owner().ok().filter(|owner| *owner == user)?;
+                let file = directory.open_file_of(&file, &[user]).ok()?;
                 let mut bytes = Vec::new();
                 file.take(LARGEST).read_to_end(&mut bytes).ok()?;
                 parse(&bytes)
@@ -131,6 +137,27 @@ mod tests {
         bytes.extend(2_i32.to_le_bytes());
         bytes.extend(entries.concat());
         bytes
+    }
+
+    #[test]
+    fn only_a_file_of_the_targets_own_user_is_believed() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (root, proc, mut process) = TargetRoot::example();
+        let ours = process.credentials.uid;
+        let directory = proc.path().join("17/root/tmp/hsperfdata_shop");
+        std::fs::create_dir(&directory).unwrap();
+        let shared = directory.join("17");
+        std::fs::write(&shared, file()).unwrap();
+        let mode = |mode| std::fs::set_permissions(&shared, PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o600);
+        assert_eq!(PerfData::read(&root, &process), parse(&file()));
+        // The same file in the `/tmp` that a process of another user sees.
+        process.credentials.uid = ours + 1;
+        assert_eq!(PerfData::read(&root, &process), None);
+        process.credentials.uid = ours;
+        mode(0o666);
+        assert_eq!(PerfData::read(&root, &process), None);
     }
 
     #[test]

@@ -55,13 +55,7 @@ impl Sampled {
                 .counts_samples_by_time()
                 .then(|| duration_ns / plan.interval.max(1)),
             lost,
-            unresolved: None,
             max_frames: Some(plan::MAX_FRAMES),
-            truncated: None,
-            pid: Some(order.target.id().pid),
-            process: Some(order.target.name.clone()),
-            pod: order.target.pod(),
-            container: order.target.container(),
             runtime: Some(
                 order
                     .target
@@ -72,6 +66,7 @@ impl Sampled {
             started_at_ms: Some(self.started_at_ms),
             duration_ms: Some(duration_ns / 1_000_000),
             degraded: self.limitations(order, table),
+            ..Quality::default()
         }
     }
 

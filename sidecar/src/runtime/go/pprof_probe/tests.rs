@@ -1,11 +1,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 
-use super::{Candidate, ask_all, asks_for_tls, candidates, dial_addresses, index_path, is_pprof};
+use super::{Candidate, ask_all, asks_for_tls, candidates, dial_addresses, index_path, is_pprof, trust_by_user};
 use crate::process::{Process, ProcessTable};
 use crate::runtime::{GoPprofSettings, PprofAbsence, PprofEndpoint};
 
@@ -42,6 +44,7 @@ fn seen(address: SocketAddr) -> Candidate {
         port: address.port(),
         addresses: vec![address],
         seen: true,
+        trusted: false,
     }
 }
 
@@ -65,8 +68,55 @@ fn a_port_with_the_index_is_the_endpoint() {
         headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
         ..GoPprofSettings::default()
     };
-    let endpoint = ask(vec![seen(address)], &settings).unwrap();
+    let trusted = Candidate {
+        trusted: true,
+        ..seen(address)
+    };
+    let endpoint = ask(vec![trusted], &settings).unwrap();
     assert_eq!(endpoint.to_string(), format!("http://{address}/admin/debug/pprof/"));
+}
+
+#[test]
+fn the_header_goes_to_the_port_it_was_given_for_if_the_process_listens_there() {
+    let (said, heard) = std::sync::mpsc::channel();
+    let server = |name: &'static str| {
+        let said = said.clone();
+        serve(move |request| {
+            said.send((name, request.contains("s3cret"))).unwrap();
+            http("404 Not Found", "")
+        })
+    };
+    let (named, discovered, of_another) = (server("named"), server("discovered"), server("of another"));
+    let settings = GoPprofSettings {
+        ports: vec![named.port(), of_another.port()],
+        headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+        ..GoPprofSettings::default()
+    };
+    ask(candidates(&[named, discovered], &settings.ports), &settings).unwrap_err();
+    drop(said);
+    let mut told: Vec<_> = heard.try_iter().collect();
+    told.sort_unstable();
+    assert_eq!(told, [("discovered", false), ("named", true), ("of another", false)]);
+}
+
+#[test]
+fn without_the_right_to_see_whose_a_socket_is_its_user_decides() {
+    let process = myself();
+    let address = serve(|_| Vec::new());
+    let trusted = |process: &Process| {
+        let mut candidates = candidates(&[], &[address.port()]);
+        trust_by_user(&mut candidates, &ProcessTable::default(), process);
+        let [Candidate { trusted, addresses, .. }] = &candidates[..] else {
+            panic!("{candidates:?}")
+        };
+        trusted.then(|| addresses.clone())
+    };
+    assert_eq!(trusted(&process), Some(vec![address]));
+    let mut stranger = process;
+    stranger.credentials.uid += 1;
+    // A test that runs as root opens sockets as root, which may do so for anybody.
+    let by_root = nix::unistd::geteuid().is_root();
+    assert_eq!(trusted(&stranger).is_some(), by_root);
 }
 
 #[test]
@@ -195,7 +245,12 @@ fn an_endless_index_is_cut() {
 
 #[test]
 fn at_most_sixteen_ports_are_asked() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: refused, and no other test can get the port.
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let bound = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    bind(bound.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    let closed: SockaddrIn = getsockname(bound.as_raw_fd()).unwrap();
+    let closed = SocketAddr::from((closed.ip(), closed.port()));
     let candidates = (0..20).map(|_| seen(closed)).collect();
     let absence = ask(candidates, &GoPprofSettings::default()).unwrap_err();
     let PprofAbsence::NotOnPorts { ports, untried, .. } = absence else {
