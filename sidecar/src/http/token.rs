@@ -1,7 +1,7 @@
 //! The bearer token, from a file whose content may change while we run, as that of a mounted Secret does.
 //!
 //! The file is read for each request: it is small, and so the old token ends with the first request after the change.
-//! Without a readable token in it nobody is let in. Knows no HTTP. Called by [`super::guard`]; the `serve` command names
+//! Without a readable token in it every request is refused. Knows no HTTP. Called by [`super::guard`]; the `serve` command names
 //! the file.
 
 use std::fmt;
@@ -127,7 +127,7 @@ mod tests {
         assert!(token.digest().is_err(), "half written");
         std::fs::remove_file(&path).unwrap();
         assert!(token.digest().is_err(), "removed");
-        // Nobody writes to it.
+        // Without a writer.
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(token.digest().is_err(), "a pipe");
     }

@@ -109,7 +109,7 @@ impl ProcessTable {
     }
 
     /// Shares the budget of a snapshot: whoever needs less than an equal part leaves the rest to the others, so that
-    /// processes with huge command lines cut each other's and nobody else's.
+    /// processes with huge command lines cut each other's and no others'.
     fn share_command_lines(&self, processes: &mut [Process]) {
         let mut left = SNAPSHOT_LIMIT;
         let mut open: Vec<&mut Process> = processes.iter_mut().collect();

@@ -241,7 +241,7 @@ mod tests {
         for elsewhere in ["127.0.0.1:8080", "[::1]:6060", "127.0.0.1:6061", "192.0.2.1:6060"] {
             assert!(!reaches(1000, elsewhere), "{elsewhere}");
         }
-        // Who may not list its descriptors knows by whom the socket was made, at least.
+        // Without the right to list its descriptors, we still see which user made the socket.
         std::fs::remove_dir_all(proc.path().join("7/fd")).unwrap();
         assert!(reaches(1000, "127.0.0.1:8080") && !reaches(1001, "127.0.0.1:8080"));
         assert!(!reaches(1000, "192.0.2.1:8080"));

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_nobody_asked_is_not_planned() {
+    fn an_endpoint_that_was_not_asked_is_not_planned() {
         for (authority, path) in [
             ("127.0.0.1:6060", "/admin/debug/pprof/"),
             ("127.0.0.1:6060", "/debug/pprof/cmdline?x="),

@@ -184,7 +184,7 @@ fn ask_all(
     let untried = candidates.split_off(candidates.len().min(PORTS));
     let failed = |detail: String| PprofAbsence::ProbeFailed { detail };
     let client = |settings| PprofClient::new(settings).map_err(|error| failed(error.to_string()));
-    let (client, stranger) = (client(settings)?, client(&settings.without_headers())?);
+    let (client, anonymous) = (client(settings)?, client(&settings.without_headers())?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -193,7 +193,7 @@ fn ask_all(
     let index = index_path(&settings.path_prefix);
     let mut probe = Probe {
         client,
-        stranger,
+        anonymous,
         index,
         process,
         asked: Vec::new(),
@@ -224,7 +224,7 @@ struct Probe<'a> {
     /// With the operator's headers.
     client: PprofClient,
     /// Without them.
-    stranger: PprofClient,
+    anonymous: PprofClient,
     index: String,
     process: &'a Process,
     asked: Vec<u16>,
@@ -290,7 +290,7 @@ impl Probe<'_> {
         let client = if candidate.trusted {
             &self.client
         } else {
-            &self.stranger
+            &self.anonymous
         };
         let seen = candidate.seen;
         let response = client.connect(address, scheme).await?.get(&self.index).await?;

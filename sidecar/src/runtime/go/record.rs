@@ -30,7 +30,7 @@ pub fn record(
     if !control.target_is_alive() {
         return Err(RecordError::TargetExited);
     }
-    // The operator's headers go along: to nobody who has taken the port meanwhile, and nowhere an inspector made up.
+    // The operator's headers go along: not to another program that has taken the port meanwhile, nor where an inspector made up.
     if !listening_sockets::reach(control.table(), &order.target.process, plan.address) {
         return Err(RecordError::Impossible(doctor::listens_elsewhere(plan.address)));
     }

@@ -112,11 +112,11 @@ fn without_the_right_to_see_whose_a_socket_is_its_user_decides() {
         trusted.then(|| addresses.clone())
     };
     assert_eq!(trusted(&process), Some(vec![address]));
-    let mut stranger = process;
-    stranger.credentials.uid += 1;
+    let mut other = process;
+    other.credentials.uid += 1;
     // A test that runs as root opens sockets as root, which may do so for anybody.
     let by_root = nix::unistd::geteuid().is_root();
-    assert_eq!(trusted(&stranger).is_some(), by_root);
+    assert_eq!(trusted(&other).is_some(), by_root);
 }
 
 #[test]
