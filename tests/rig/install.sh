@@ -15,7 +15,7 @@ mapfile -t apps <<<"$apps"
 "$cache/kube/kubectl" label --overwrite namespace sideflame pod-security.kubernetes.io/enforce=restricted >/dev/null
 # The tag stays the same when the image changes; the annotation makes new pods.
 "$cache/helm/helm" upgrade --install sideflame charts/sideflame --namespace sideflame --wait --timeout 90s \
-  --set image.repository=localhost/sideflame-webhook --set sidecar.image.repository=localhost/sideflame \
+  --set image.repository=localhost/sideflame-webhook --set sidecar.image.repository=localhost/sideflame --set webhook.watchSidecars=true \
   --set-string "podAnnotations.image=$(<target/images/sideflame-webhook-amd64.digest)" >/dev/null
 
 # Helm returns when the webhook is ready, up to a second before kube-proxy has told the node where it is. Until then the

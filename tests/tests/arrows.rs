@@ -53,11 +53,12 @@ const SIDECAR: &Table = &[
 
 const WEBHOOK: &Table = &[
     ("choices", &[]),
+    ("dns", &[]),
     ("endpoint", &[]),
     ("pod", &[]),
     ("readiness", &[]),
     ("watch", &[]),
-    ("annotations", &["choices"]),
+    ("annotations", &["choices", "dns", "pod"]),
     ("rights", &["choices", "pod"]),
     ("container", &["choices", "rights"]),
     ("settings", &["choices", "container"]),
@@ -68,7 +69,7 @@ const WEBHOOK: &Table = &[
     ),
     ("outcome", &["inject"]),
     ("metrics", &["endpoint", "outcome"]),
-    ("events", &["metrics"]),
+    ("events", &["dns", "metrics", "outcome"]),
     ("health", &["metrics", "readiness"]),
     ("tls", &["metrics"]),
     ("authority", &["metrics", "readiness", "tls", "watch"]),
@@ -81,7 +82,7 @@ const WEBHOOK: &Table = &[
     (
         "admission",
         &[
-            "cluster", "endpoint", "events", "inject", "metrics", "outcome", "settings",
+            "cluster", "dns", "endpoint", "events", "inject", "metrics", "outcome", "settings",
         ],
     ),
     (
@@ -90,6 +91,7 @@ const WEBHOOK: &Table = &[
             "admission",
             "annotations",
             "authority",
+            "choices",
             "cluster",
             "events",
             "health",

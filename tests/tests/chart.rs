@@ -55,6 +55,7 @@ fn variables(text: &str) -> BTreeSet<&str> {
 #[test]
 fn every_variable_of_the_chart_is_one_of_the_servers() {
     let values = [
+        "webhook.clientCA=\"-----BEGIN CERTIFICATE-----\"",
         "sidecar.allowImageAnnotation=true",
         "sidecar.image.pullSecrets=[\"registry\"]",
         "webhook.excludedNamespaces=[\"kube-public\"]",
@@ -92,7 +93,10 @@ fn the_schema_refuses_a_wrong_value_and_names_it() {
         ("certificates.source=\"self\"", "source"),
         ("certificates.caBundle=\"bm90IFBFTQ==\"", "caBundle"),
         ("resources.limits={\"memory\":\"128MB\"}", "memory"),
-        ("networkPolicy.apiServerPorts=[]", "apiServerPorts"),
+        ("networkPolicy.apiServerPorts=[0]", "apiServerPorts"),
+        ("networkPolicy.apiServerAddresses=[\"10.0.0.2\"]", "apiServerAddresses"),
+        ("webhook.clientCA=\"bm90IFBFTQ==\"", "clientCA"),
+        ("admissionPolicy.enabled=\"yes\"", "enabled"),
         ("metrics.serviceMonitor.enabled=\"yes\"", "enabled"),
         ("podDisruptionBudget.minAvailable=1", "minAvailable"),
     ] {
@@ -128,10 +132,15 @@ fn every_form_is_taken_by_the_api_server_without_a_warning() {
     custom_resources(plane);
     let authority = std::fs::read_to_string(plane.kubeconfig.with_file_name("ca.crt")).unwrap();
     let bundle = format!("certificates.caBundle={}", json!(authority));
+    let client_authority = format!("webhook.clientCA={}", json!(authority));
     let forms: [&[&str]; 5] = [
         &[],
         &[
-            "networkPolicy.enabled=true",
+            "networkPolicy.apiServerAddresses=[\"10.0.0.2/32\",\"fd00::/64\"]",
+            "networkPolicy.apiServerPorts=[6443]",
+            "admissionPolicy.enabled=false",
+            "webhook.watchSidecars=true",
+            &client_authority,
             "networkPolicy.metricsFrom=[{\"namespaceSelector\":{}}]",
             "metrics.serviceMonitor.enabled=true",
             "metrics.serviceMonitor.labels={\"release\":\"prometheus\"}",
@@ -256,7 +265,7 @@ fn rights(release: &Release) -> BTreeSet<String> {
 /// What is allowed is a complete list.
 #[test]
 fn its_service_account_may_do_what_it_needs_and_nothing_else() {
-    let release = Release::install("sideflame-rights", &[]);
+    let release = Release::install("sideflame-rights", &["webhook.watchSidecars=true"]);
     let mut expected: BTreeSet<String> = [
         "own: create secrets",
         "own: create secrets other", // a creation is allowed for any name or for none
@@ -287,14 +296,7 @@ fn its_service_account_may_do_what_it_needs_and_nothing_else() {
         expected.extend(["list", "watch"].map(|verb| format!("{place}: {verb} pods")));
     }
     assert_eq!(rights(&release), expected);
-    let values = ["webhook.watchSidecars=false"];
-    helm(
-        release.plane,
-        &["upgrade", release.name],
-        &release.namespace.name,
-        &values,
-    )
-    .ok();
+    helm(release.plane, &["upgrade", release.name], &release.namespace.name, &[]).ok();
     // The authorizer learns of it a moment later.
     wait("fewer rights", Duration::from_secs(10), || {
         (rights(&release) != expected).then_some(())
@@ -305,11 +307,7 @@ fn its_service_account_may_do_what_it_needs_and_nothing_else() {
 #[test]
 fn rights_that_a_form_does_not_need_are_not_given() {
     let plane = ControlPlane::shared();
-    let values = [
-        "certificates.source=\"cert-manager\"",
-        "webhook.probeIntervalSeconds=0",
-        "webhook.watchSidecars=false",
-    ];
+    let values = ["certificates.source=\"cert-manager\"", "webhook.probeIntervalSeconds=0"];
     let manifests = helm(plane, &["template", "sideflame"], "sideflame", &values)
         .ok()
         .stdout;
@@ -321,6 +319,56 @@ fn rights_that_a_form_does_not_need_are_not_given() {
     for right in ["secrets", "pods", "webhookconfigurations"] {
         assert!(roles.iter().all(|role| !role.contains(right)), "{roles:#?}");
     }
+}
+
+/// Kubernetes 1.30 has policies; before it, an object of an unknown kind would fail the installation.
+#[test]
+fn the_policy_is_there_where_the_api_server_knows_policies() {
+    let plane = ControlPlane::shared();
+    for (version, expected) in [
+        ("1.28.0", false),
+        ("1.29.9", false),
+        ("1.30.0", true),
+        ("1.34.1-eks-1", true),
+    ] {
+        let verb = ["template", "sideflame", "--kube-version", version];
+        let manifests = helm(plane, &verb, "sideflame", &[]).ok().stdout;
+        assert_eq!(
+            manifests.contains("kind: ValidatingAdmissionPolicy\n"),
+            expected,
+            "{version}"
+        );
+    }
+}
+
+/// A wrong port would cut the webhook off, so it is asked for, not guessed.
+#[test]
+fn the_network_policy_has_the_ports_of_this_clusters_api_server() {
+    let plane = ControlPlane::shared();
+    // An API server on loopback does not say where it is.
+    let slice = json!({"metadata": {"name": "kubernetes"}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.2"]}],
+        "ports": [{"name": "https", "port": 8443, "protocol": "TCP"}]});
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    plane.create(slices, &slice).ok();
+    let release = Release::install("sideflame-network", &[]);
+    plane.delete(&format!("{slices}/kubernetes")).ok();
+    let path = release
+        .namespace
+        .path_in("networking.k8s.io/v1", "networkpolicies/sideflame-network");
+    let policy = plane.get(&path).ok().body;
+    let egress = &policy["spec"]["egress"];
+    let ports: Vec<&Value> = egress[0]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| &port["port"])
+        .collect();
+    assert_eq!(ports, [8443, 443], "{egress}");
+    assert_eq!(egress[1]["ports"][0]["port"], 53, "{egress}");
+    let unasked = helm(release.plane, &["template", "sideflame"], "sideflame", &[])
+        .ok()
+        .stdout;
+    assert!(unasked.contains("  egress:\n  # Nobody said"), "{unasked}");
 }
 
 /// What the webhook publishes at run time survives every way by which an operator changes the release.

@@ -68,9 +68,11 @@ fn wait_for_counts(replica: &Replica, plane: &ControlPlane) {
     });
 }
 
-/// One replica that speaks to the API server through a proxy, with one value of the chart.
-fn start_behind_proxy(value: &str) -> (Installation, ApiProxy) {
-    let mut installation = Installation::install(&[value]);
+const WATCHED: &str = "webhook.watchSidecars=true";
+
+/// One replica that speaks to the API server through a proxy, with these values of the chart.
+fn start_behind_proxy(values: &[&str]) -> (Installation, ApiProxy) {
+    let mut installation = Installation::install(values);
     let proxy = ApiProxy::listen(installation.plane);
     installation.launch_through(&proxy);
     installation.serve_all();
@@ -79,7 +81,7 @@ fn start_behind_proxy(value: &str) -> (Installation, ApiProxy) {
 
 #[test]
 fn pods_of_an_older_webhook_are_told_until_they_end_or_go() {
-    let mut installation = Installation::start(&[], 2);
+    let mut installation = Installation::start(&[WATCHED], 2);
     let plane = installation.plane;
     let namespace = plane.namespace(&json!({}));
     for name in ["current", "old", "ends", "fails"] {
@@ -119,7 +121,7 @@ fn pods_of_an_older_webhook_are_told_until_they_end_or_go() {
 /// The operator's way: `helm upgrade` with another image, new webhook pods, then the apps one after the other.
 #[test]
 fn after_an_upgrade_pods_with_the_image_before_are_told_until_they_are_made_anew() {
-    let mut installation = Installation::start(&[], 1);
+    let mut installation = Installation::start(&[WATCHED], 1);
     let plane = installation.plane;
     let namespace = plane.namespace(&json!({}));
     for name in ["first", "second"] {
@@ -144,7 +146,7 @@ fn after_an_upgrade_pods_with_the_image_before_are_told_until_they_are_made_anew
 
 #[test]
 fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
-    let (installation, proxy) = start_behind_proxy("webhook.probeIntervalSeconds=0");
+    let (installation, proxy) = start_behind_proxy(&[WATCHED, "webhook.probeIntervalSeconds=0"]);
     let plane = installation.plane;
     let namespace = plane.namespace(&json!({}));
     inject(&namespace, plane, "a");
@@ -186,7 +188,7 @@ fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
 
 #[test]
 fn without_the_right_it_says_so_once_and_injects() {
-    let mut installation = Installation::install(&[]);
+    let mut installation = Installation::install(&[WATCHED]);
     let plane = installation.plane;
     let role = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{RELEASE}");
     let rules = plane.get(&role).ok().body["rules"].as_array().unwrap().clone();
@@ -220,8 +222,8 @@ fn without_the_right_it_says_so_once_and_injects() {
 }
 
 #[test]
-fn switched_off_it_asks_for_no_pods_and_has_no_metric() {
-    let (installation, proxy) = start_behind_proxy("webhook.watchSidecars=false");
+fn unless_switched_on_it_asks_for_no_pods_and_has_no_metric() {
+    let (installation, proxy) = start_behind_proxy(&[]);
     let plane = installation.plane;
     let namespace = plane.namespace(&json!({}));
     inject(&namespace, plane, "a");

@@ -6,6 +6,7 @@
 //! refused with a status. Called by `cli::serve`, which serves [`router`] behind TLS.
 
 mod answer;
+mod body_memory;
 mod deadlines;
 mod decision;
 mod handler;
@@ -20,7 +21,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::post;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::cluster::ClusterFacts;
 use crate::endpoint::Endpoint;
@@ -28,6 +28,7 @@ use crate::events::EventQueue;
 use crate::inject::{self, Decision};
 use crate::metrics::Metrics;
 use crate::settings::{Facts, InjectSettings};
+use body_memory::BodyMemory;
 
 /// A body may be this long. etcd takes objects of 1.5 MiB, and an update carries two.
 pub const BODY_BYTES: usize = 3 << 20;
@@ -59,9 +60,9 @@ impl fmt::Debug for Rules {
 /// What callers may use up.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bodies held in memory at a time; requests beyond are answered "busy" and allowed.
-    pub in_flight: usize,
-    /// Time for a review whose address has no `timeout`.
+    /// Memory of all bodies that are on their way. A body that loses its part to a newer one is answered "busy".
+    pub body_memory: usize,
+    /// Most time for a review, and what one has whose address has no `timeout`.
     pub timeout: Duration,
 }
 
@@ -74,7 +75,7 @@ pub struct Admission {
     facts: Arc<ClusterFacts>,
     metrics: Arc<Metrics>,
     events: EventQueue,
-    permits: Semaphore,
+    memory: BodyMemory,
     limits: Limits,
 }
 
@@ -95,7 +96,7 @@ impl Admission {
             facts,
             metrics,
             events,
-            permits: Semaphore::new(limits.in_flight),
+            memory: BodyMemory::new(limits.body_memory),
             limits,
         }
     }

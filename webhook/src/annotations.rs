@@ -18,6 +18,9 @@ pub const STATUS: &str = "sideflame.io/status";
 /// Opts a pod in (annotation, `"true"`) or a namespace (label, `enabled`).
 pub const INJECT: &str = "sideflame.io/inject";
 
+/// Unknown keys that are told; nobody reads more, and each is compared with every name there is.
+const MOST_UNKNOWN: usize = 8;
+
 /// What the annotations of one pod say; `None` where they are silent.
 #[derive(Debug, Default)]
 pub struct Annotations<'a> {
@@ -77,7 +80,9 @@ pub fn read(annotations: Option<&Map<String, Value>>) -> Reading<'_> {
             continue;
         }
         let Some(annotation) = TABLE.iter().find(|annotation| annotation.name == name) else {
-            reading.warnings.push(unknown_key(name));
+            if reading.warnings.len() < MOST_UNKNOWN {
+                reading.warnings.push(unknown_key(name));
+            }
             continue;
         };
         let understood = value

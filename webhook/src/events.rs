@@ -116,12 +116,14 @@ fn event_of(notice: &Notice, instance: &str) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::SkipReason;
+    use crate::outcome::Outcome;
     use serde_json::json;
 
     fn notice() -> Notice {
         let pod = json!({"metadata": {"ownerReferences": [
             {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop-1", "uid": "u", "controller": true}]}});
-        Notice::about(&pod, "shop", false, "windows", [&"no".to_owned()].into_iter()).unwrap()
+        Notice::about(&pod, "shop", Outcome::Skipped(SkipReason::Windows), 1).unwrap()
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod choices;
 pub mod cli;
 pub mod cluster;
 pub mod container;
+mod dns;
 pub mod endpoint;
 pub mod events;
 pub mod health;

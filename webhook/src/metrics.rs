@@ -47,6 +47,8 @@ pub struct Metrics {
     pub workloads_warned: Counter,
     /// Open connections, TLS handshakes included.
     pub connections: Gauge,
+    /// Connections closed at once, as their address had its part.
+    pub connections_refused: Counter,
     /// End of the serving certificate, seconds after the Unix epoch.
     pub certificate_not_after: Gauge,
     /// End of the authority that issued it, where it is our own.
@@ -123,6 +125,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             workloads_warned: Counter::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             certificate_not_after: Gauge::default(),
             authority_not_after: Gauge::default(),
             authority_changes: Counter::default(),
@@ -200,10 +203,15 @@ impl Metrics {
                 "Supplied certificate files that could not be used; the pair before stays in use",
                 &self.certificate_failures,
             ),
+            (
+                "connections_refused",
+                "Connections closed at once, as their address had its part of all places",
+                &self.connections_refused,
+            ),
             ("events", "Events written", &self.events_written),
             (
                 "events_dropped",
-                "Events not written: queue or table full, or refused",
+                "Events not written: queue or table full, too many of a namespace, or refused",
                 &self.events_dropped,
             ),
             (
@@ -306,6 +314,7 @@ mod tests {
             ("workloads_warned_total", "counter"),
             ("in_flight", "gauge"),
             ("connections", "gauge"),
+            ("connections_refused_total", "counter"),
             ("review_seconds", "histogram"),
             ("ready", "gauge"),
             ("certificate_not_after_seconds", "gauge"),

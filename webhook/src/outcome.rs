@@ -40,7 +40,7 @@ impl Outcome {
 /// Why we could not decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
-    /// Too many reviews at a time.
+    /// Too many bodies at a time.
     Busy,
     /// The API server would have given up before the injection was done.
     Late,
@@ -50,18 +50,21 @@ pub enum Failure {
     NoObject,
     /// Only a pod that is being created can get a container.
     NotCreate,
+    /// The object has more values than are kept in memory.
+    TooManyValues,
     /// The patch could not be written.
     Unwritable,
 }
 
 impl Failure {
     /// Every failure.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Busy,
         Self::Late,
         Self::Panicked,
         Self::NoObject,
         Self::NotCreate,
+        Self::TooManyValues,
         Self::Unwritable,
     ];
 
@@ -73,6 +76,7 @@ impl Failure {
             Self::Panicked => "panicked",
             Self::NoObject => "no_object",
             Self::NotCreate => "not_create",
+            Self::TooManyValues => "too_many_values",
             Self::Unwritable => "unwritable",
         }
     }
@@ -90,6 +94,9 @@ impl Failure {
             }
             Self::NotCreate => {
                 "sideflame: not injected, containers can only be added on CREATE; see the rules of the webhook configuration"
+            }
+            Self::TooManyValues => {
+                "sideflame: not injected, the pod has more than 32768 fields and list items, env left out; make it smaller"
             }
             Self::Unwritable => {
                 "sideflame: not injected, the patch could not be written; the log of the webhook has the details"

@@ -5,6 +5,10 @@
 
 use serde_json::{Map, Value};
 
+/// Containers of every kind in a pod that may get a sidecar. Kubernetes is made for 110 pods and some 60 containers on a node;
+/// and `sideflame.io/status`, which has a verdict per container and event, must fit into the 256 KiB of a pod's annotations.
+pub(crate) const MOST_CONTAINERS: usize = 256;
+
 /// A pod whose places for patches have the right types.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PodView<'a> {

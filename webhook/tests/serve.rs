@@ -2,79 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+mod server;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use server::{Server, start};
 
 const REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","operation":"CREATE","object":{"metadata":{}}}}"#;
-
-struct Server {
-    child: Child,
-    reviews: SocketAddr,
-    health: SocketAddr,
-    roots: RootCertStore,
-    _files: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn start(drain: &str) -> Server {
-    let files = tempfile::tempdir().unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    std::fs::write(files.path().join("tls.crt"), certificate.pem()).unwrap();
-    std::fs::write(files.path().join("tls.key"), key.serialize_pem()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.der().clone()).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sideflame-webhook"))
-        .args([
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--metrics-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--drain",
-            drain,
-        ])
-        .arg("--tls-cert-file")
-        .arg(files.path().join("tls.crt"))
-        .arg("--tls-key-file")
-        .arg(files.path().join("tls.key"))
-        .env_remove("KUBERNETES_SERVICE_HOST")
-        .env("KUBECONFIG", files.path().join("none"))
-        .env("HOME", files.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("listening") {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0, "the server ended");
-    }
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
-    let (reviews, health) = (address("address"), address("health"));
-    // A pipe that is not read would stop the server.
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
-    Server {
-        child,
-        reviews,
-        health,
-        roots,
-        _files: files,
-    }
-}
 
 impl Server {
     fn readiness(&self) -> String {

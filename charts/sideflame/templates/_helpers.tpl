@@ -117,3 +117,26 @@ matchPolicy: Equivalent
 failurePolicy: {{ .root.Values.webhook.failurePolicy }}
 timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
 {{- end -}}
+
+{{/*
+Ports of the API server as pods reach it: those of the values, else of the Service `kubernetes` and of what is behind it, as
+policies are held against either. A list, as JSON; empty where the cluster is not asked, as by `helm template`.
+*/}}
+{{- define "sideflame.apiServerPorts" -}}
+{{- $ports := .Values.networkPolicy.apiServerPorts -}}
+{{- if not $ports -}}
+{{- $slice := lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" -}}
+{{- $service := lookup "v1" "Service" "default" "kubernetes" -}}
+{{- if and $slice $service -}}
+{{- range concat $slice.ports $service.spec.ports -}}
+{{- $ports = append $ports (int .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* What holds for the ServiceAccount's token, beside RBAC. */}}
+{{- define "sideflame.policy" -}}
+{{ include "sideflame.fullname" . }}-token
+{{- end -}}

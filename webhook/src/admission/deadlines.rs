@@ -1,6 +1,9 @@
-//! How long an answer may take: what the API server says it will wait, less a margin for the way.
+//! How long an answer may take: what the API server says it will wait, less a margin for the way, and never longer than
+//! configured. The address of a request is its client's to choose.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Longest `timeoutSeconds` that Kubernetes allows.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -10,25 +13,25 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(super) struct Deadlines {
     /// When the answer must be on its way.
     pub(super) answer: Instant,
-    /// When to stop waiting for a permit: early enough to read the body and answer after it.
-    pub(super) permit: Instant,
+    /// When the body must be there: an API server has it ready before it connects.
+    pub(super) body: Instant,
 }
 
 impl Deadlines {
-    /// Begins now. The API server says how long it waits: `?timeout=2s`.
-    pub(super) fn begin(query: Option<&str>, default: Duration) -> Self {
+    /// Begins now. The API server says how long it waits, `?timeout=2s`; it was configured to wait as long as `configured`.
+    pub(super) fn begin(query: Option<&str>, configured: Duration) -> Self {
         let now = Instant::now();
         let named = query
             .unwrap_or_default()
             .split('&')
             .find_map(|pair| pair.strip_prefix("timeout="));
         let given = named.and_then(parse_go_duration).filter(|time| !time.is_zero());
-        let given = given.unwrap_or(default).min(LONGEST);
+        let given = given.unwrap_or(configured).min(configured).min(LONGEST);
         // An eighth, but never more than a quarter of a second, for both ways and the API server's own work.
         let time = given - (given / 8).min(Duration::from_millis(250));
         Self {
             answer: now + time,
-            permit: now + time / 8,
+            body: now + time / 2,
         }
     }
 
@@ -81,18 +84,31 @@ mod tests {
 
     #[test]
     fn the_answer_is_due_before_the_api_server_gives_up() {
-        let default = Duration::from_secs(2);
-        let left = |query| Deadlines::begin(query, default).answer - Instant::now();
-        assert!(left(Some("timeout=1s")) < Duration::from_millis(900));
+        let configured = Duration::from_secs(2);
+        let left = |query| Deadlines::begin(query, configured).answer - Instant::now();
+        assert!(left(Some("a=b&timeout=1s")) < Duration::from_millis(900));
         assert!(left(Some("timeout=1s")) > Duration::from_millis(800));
-        assert!(left(Some("a=b&timeout=10s")) < Duration::from_millis(9_760));
-        assert!(left(Some("timeout=10000h")) < LONGEST);
-        for nothing in [None, Some(""), Some("timeout=0"), Some("timeout=soon")] {
+        // Nor does a client get more time by asking for it.
+        for nothing in [
+            None,
+            Some(""),
+            Some("timeout=0"),
+            Some("timeout=soon"),
+            Some("timeout=30s"),
+            Some("timeout=10000h"),
+        ] {
             let left = left(nothing);
             assert!(
                 left < Duration::from_millis(1_800) && left > Duration::from_millis(1_700),
                 "{nothing:?}"
             );
         }
+    }
+
+    #[test]
+    fn no_configuration_lets_an_answer_take_longer_than_kubernetes_waits() {
+        let deadlines = Deadlines::begin(None, Duration::from_secs(3600));
+        assert!(deadlines.answer - Instant::now() < LONGEST);
+        assert!(deadlines.body - Instant::now() < LONGEST / 2);
     }
 }

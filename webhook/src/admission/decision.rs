@@ -23,15 +23,17 @@ pub(super) fn decide(
     request: &Request<'_>,
     deadlines: Deadlines,
 ) -> Response {
-    let failure = if !request.object.is_object() {
+    let failure = if !request.object.value.is_object() {
         Failure::NoObject
+    } else if request.object.is_cut {
+        Failure::TooManyValues
     } else if !matches!(&*request.operation, "CREATE" | "") {
         Failure::NotCreate
     } else if deadlines.are_over() {
         Failure::Late
     } else {
         let facts = admission.facts.of(&request.namespace);
-        match caught(|| (admission.rules.inject)(&request.object, &admission.settings, &facts)) {
+        match caught(|| (admission.rules.inject)(&request.object.value, &admission.settings, &facts)) {
             Ok(decision) => return tell(admission, endpoint, request, decision),
             Err(panic) => {
                 let (uid, namespace) = (&*request.uid, &*request.namespace);
@@ -45,14 +47,15 @@ pub(super) fn decide(
 
 /// About a workload: a warning at most.
 pub(super) fn look_at(admission: &Admission, request: &Request<'_>) -> Response {
-    let warning = caught(|| (admission.rules.misplaced)(&request.kind.kind, &request.object)).unwrap_or_else(|panic| {
-        tracing::error!(
-            panic,
-            uid = &*request.uid,
-            "looking at a workload panicked: please report this"
-        );
-        None
-    });
+    let warning =
+        caught(|| (admission.rules.misplaced)(&request.kind.kind, &request.object.value)).unwrap_or_else(|panic| {
+            tracing::error!(
+                panic,
+                uid = &*request.uid,
+                "looking at a workload panicked: please report this"
+            );
+            None
+        });
     if warning.is_some() {
         admission.metrics.workloads_warned.inc();
     }
@@ -108,8 +111,7 @@ fn tell(admission: &Admission, endpoint: Endpoint, request: &Request<'_>, decisi
         admission.metrics.decision(outcome);
         // A dry run must leave no trace: the configuration declares sideEffects NoneOnDryRun.
         if request.dry_run != Some(true) {
-            let sentences = refused.iter().chain(&warnings);
-            note(admission, request, outcome, sentences);
+            note(admission, request, outcome, warnings.len());
         }
     }
     let answer = Answer {
@@ -123,24 +125,13 @@ fn tell(admission: &Admission, endpoint: Endpoint, request: &Request<'_>, decisi
     answer.into_response()
 }
 
-fn note<'a>(
-    admission: &Admission,
-    request: &Request<'_>,
-    outcome: Outcome,
-    sentences: impl Iterator<Item = &'a String>,
-) {
-    let injected = match outcome {
+fn note(admission: &Admission, request: &Request<'_>, outcome: Outcome, warnings: usize) {
+    let is_told = match outcome {
         Outcome::Injected => true,
-        Outcome::Skipped(reason) | Outcome::Blocked(reason) if reason.is_failure() => false,
-        _ => return,
+        Outcome::Skipped(reason) | Outcome::Blocked(reason) => reason.is_failure(),
+        Outcome::Failed(_) => false,
     };
-    if let Some(notice) = Notice::about(
-        &request.object,
-        &request.namespace,
-        injected,
-        outcome.key().1,
-        sentences,
-    ) {
+    if is_told && let Some(notice) = Notice::about(&request.object.value, &request.namespace, outcome, warnings) {
         admission.events.send(notice);
     }
 }

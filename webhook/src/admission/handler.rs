@@ -1,17 +1,16 @@
-//! From an HTTP request to its answer: permit, body, deadline. What the answer says is decided in `decision`.
+//! From an HTTP request to its answer: body, memory, deadline. What the answer says is decided in `decision`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tokio::time::timeout_at;
 
 use super::deadlines::Deadlines;
-use super::request_body::{read_uid, read_whole};
-use super::review::Review;
+use super::request_body::{self, Read};
+use super::review::{Beginning, Review};
 use super::{Admission, BODY_BYTES, decision};
 use crate::endpoint::Endpoint;
 use crate::outcome::{Failure, Refusal};
@@ -37,44 +36,39 @@ async fn answer(admission: &Admission, endpoint: Endpoint, request: HttpRequest<
     admission.metrics.in_flight.inc();
     let _leaving = Leaving(admission);
     let deadlines = Deadlines::begin(request.uri().query(), admission.limits.timeout);
-    let body = request.into_body();
-    let permit = timeout_at(deadlines.permit.into(), admission.permits.acquire()).await;
-    let answer = match permit {
-        Ok(Ok(_permit)) => review(admission, endpoint, body, deadlines).await,
-        _ => busy(admission, endpoint, body, deadlines).await,
+    let answer = match request_body::read(request.into_body(), deadlines, &admission.memory).await {
+        Ok(Read::Whole(body, _share)) => review(admission, endpoint, &body, deadlines),
+        Ok(Read::Beginning(bytes)) => busy(admission, endpoint, &bytes),
+        Err(refusal) => Err(refusal.into()),
     };
     admission.metrics.review(began.elapsed());
     answer.unwrap_or_else(|refused| refused.into_response(admission))
 }
 
-async fn review(
-    admission: &Admission,
-    endpoint: Endpoint,
-    body: Body,
-    deadlines: Deadlines,
-) -> Result<Response, Refused> {
-    let body = read_whole(body, deadlines).await?;
-    // From here to the answer nothing waits: on one thread, reviews are worked on one after the other, and only one
-    // of them has its object unpacked.
-    let request = Review::parse(&body).map_err(|error| Refused(Refusal::Malformed, error.to_string()))?;
+/// Nothing here waits: on one thread, reviews are worked on one after the other, and only one of them has its object
+/// unpacked.
+fn review(admission: &Admission, endpoint: Endpoint, body: &Bytes, deadlines: Deadlines) -> Result<Response, Refused> {
+    let request = Review::parse(body).map_err(|error| Refused(Refusal::Malformed, error.to_string()))?;
     Ok(match endpoint {
         Endpoint::Workload => decision::look_at(admission, &request),
         Endpoint::Pod | Endpoint::Probe => decision::decide(admission, endpoint, &request, deadlines),
     })
 }
 
-async fn busy(
-    admission: &Admission,
-    endpoint: Endpoint,
-    body: Body,
-    deadlines: Deadlines,
-) -> Result<Response, Refused> {
-    let Some(uid) = read_uid(body, deadlines).await? else {
+fn busy(admission: &Admission, endpoint: Endpoint, bytes: &[u8]) -> Result<Response, Refused> {
+    let Beginning { uid, blocks_on_error } = Beginning::of(bytes);
+    let Some(uid) = uid else {
         let text = "the body is no AdmissionReview with a uid".to_owned();
         return Err(Refused(Refusal::Malformed, text));
     };
-    tracing::warn!(uid, path = endpoint.path(), "busy: allowed without being looked at");
-    Ok(decision::fail(admission, endpoint, &uid, Failure::Busy, false))
+    tracing::warn!(uid, path = endpoint.path(), "busy: not looked at");
+    Ok(decision::fail(
+        admission,
+        endpoint,
+        &uid,
+        Failure::Busy,
+        blocks_on_error,
+    ))
 }
 
 /// A client that goes away drops the future of its answer: the gauge must fall then, too.
@@ -94,7 +88,7 @@ impl From<Refusal> for Refused {
         let text = match refusal {
             Refusal::Malformed => "the body ended early".to_owned(),
             Refusal::TooLarge => format!("the body is longer than {BODY_BYTES} bytes, which no object in etcd can be"),
-            Refusal::Slow => "the body did not come within the timeout".to_owned(),
+            Refusal::Slow => "the body did not come within half of the timeout".to_owned(),
         };
         Self(refusal, text)
     }

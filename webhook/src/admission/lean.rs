@@ -3,34 +3,66 @@
 //! `env` of a container and `managedFields` are most of a big pod: skipped, 1,500 variables cost 0.16 ms instead of 1.1 ms.
 //! The key stays, with an empty list, so that no pointer of a patch changes. Called by `review`.
 
+use std::cell::Cell;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Lists of these names are skipped. Only lists: `env` is also a common label.
 const UNREAD: [&str; 2] = ["env", "managedFields"];
 
-/// For `#[serde(deserialize_with)]`.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    Lean { skip: false }.deserialize(deserializer)
+/// Values that are kept of one object. A pod of the 256 containers at which we end has some 15,000, and a value takes up to
+/// 200 bytes: three megabytes of `[0,0,…]` would take 150 of memory.
+const MOST_VALUES: usize = 1 << 15;
+
+/// An object, or what could be kept of it.
+#[derive(Debug, Default)]
+pub(super) struct LeanObject {
+    /// Null where there is none.
+    pub(super) value: Value,
+    /// It has more than [`MOST_VALUES`]; those beyond are missing.
+    pub(super) is_cut: bool,
+}
+
+impl<'de> Deserialize<'de> for LeanObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let left = Cell::new(Some(MOST_VALUES));
+        let value = Lean {
+            skip: false,
+            left: &left,
+        }
+        .deserialize(deserializer)?;
+        Ok(Self {
+            value,
+            is_cut: left.get().is_none(),
+        })
+    }
 }
 
 /// A value; an empty list in place of a list if `skip`.
 #[derive(Debug, Clone, Copy)]
-struct Lean {
+struct Lean<'a> {
     skip: bool,
+    /// How many more may be kept; `None` after one more was there.
+    left: &'a Cell<Option<usize>>,
 }
 
-impl<'de> DeserializeSeed<'de> for Lean {
+impl<'de> DeserializeSeed<'de> for Lean<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(1)));
+        if self.left.get().is_none() {
+            IgnoredAny::deserialize(deserializer)?;
+            return Ok(Value::Null);
+        }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Lean {
+impl<'de> Visitor<'de> for Lean<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,23 +95,29 @@ impl<'de> Visitor<'de> for Lean {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        if self.skip {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-        } else {
-            while let Some(value) = list.next_element_seed(Self { skip: false })? {
+        if !self.skip {
+            while self.left.get().is_some() {
+                let Some(value) = list.next_element_seed(Self { skip: false, ..self })? else {
+                    return Ok(Value::Array(values));
+                };
                 values.push(value);
             }
         }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        while self.left.get().is_some() {
+            let Some(key) = entries.next_key::<String>()? else {
+                return Ok(Value::Object(map));
+            };
             let skip = UNREAD.contains(&key.as_str());
-            let value = entries.next_value_seed(Self { skip })?;
+            let value = entries.next_value_seed(Self { skip, ..self })?;
             map.insert(key, value);
         }
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Value::Object(map))
     }
 }
@@ -90,9 +128,10 @@ mod tests {
 
     fn lean(text: &str) -> Value {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let value = deserialize(&mut deserializer).unwrap();
+        let object = LeanObject::deserialize(&mut deserializer).unwrap();
         deserializer.end().unwrap();
-        value
+        assert!(!object.is_cut);
+        object.value
     }
 
     #[test]
@@ -120,6 +159,33 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let deep = "[".repeat(10_000);
-        assert!(deserialize(&mut serde_json::Deserializer::from_str(&deep)).is_err());
+        assert!(serde_json::from_str::<LeanObject>(&deep).is_err());
+    }
+
+    #[test]
+    fn values_beyond_the_cap_are_not_kept_and_the_text_is_still_checked() {
+        let list = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        let map = |count: usize| {
+            let entries: Vec<String> = (0..count).map(|number| format!("\"{number}\":[]")).collect();
+            format!("{{{}}}", entries.join(","))
+        };
+        for text in [list(MOST_VALUES - 1), map(MOST_VALUES - 1)] {
+            assert!(!serde_json::from_str::<LeanObject>(&text).unwrap().is_cut);
+        }
+        for text in [
+            list(MOST_VALUES),
+            map(MOST_VALUES),
+            list(1_000_000),
+            format!("[{},[{{}}]]", list(MOST_VALUES)),
+        ] {
+            let object = serde_json::from_str::<LeanObject>(&text).unwrap();
+            assert!(object.is_cut);
+            assert!(serde_json::from_str::<LeanObject>(&text[..text.len() - 1]).is_err());
+        }
+        let env = format!("{{\"env\":{}}}", list(1_000_000));
+        assert!(
+            !serde_json::from_str::<LeanObject>(&env).unwrap().is_cut,
+            "what is not read counts nothing"
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lean;
+use super::lean::LeanObject;
+use crate::dns::is_label;
 
 /// The only version we speak.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -34,8 +35,8 @@ pub(super) struct Request<'a> {
     pub(super) operation: Cow<'a, str>,
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
-    #[serde(default, deserialize_with = "lean::deserialize")]
-    pub(super) object: Value,
+    #[serde(default)]
+    pub(super) object: LeanObject,
 }
 
 /// Group and version are fixed by the rules of the configuration.
@@ -54,6 +55,8 @@ pub(super) enum ReviewError {
     Version(String),
     #[error("the AdmissionReview has no request with a uid")]
     NoRequest,
+    #[error("the request's namespace is no DNS label, so this comes from no API server")]
+    Namespace,
 }
 
 impl<'a> Review<'a> {
@@ -63,43 +66,74 @@ impl<'a> Review<'a> {
         if review.api_version != API_VERSION {
             return Err(ReviewError::Version(review.api_version.chars().take(64).collect()));
         }
-        review
-            .request
-            .filter(|request| !request.uid.is_empty())
-            .ok_or(ReviewError::NoRequest)
+        let request = review.request.filter(|request| is_uid(&request.uid));
+        let request = request.ok_or(ReviewError::NoRequest)?;
+        // It becomes part of an address when an Event is written.
+        if !request.namespace.is_empty() && !is_label(&request.namespace) {
+            return Err(ReviewError::Namespace);
+        }
+        Ok(request)
     }
 }
 
 impl Request<'_> {
     /// Whether a pod wants to be refused when the injection fails.
     pub(super) fn blocks_on_error(&self) -> bool {
-        let value = self.object.pointer("/metadata/annotations/sideflame.io~1on-error");
+        let value = self
+            .object
+            .value
+            .pointer("/metadata/annotations/sideflame.io~1on-error");
         value.and_then(Value::as_str) == Some("block")
     }
 }
 
-/// The `uid` of the request at the beginning of a body whose rest was thrown away. `prefix` may end anywhere.
-pub(super) fn uid_of(prefix: &[u8]) -> Option<String> {
-    let mut uid = None;
-    let mut deserializer = serde_json::Deserializer::from_slice(prefix);
-    // It always ends in an error: on purpose where the uid was found, else because the prefix ends.
-    let _ = serde::de::DeserializeSeed::deserialize(
-        UidSeed {
-            depth: 0,
-            uid: &mut uid,
-        },
-        &mut deserializer,
-    );
-    uid
+/// What can be known from the beginning of a body whose rest was thrown away. It may end anywhere.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Beginning {
+    /// The `uid` of the request.
+    pub(super) uid: Option<String>,
+    /// The pod was seen to ask for a refusal.
+    pub(super) blocks_on_error: bool,
 }
 
-/// Walks into `request`, takes `uid`, and stops.
-struct UidSeed<'a> {
-    depth: u8,
-    uid: &'a mut Option<String>,
+impl Beginning {
+    /// Reads `bytes` as far as they go.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut found = Self::default();
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let walk = Walk {
+            place: Place::Review,
+            found: &mut found,
+        };
+        // It mostly ends in an error, as the bytes end.
+        let _ = serde::de::DeserializeSeed::deserialize(walk, &mut deserializer);
+        found.uid = found.uid.filter(|uid| is_uid(uid));
+        found
+    }
 }
 
-impl<'de> serde::de::DeserializeSeed<'de> for UidSeed<'_> {
+/// An API server takes a UUID.
+fn is_uid(uid: &str) -> bool {
+    (1..=128).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A map on the way to what we want to know.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Review,
+    Request,
+    Object,
+    Metadata,
+    Annotations,
+}
+
+/// Walks from map to map, and takes what it finds.
+struct Walk<'a> {
+    place: Place,
+    found: &'a mut Beginning,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -107,7 +141,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for UidSeed<'_> {
     }
 }
 
-impl<'de> serde::de::Visitor<'de> for UidSeed<'_> {
+impl<'de> serde::de::Visitor<'de> for Walk<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,20 +150,29 @@ impl<'de> serde::de::Visitor<'de> for UidSeed<'_> {
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-            match (self.depth, key.as_ref()) {
-                (0, "request") => map.next_value_seed(UidSeed {
-                    depth: 1,
-                    uid: self.uid,
-                })?,
-                (1, "uid") => {
-                    let found: String = map.next_value()?;
-                    *self.uid = Some(found).filter(|uid| !uid.is_empty());
-                    return Err(serde::de::Error::custom("found"));
+            let place = match (self.place, key.as_ref()) {
+                (Place::Review, "request") => Place::Request,
+                (Place::Request, "object") => Place::Object,
+                (Place::Object, "metadata") => Place::Metadata,
+                (Place::Metadata, "annotations") => Place::Annotations,
+                (Place::Request, "uid") => {
+                    self.found.uid = map.next_value()?;
+                    continue;
+                }
+                (Place::Annotations, "sideflame.io/on-error") => {
+                    let value: Cow<'_, str> = map.next_value()?;
+                    self.found.blocks_on_error = value == "block";
+                    continue;
                 }
                 _ => {
                     map.next_value::<serde::de::IgnoredAny>()?;
+                    continue;
                 }
-            }
+            };
+            map.next_value_seed(Walk {
+                place,
+                found: self.found,
+            })?;
         }
         Ok(())
     }
@@ -151,7 +194,7 @@ mod tests {
             ("7-a", "shop", "Pod")
         );
         assert!(request.dry_run.unwrap() && request.blocks_on_error());
-        assert_eq!(request.object["kind"], "Pod");
+        assert_eq!(request.object.value["kind"], "Pod");
     }
 
     #[test]
@@ -162,18 +205,21 @@ mod tests {
     }
 
     #[test]
-    fn the_uid_is_found_in_every_prefix_that_holds_it() {
+    fn uid_and_on_error_are_found_in_every_beginning_that_holds_them() {
         let complete = BODY.find("\"7-a\"").unwrap() + "\"7-a\"".len();
+        let asked = BODY.find("\"block\"").unwrap() + "\"block\"".len();
         for end in 0..BODY.len() {
-            let found = uid_of(&BODY.as_bytes()[..end]);
-            assert_eq!(found.as_deref(), (end >= complete).then_some("7-a"), "{end}");
+            let found = Beginning::of(&BODY.as_bytes()[..end]);
+            assert_eq!(found.uid.as_deref(), (end >= complete).then_some("7-a"), "{end}");
+            assert_eq!(found.blocks_on_error, end >= asked, "{end}");
         }
-        assert_eq!(uid_of(br#"{"uid":"outside"}"#), None);
+        let uid = |text: &str| Beginning::of(text.as_bytes()).uid;
+        assert_eq!(uid(r#"{"uid":"outside"}"#), None);
         assert_eq!(
-            uid_of(br#"{"request":{"object":{"uid":"inner"},"uid":"7"}}"#).as_deref(),
+            uid(r#"{"request":{"object":{"uid":"inner"},"uid":"7"}}"#).as_deref(),
             Some("7")
         );
-        assert_eq!(uid_of(b"[[[["), None);
+        assert_eq!(uid("[[[["), None);
     }
 
     #[test]
@@ -182,5 +228,13 @@ mod tests {
         assert!(error(r#"{"apiVersion":"admission.k8s.io/v1beta1","request":{"uid":"1"}}"#).contains("v1beta1"));
         assert!(error(r#"{"apiVersion":"admission.k8s.io/v1"}"#).contains("no request"));
         assert!(error(r#"{"apiVersion":"admission.k8s.io/v1","request":{"uid":""}}"#).contains("uid"));
+    }
+
+    #[test]
+    fn a_namespace_that_is_no_label_is_no_review() {
+        for namespace in ["a/../../b", "a?b", "A", "a.b", "..", "a\\u0000", &"a".repeat(64)] {
+            let body = BODY.replace("shop", namespace);
+            assert!(Review::parse(body.as_bytes()).is_err(), "{namespace}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::Annotations;
 use crate::choices::{Event, Quantity};
+use crate::dns::{is_label, is_subdomain};
 
 /// One row.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Annotation {
 
 const QUANTITY: &str = "a positive quantity, e.g. 100m";
 const MEMORY: &str = "a quantity of at least 16Mi, e.g. 256Mi";
+/// Of a list; a pod with more containers gets no sidecar.
+const MOST_ITEMS: usize = crate::pod::MOST_CONTAINERS;
 /// `runAsUser` and `runAsGroup` in the API go up to here.
 const LARGEST_ID: u32 = i32::MAX as u32;
 
@@ -204,6 +207,10 @@ fn number(text: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
 }
 
 fn list<'a, T: PartialEq>(text: &'a str, item: impl Fn(&'a str) -> Option<T>) -> Option<Vec<T>> {
+    // Each is looked for among the others.
+    if text.split(',').nth(MOST_ITEMS).is_some() {
+        return None;
+    }
     let mut items = Vec::new();
     for part in text.split(',') {
         let item = item(part.trim())?;
@@ -212,19 +219,6 @@ fn list<'a, T: PartialEq>(text: &'a str, item: impl Fn(&'a str) -> Option<T>) ->
         }
     }
     Some(items)
-}
-
-/// RFC 1123 label, as container names are.
-fn is_label(text: &str) -> bool {
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let bytes = text.as_bytes();
-    text.len() <= 63 && edge(bytes.first().copied()) && edge(bytes.last().copied()) && bytes.iter().copied().all(inner)
-}
-
-/// RFC 1123 subdomain, as names of Secrets are.
-fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Not a grammar of references: the kubelet has the last word. Only what could not be one is refused.

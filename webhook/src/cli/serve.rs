@@ -42,7 +42,12 @@ enum ServeError {
     #[error("{0}; see --tls-cert-file and --tls-key-file")]
     Files(#[from] FilesError),
     #[error("TLS could not be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] tls::ServerConfigError),
+    #[error("failed to read {path}: {source}; see --client-ca")]
+    ClientAuthority {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Background(#[from] BackgroundError),
     #[error("the system refused: {0}")]
@@ -117,7 +122,7 @@ async fn serve(command: ServeCommand) -> Result<(), ServeError> {
         Arc::clone(&metrics),
         events,
         admission::Limits {
-            in_flight: usize::from(command.max_in_flight),
+            body_memory: usize::try_from(command.body_memory.units()).unwrap_or(usize::MAX),
             timeout: command.timeout,
         },
     ));
@@ -126,11 +131,19 @@ async fn serve(command: ServeCommand) -> Result<(), ServeError> {
         version = env!("CARGO_PKG_VERSION"), "listening");
     let limits = Limits {
         connections: usize::from(command.max_connections),
+        per_peer: usize::from(command.max_connections).div_ceil(2),
         ..Limits::default()
+    };
+    let clients = match &command.client_ca {
+        None => None,
+        Some(path) => Some(std::fs::read(path).map_err(|source| ServeError::ClientAuthority {
+            path: path.clone(),
+            source,
+        })?),
     };
     let reviews = Listener {
         socket: reviews,
-        protocol: Protocol::Tls(tls::server_config(Arc::clone(&certificate))?),
+        protocol: Protocol::Tls(tls::server_config(Arc::clone(&certificate), clients.as_deref())?),
         router: admission::router(admission),
     };
     let health = Listener {
@@ -169,6 +182,7 @@ async fn serve(command: ServeCommand) -> Result<(), ServeError> {
 /// A scraper and two probes of a kubelet need a few connections.
 const HEALTH_LIMITS: Limits = Limits {
     connections: 32,
+    per_peer: 8,
     handshake: std::time::Duration::from_secs(5),
     idle: std::time::Duration::from_secs(120),
     write: std::time::Duration::from_secs(10),

@@ -1,13 +1,16 @@
-//! What is to be said to an owner about one of its pods.
+//! What is to be said to an owner about one of its pods: words of ours, and names that are names.
+//!
+//! Whoever can send a review that no API server sent has it written with our token. So nothing is repeated that the pod says
+//! but names, and no name is repeated that could be anything else.
+
+use std::fmt::Write;
 
 use serde_json::Value;
 
-/// Limit of `note` in events.k8s.io/v1, in bytes.
-const NOTE_BYTES: usize = 1024;
-/// Names, kinds and uids are shorter; an object of a hostile client need not be.
-const LONGEST_FIELD: usize = 253;
+use crate::dns::{is_label, is_subdomain};
+use crate::outcome::Outcome;
 
-/// One sentence or several for the owner of a pod.
+/// Something for the owner of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub(super) namespace: String,
@@ -26,25 +29,27 @@ pub(super) struct Owner {
 }
 
 impl Notice {
-    /// `None` for a pod without an owner: its creator sees the warnings at once.
-    pub fn about<'a>(
-        pod: &Value,
-        namespace: &str,
-        injected: bool,
-        reason: &str,
-        sentences: impl Iterator<Item = &'a String>,
-    ) -> Option<Self> {
+    /// `None` for a pod without an owner, whose creator sees the warnings at once; and for names that are none.
+    pub fn about(pod: &Value, namespace: &str, outcome: Outcome, warnings: usize) -> Option<Self> {
+        if !is_label(namespace) {
+            return None;
+        }
         let owner = Owner::of(pod)?;
+        let injected = outcome == Outcome::Injected;
+        let reason = outcome.key().1;
         let mut note = if injected {
             "Added the Sideflame sidecar to a pod".to_owned()
         } else {
-            format!("No Sideflame sidecar in a pod ({reason})")
+            format!("No Sideflame sidecar in a pod: {reason}")
         };
-        for sentence in sentences {
-            note.push_str("; ");
-            note.push_str(sentence);
+        if warnings > 0 {
+            let s = if warnings == 1 { "" } else { "s" };
+            // Writing into a String cannot fail.
+            let _ = write!(
+                note,
+                "; {warnings} warning{s}: kubectl create --dry-run=server of a pod of the same template shows what to change"
+            );
         }
-        note.truncate(note.floor_char_boundary(NOTE_BYTES));
         Some(Self {
             namespace: namespace.to_owned(),
             owner,
@@ -67,30 +72,54 @@ impl Owner {
     fn of(pod: &Value) -> Option<Self> {
         let references = pod.pointer("/metadata/ownerReferences")?.as_array()?;
         let reference = references.iter().find(|reference| reference["controller"] == true)?;
-        let field = |name: &str| {
+        let field = |name: &str, is_one: fn(&str) -> bool| {
             let text = reference.get(name)?.as_str()?;
-            (!text.is_empty() && text.len() <= LONGEST_FIELD).then(|| text.to_owned())
+            is_one(text).then(|| text.to_owned())
         };
         Some(Self {
-            api_version: field("apiVersion")?,
-            kind: field("kind")?,
-            name: field("name")?,
-            uid: field("uid")?,
+            api_version: field("apiVersion", is_api_version)?,
+            kind: field("kind", is_kind)?,
+            name: field("name", is_subdomain)?,
+            uid: field("uid", is_uid)?,
         })
     }
+}
+
+/// `v1`, `apps/v1`.
+fn is_api_version(text: &str) -> bool {
+    match text.split_once('/') {
+        None => is_label(text),
+        Some((group, version)) => is_subdomain(group) && is_label(version),
+    }
+}
+
+/// An identifier of one word.
+fn is_kind(text: &str) -> bool {
+    (1..=63).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A UUID, or what else has no blank and no sign in it.
+fn is_uid(text: &str) -> bool {
+    (1..=63).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::SkipReason;
     use serde_json::json;
+
+    fn pod(key: &str, value: &str) -> Value {
+        let mut pod = json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "v1", "kind": "Other", "name": "a", "uid": "1"},
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "b", "uid": "2", "controller": true}]}});
+        pod["metadata"]["ownerReferences"][1][key] = json!(value);
+        pod
+    }
 
     #[test]
     fn the_owner_is_the_first_controller() {
-        let pod = json!({"metadata": {"ownerReferences": [
-            {"apiVersion": "v1", "kind": "Other", "name": "a", "uid": "1"},
-            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "b", "uid": "2", "controller": true}]}});
-        let notice = Notice::about(&pod, "shop", true, "injected", [].iter()).unwrap();
+        let notice = Notice::about(&pod("name", "b"), "shop", Outcome::Injected, 0).unwrap();
         assert_eq!(
             (notice.owner.name.as_str(), notice.reason()),
             ("b", "SideflameInjected")
@@ -103,16 +132,46 @@ mod tests {
             json!({}),
             json!({"metadata": {"ownerReferences": "x"}}),
             json!({"metadata": {"ownerReferences": [{"controller": true, "kind": "ReplicaSet"}]}}),
-            json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "a".repeat(300), "uid": "1", "controller": true}]}}),
         ] {
-            assert_eq!(Notice::about(&pod, "shop", true, "injected", [].iter()), None, "{pod}");
+            assert_eq!(Notice::about(&pod, "shop", Outcome::Injected, 0), None, "{pod}");
         }
     }
 
     #[test]
-    fn a_note_is_cut_where_a_character_ends() {
-        let pod = json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "a", "uid": "1", "controller": true}]}});
-        let notice = Notice::about(&pod, "shop", false, "windows", ["ü".repeat(2000)].iter()).unwrap();
-        assert!(notice.note.len() <= NOTE_BYTES && notice.note.len() > NOTE_BYTES - 4);
+    fn a_name_that_is_none_is_repeated_to_nobody() {
+        let long = "a".repeat(300);
+        for (key, value) in [
+            ("name", "Call this number"),
+            ("name", "a/../../b"),
+            ("name", ""),
+            ("name", &long),
+            ("kind", "Your cluster"),
+            ("apiVersion", "v1/a/b"),
+            ("apiVersion", "V 1"),
+            ("uid", "\u{202e}"),
+        ] {
+            assert_eq!(
+                Notice::about(&pod(key, value), "shop", Outcome::Injected, 0),
+                None,
+                "{value}"
+            );
+        }
+        for namespace in ["a/../../b", "a?dryRun=All", "", "A", "a.b"] {
+            assert_eq!(Notice::about(&pod("name", "b"), namespace, Outcome::Injected, 0), None);
+        }
+    }
+
+    #[test]
+    fn the_note_is_our_own_words_and_fits() {
+        for outcome in Outcome::all() {
+            let notice = Notice::about(&pod("name", "b"), "shop", outcome, usize::MAX).unwrap();
+            assert!(notice.note.len() < 1024 && notice.note.is_ascii(), "{}", notice.note);
+        }
+        let notice = Notice::about(&pod("name", "b"), "shop", Outcome::Skipped(SkipReason::Windows), 1).unwrap();
+        assert!(
+            notice
+                .note
+                .starts_with("No Sideflame sidecar in a pod: windows; 1 warning: ")
+        );
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::skip::{Skip, SkipReason};
 use crate::annotations::shown;
 use crate::container;
-use crate::pod::{PodView, items, name};
+use crate::pod::{MOST_CONTAINERS, PodView, items, name};
 
 /// The pod was injected before: its label says so and the container is there.
 pub(super) fn is_injected(pod: &PodView<'_>) -> bool {
@@ -19,11 +19,24 @@ fn has_container(pod: &PodView<'_>) -> bool {
 
 /// The first blocker.
 pub(super) fn blocker(pod: &PodView<'_>, port: u16) -> Option<Skip> {
-    windows(pod)
+    too_many_containers(pod)
+        .or_else(|| windows(pod))
         .or_else(|| host_pid(pod))
         .or_else(|| share_process_namespace(pod))
         .or_else(|| port_taken(pod, port))
         .or_else(|| name_taken(pod))
+}
+
+fn too_many_containers(pod: &PodView<'_>) -> Option<Skip> {
+    let count = pod.all_containers().count();
+    (count > MOST_CONTAINERS).then(|| {
+        Skip::new(
+            SkipReason::TooManyContainers,
+            format!(
+                "the pod has {count} containers, more than a node could run; a sidecar is added up to {MOST_CONTAINERS}"
+            ),
+        )
+    })
 }
 
 fn windows(pod: &PodView<'_>) -> Option<Skip> {

@@ -19,6 +19,8 @@ pub enum SkipReason {
     NotAPod,
     /// A pod without containers.
     NoContainers,
+    /// A pod with more containers than a node could run.
+    TooManyContainers,
     /// An annotation has a value that is not allowed.
     InvalidAnnotation,
     /// The annotation `container` names one that is not there.
@@ -43,7 +45,7 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Every reason, for metrics and documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NotAnnotated,
         Self::NamespaceUnknown,
         Self::OptedOut,
@@ -52,6 +54,7 @@ impl SkipReason {
         Self::MirrorPod,
         Self::NotAPod,
         Self::NoContainers,
+        Self::TooManyContainers,
         Self::InvalidAnnotation,
         Self::NoSuchContainer,
         Self::Windows,
@@ -75,6 +78,7 @@ impl SkipReason {
             Self::MirrorPod => "mirror_pod",
             Self::NotAPod => "not_a_pod",
             Self::NoContainers => "no_containers",
+            Self::TooManyContainers => "too_many_containers",
             Self::InvalidAnnotation => "invalid_annotation",
             Self::NoSuchContainer => "no_such_container",
             Self::Windows => "windows",

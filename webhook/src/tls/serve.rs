@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::peers::{Peers, Place};
 use crate::metrics::Metrics;
 
 /// What clients may use up.
@@ -30,6 +32,8 @@ use crate::metrics::Metrics;
 pub struct Limits {
     /// Connections at a time; more wait in the backlog of the listener.
     pub connections: usize,
+    /// Connections of one address; more are closed at once.
+    pub per_peer: usize,
     /// For the handshake, and again for the first request after it.
     pub handshake: Duration,
     /// Between two requests. Above the 90 s after which an API server closes its idle connections: the side that closes
@@ -44,7 +48,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            connections: 256,
+            per_peer: 128,
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             write: Duration::from_secs(10),
@@ -55,8 +60,12 @@ impl Default for Limits {
 
 /// Bytes of a head, and of the read buffer of a connection.
 const HEAD_BYTES: usize = 32 << 10;
-/// Requests at a time of one HTTP/2 connection.
-const STREAMS: u32 = 64;
+/// Requests at a time of one HTTP/2 connection. An API server that has more opens another connection; it works on 600
+/// requests at most, which are 38 connections.
+const STREAMS: u32 = 16;
+/// Bytes that a client may send ahead of what is read, per connection and per stream: 64 KiB is what HTTP/2 begins with, so
+/// that the review of most pods is on its way at once. A request is always read, so one stream does not hold up the others.
+const WINDOW: u32 = 64 << 10;
 
 /// How a listener speaks.
 #[derive(Debug, Clone)]
@@ -89,6 +98,7 @@ pub async fn serve(listener: Listener, limits: Limits, metrics: Arc<Metrics>, en
     let http = http(&protocol, limits);
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(limits.connections));
+    let peers = Peers::new(limits);
     let mut end = pin!(end);
     loop {
         let accepted = tokio::select! {
@@ -96,7 +106,11 @@ pub async fn serve(listener: Listener, limits: Limits, metrics: Arc<Metrics>, en
             accepted = accept(&socket, &permits) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, address, permit)) => {
+                let Some(place) = peers.admit(address.ip()) else {
+                    metrics.connections_refused.inc();
+                    continue;
+                };
                 let connection = Connection {
                     http: http.clone(),
                     router: router.clone(),
@@ -104,6 +118,7 @@ pub async fn serve(listener: Listener, limits: Limits, metrics: Arc<Metrics>, en
                     watcher: graceful.watcher(),
                     metrics: Arc::clone(&metrics),
                     _permit: permit,
+                    _place: place,
                 };
                 tokio::spawn(connection.run(stream, protocol.clone()));
             }
@@ -122,10 +137,13 @@ pub async fn serve(listener: Listener, limits: Limits, metrics: Arc<Metrics>, en
 }
 
 /// A permit first: connections beyond the limit stay in the kernel's backlog and cost us nothing.
-async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    socket: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = socket.accept().await?;
-    Ok((stream, permit))
+    let (stream, address) = socket.accept().await?;
+    Ok((stream, address, permit))
 }
 
 /// HTTP within the limits.
@@ -139,6 +157,8 @@ fn http(protocol: &Protocol, limits: Limits) -> auto::Builder<TokioExecutor> {
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.idle / 4)
         .keep_alive_timeout(limits.write);
@@ -156,6 +176,7 @@ struct Connection {
     watcher: Watcher,
     metrics: Arc<Metrics>,
     _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Connection {

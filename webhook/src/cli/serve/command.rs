@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use crate::authority::Lifetimes;
+use crate::choices::Quantity;
 use crate::settings::InjectSettings;
 use crate::tls::supplied::Files;
 
@@ -104,14 +105,17 @@ pub struct ServeCommand {
         requires = "tls_cert_file"
     )]
     pub(super) tls_key_file: Option<PathBuf>,
-    /// Time for a review whose address has no ?timeout=
+    /// Authorities (PEM) of client certificates; reviews are then taken only from API servers that present one. Read at the start
+    #[arg(long, env = "SIDEFLAME_WEBHOOK_CLIENT_CA", value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
+    /// Most time for a review: timeoutSeconds of the webhook configuration
     #[arg(long, env = "SIDEFLAME_WEBHOOK_TIMEOUT", value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(super) timeout: Duration,
-    /// Reviews at a time; more are answered "busy" and their pods allowed as they are
-    #[arg(long, env = "SIDEFLAME_WEBHOOK_MAX_IN_FLIGHT", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(super) max_in_flight: u16,
-    /// Connections at a time; more wait
-    #[arg(long, env = "SIDEFLAME_WEBHOOK_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=8192))]
+    /// Memory for reviews that are on their way; beyond it, the one on its way longest is answered "busy" and its pod allowed as it is
+    #[arg(long, env = "SIDEFLAME_WEBHOOK_BODY_MEMORY", value_name = "QUANTITY", default_value = "16Mi", value_parser = Quantity::memory)]
+    pub(super) body_memory: Quantity,
+    /// Connections at a time; more wait. One address may have half of them
+    #[arg(long, env = "SIDEFLAME_WEBHOOK_MAX_CONNECTIONS", value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=8192))]
     pub(super) max_connections: u16,
     /// How long to answer after SIGTERM while not ready, so that endpoints can be updated
     #[arg(long, env = "SIDEFLAME_WEBHOOK_DRAIN", value_name = "TIME", default_value = "5s", value_parser = parse_time)]
@@ -260,7 +264,7 @@ mod tests {
             "--authority-interval=11s",
             "--authority-lifetime=1s",
             "--timeout=soon",
-            "--max-in-flight=0",
+            "--body-memory=1Mi",
         ] {
             assert!(parse(&[flag]).is_err(), "{flag}");
         }
