@@ -18,7 +18,7 @@ pub const STATUS: &str = "sideflame.io/status";
 /// Opts a pod in (annotation, `"true"`) or a namespace (label, `enabled`).
 pub const INJECT: &str = "sideflame.io/inject";
 
-/// Unknown keys that are told; nobody reads more, and each is compared with every name there is.
+/// Unknown keys that are told; more are not read, and each is compared with every name there is.
 const MOST_UNKNOWN: usize = 8;
 
 /// What the annotations of one pod say; `None` where they are silent.
