@@ -130,7 +130,7 @@ fn after_an_upgrade_pods_with_the_image_before_are_told_until_they_are_made_anew
     wait_for_counts(&installation.replicas[0], plane);
     wait_for_outdated(&installation.replicas[0], &namespace, &[]);
 
-    let values = ["sidecar.image.tag=\"next\""];
+    let values = [WATCHED, "sidecar.image.tag=\"next\""];
     chart::helm(plane, &["upgrade", RELEASE], &installation.namespace.name, &values).ok();
     let new = installation.launch(&[]);
     installation.replicas[0].signal(Signal::SIGTERM);
