@@ -8,13 +8,9 @@ use std::time::Duration;
 use super::plan::CapturePlan;
 use super::registry::Registry;
 use super::{Capture, Settings};
-use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::process::Process;
 pub(super) use crate::profile::stamp::tests::quality;
-use crate::runtime::{
-    self, Asked, JavaVm, JvmSettings, Options, RecordOrder, RoomGrant, RuntimeFacts, RuntimeSettings, Target,
-};
+use crate::runtime::{RecordOrder, RuntimeSettings};
 
 /// A store of 1 MiB and four captures, kept for an hour.
 pub(super) fn settings(store: &Path) -> Settings {
@@ -39,39 +35,10 @@ pub(super) fn registry(change: impl FnOnce(&mut Settings)) -> (tempfile::TempDir
     (store, registry)
 }
 
-/// A plan whose recording is of `kind`; only its description is ever looked at.
+/// A plan whose recording is of `kind`.
 pub(super) fn plan(kind: RecordingKind) -> CapturePlan {
-    let target = Target {
-        process: Process::example(17),
-        name: "shop".to_owned(),
-        facts: RuntimeFacts::Jvm {
-            vm: JavaVm::HotSpot,
-            version: None,
-        },
-    };
-    let asked = Asked {
-        target: &target,
-        event: &Event::Cpu,
-        seconds: 30,
-        kind,
-        options: &Options::default(),
-    };
-    let settings = RuntimeSettings {
-        jvm: JvmSettings::new(std::env::current_exe().ok()),
-        ..RuntimeSettings::default()
-    };
-    let plan = runtime::plan(&asked, &settings).unwrap();
     CapturePlan {
-        order: RecordOrder {
-            event: Event::Cpu,
-            seconds: 30,
-            room: RoomGrant {
-                granted_bytes: 0,
-                max_bytes: 0,
-            },
-            plan,
-            target,
-        },
+        order: RecordOrder::example(kind),
         format: kind.formats()[0],
     }
 }

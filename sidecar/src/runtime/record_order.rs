@@ -39,3 +39,40 @@ impl RecordOrder {
         self.plan.kind()
     }
 }
+
+#[cfg(test)]
+impl RecordOrder {
+    /// For a JVM, whose recording is of `kind`. Nothing is at hand that could execute it.
+    pub(crate) fn example(kind: RecordingKind) -> Self {
+        let target = Target {
+            process: crate::process::Process::example(17),
+            name: "shop".to_owned(),
+            facts: super::RuntimeFacts::Jvm {
+                vm: super::JavaVm::HotSpot,
+                version: None,
+            },
+        };
+        let asked = super::Asked {
+            target: &target,
+            event: &Event::Cpu,
+            seconds: 30,
+            kind,
+            options: &super::Options::default(),
+        };
+        let settings = super::RuntimeSettings {
+            jvm: super::JvmSettings::new(std::env::current_exe().ok()),
+            ..super::RuntimeSettings::default()
+        };
+        let plan = super::plan(&asked, &settings).unwrap();
+        Self {
+            event: Event::Cpu,
+            seconds: 30,
+            room: RoomGrant {
+                granted_bytes: 0,
+                max_bytes: 1 << 20,
+            },
+            plan,
+            target,
+        }
+    }
+}

@@ -8,43 +8,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::child::Timeouts;
 use crate::child::script::{HANG, LISTEN, children, hurried, say, send, unhurried};
-use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::process::Process;
 use crate::profile::quality::Clock;
-use crate::runtime::{self, Asked, JavaVm, JvmSettings, Options, RoomGrant, RuntimeFacts, RuntimeSettings, Target};
 
 /// For a JVM, in which a killed recorder leaves something.
 fn order() -> RecordOrder {
-    let target = Target {
-        process: Process::example(17),
-        name: "shop".to_owned(),
-        facts: RuntimeFacts::Jvm {
-            vm: JavaVm::HotSpot,
-            version: None,
-        },
-    };
-    let asked = Asked {
-        target: &target,
-        event: &Event::Cpu,
-        seconds: 0,
-        kind: RecordingKind::Collapsed,
-        options: &Options::default(),
-    };
-    let settings = RuntimeSettings {
-        jvm: JvmSettings::new(std::env::current_exe().ok()),
-        ..RuntimeSettings::default()
-    };
-    let plan = runtime::plan(&asked, &settings).unwrap();
     RecordOrder {
-        event: Event::Cpu,
         seconds: 0,
-        room: RoomGrant {
-            granted_bytes: 0,
-            max_bytes: 1 << 20,
-        },
-        plan,
-        target,
+        ..RecordOrder::example(RecordingKind::Collapsed)
     }
 }
 
