@@ -36,11 +36,16 @@ impl Notice {
         }
         let owner = Owner::of(pod)?;
         let injected = outcome == Outcome::Injected;
-        let reason = outcome.key().1;
-        let mut note = if injected {
-            "Added the Sideflame sidecar to a pod".to_owned()
-        } else {
-            format!("No Sideflame sidecar in a pod: {reason}")
+        let mut note = match outcome {
+            Outcome::Injected => "Added the Sideflame sidecar to a pod".to_owned(),
+            Outcome::Skipped(reason) | Outcome::Blocked(reason) => {
+                format!(
+                    "No Sideflame sidecar in a pod ({}): {}",
+                    reason.key(),
+                    reason.sentence()
+                )
+            }
+            Outcome::Failed(failure) => format!("No Sideflame sidecar in a pod ({})", failure.key()),
         };
         if warnings > 0 {
             let s = if warnings == 1 { "" } else { "s" };
@@ -171,7 +176,7 @@ mod tests {
         assert!(
             notice
                 .note
-                .starts_with("No Sideflame sidecar in a pod: windows; 1 warning: ")
+                .starts_with("No Sideflame sidecar in a pod (windows): the sidecar is for Linux; 1 warning: ")
         );
     }
 }

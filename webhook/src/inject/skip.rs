@@ -92,6 +92,33 @@ impl SkipReason {
         }
     }
 
+    /// One sentence without a word of the pod, for those who must not be told what its author wrote.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::NotAnnotated => "it was not asked for",
+            Self::NamespaceUnknown => "the labels of the namespace cannot be read yet; /readyz of the webhook says why",
+            Self::OptedOut => "sideflame.io/inject is false",
+            Self::AlreadyInjected => "it is there",
+            Self::ExcludedNamespace => "the namespace is left alone",
+            Self::MirrorPod => "the pod is the copy of a static one",
+            Self::NotAPod => "the object is no pod",
+            Self::NoContainers => "the pod has no containers",
+            Self::TooManyContainers => "the pod has more containers than a node could run",
+            Self::InvalidAnnotation => "an annotation has a value that is not allowed",
+            Self::NoSuchContainer => "sideflame.io/container names a container that the pod does not have",
+            Self::Windows => "the sidecar is for Linux",
+            Self::HostPid => "the pod sees all processes of the node and needs no sidecar of its own",
+            Self::ShareProcessNamespaceFalse => "shareProcessNamespace: false hides the processes of the app",
+            Self::PortTaken => "a container has the port of the sidecar; choose another one by sideflame.io/port",
+            Self::NameTaken => "a container or volume has a name of the sidecar's",
+            Self::WouldNotComplete => {
+                "a plain sidecar would keep this pod from completing; use sideflame.io/sidecar: native"
+            }
+            Self::NativeSidecarUnsupported => "native sidecars need Kubernetes 1.29",
+            Self::RightsImpossible => "the Pod Security level of the namespace does not admit sideflame.io/rights",
+        }
+    }
+
     /// Whether the sidecar was asked for and is not added: worth a warning and, with `on-error: block`, a refusal.
     pub const fn is_failure(self) -> bool {
         !matches!(
