@@ -249,7 +249,8 @@ fn survives(
     end(cluster, &pod, &sidecar);
     let after = cluster.wait_until(&path, Duration::from_secs(60), |pod| {
         let status = container_status(pod, "sideflame");
-        status["restartCount"] == 1 && status["ready"] == true
+        // The kubelet may say later how the one before ended.
+        status["restartCount"] == 1 && status["ready"] == true && status["lastState"]["terminated"].is_object()
     });
     let last = &container_status(&after, "sideflame")["lastState"]["terminated"];
     assert_eq!(last["reason"], reason, "{form}: {last}");
