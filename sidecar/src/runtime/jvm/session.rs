@@ -118,19 +118,7 @@ impl Session {
                 Ok(directory) => directory,
             };
             match lock(&tmp, &name, &directory)? {
-                Lock::Held(lock) => {
-                    let marker = read_marker(&directory);
-                    return Ok((
-                        Self {
-                            tmp,
-                            name,
-                            directory,
-                            _lock: lock,
-                            keep: Cell::new(false),
-                        },
-                        marker,
-                    ));
-                }
+                Lock::Held(lock) => return Ok(Self::holding(tmp, name, directory, lock)),
                 Lock::Busy => return Err(another_recorder()),
                 Lock::Gone => {}
             }
@@ -146,17 +134,20 @@ impl Session {
         let Ok(Lock::Held(lock)) = lock(&tmp, &name, &directory) else {
             return None;
         };
+        Some(Self::holding(tmp, name, directory, lock))
+    }
+
+    /// The session whose lock is held, and what the recorder before left in it.
+    fn holding(tmp: Directory, name: String, directory: Directory, lock: File) -> (Self, Option<Marker>) {
         let marker = read_marker(&directory);
-        Some((
-            Self {
-                tmp,
-                name,
-                directory,
-                _lock: lock,
-                keep: Cell::new(false),
-            },
-            marker,
-        ))
+        let session = Self {
+            tmp,
+            name,
+            directory,
+            _lock: lock,
+            keep: Cell::new(false),
+        };
+        (session, marker)
     }
 
     /// The directory as the target knows it.
