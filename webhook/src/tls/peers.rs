@@ -92,8 +92,8 @@ mod tests {
 
     fn peers() -> Peers {
         Peers::new(Limits {
-            connections: 256,
-            per_peer: 128,
+            connections: 192,
+            per_peer: 96,
             ..Limits::default()
         })
     }
@@ -107,12 +107,12 @@ mod tests {
     fn one_address_has_half_of_the_places_and_two_leave_some_for_a_third() {
         let peers = peers();
         let first = fill(&peers, "10.0.0.1");
-        assert_eq!(first.len(), 128);
+        assert_eq!(first.len(), 96);
         let second = fill(&peers, "10.0.0.2");
-        assert_eq!(second.len(), 64);
-        assert_eq!(fill(&peers, "10.0.0.3").len(), 16);
+        assert_eq!(second.len(), 48);
+        assert_eq!(fill(&peers, "10.0.0.3").len(), 12);
         drop(first);
-        assert_eq!(fill(&peers, "10.0.0.1").len(), 128);
+        assert_eq!(fill(&peers, "10.0.0.1").len(), 96);
         drop(second);
         assert!(peers.open().by_peer.is_empty(), "nothing is remembered");
     }
@@ -123,9 +123,9 @@ mod tests {
         let places = fill(&peers, "2001:db8::1");
         assert_eq!(fill(&peers, "2001:db8::ffff:1").len(), 0);
         let other = fill(&peers, "2001:db8:0:1::1");
-        assert_eq!(other.len(), 64);
+        assert_eq!(other.len(), 48);
         drop((places, other));
         let mapped = fill(&peers, "::ffff:10.0.0.1");
-        assert_eq!((mapped.len(), fill(&peers, "10.0.0.1").len()), (128, 0));
+        assert_eq!((mapped.len(), fill(&peers, "10.0.0.1").len()), (96, 0));
     }
 }

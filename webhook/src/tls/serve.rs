@@ -48,8 +48,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 256,
-            per_peer: 128,
+            connections: 192,
+            per_peer: 96,
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             write: Duration::from_secs(10),
