@@ -101,7 +101,7 @@ soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps; memory a
 .PHONY: bench
 bench: build static apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
-	@CAPTURES=$${CAPTURES:-1000} tests/rig/soak.sh
+	@tests/rig/soak.sh
 	@tests/rig/bench_webhook.sh
 	@$(MAKE) --no-print-directory cluster-up
 	@status=0; tests/rig/bench_cluster.sh || status=$$?; [[ -n $${KEEP_CLUSTER-} ]] || tests/rig/cluster.sh down; exit $$status

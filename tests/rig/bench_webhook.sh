@@ -59,3 +59,8 @@ echo
 taskset -c "${cpus[1]}" "$programs/load" -server-cpu "${cpus[0]}" -ip "$loopback.1" -work "$work" \
   -cert "$work/tls.crt" -key "$work/tls.key" -webhook target/release/sideflame-webhook \
   -allow target/release/examples/allow -peer "$programs/go-peer" "$@"
+
+echo
+echo "beside attacks, and for the worst bodies of 3 MiB (targets: 200 ms, 64 MiB; 50 ms)"
+cargo test --quiet --release --locked -p sideflame-webhook --test attacks --test shapes -- --nocapture 2>&1 |
+  grep -E '; peak |for 3 MiB$|panicked|^[a-z].*: [0-9.]+' | grep -v '^{' || true

@@ -39,6 +39,9 @@ fn webhook() -> Router {
     router(Arc::new(admission))
 }
 
+/// For any body of 3 MiB; what is not optimised takes some ten times as long.
+const LONGEST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 50 });
+
 /// What is repeated, by its number, between a beginning and an end.
 struct Shape {
     name: &'static str,
@@ -223,6 +226,6 @@ async fn four_times_the_body_takes_about_four_times_the_time() {
             "{}: {quarter:?}, {whole:?}",
             shape.name
         );
-        assert!(whole < Duration::from_secs(1), "{}: {whole:?}", shape.name);
+        assert!(whole < LONGEST, "{}: {whole:?}", shape.name);
     }
 }
