@@ -7,9 +7,10 @@ mod shared_run;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use caps::{CapSet, Capability};
@@ -37,8 +38,14 @@ const FRESH: Duration = Duration::from_secs(2);
 /// How long a process that spoiled its inspector is left alone, as each look costs the time of a whole inspector.
 const SPOILED: Duration = Duration::from_secs(15);
 
-/// Processes per child.
-const CHUNK: usize = 8;
+/// Processes per child: few, as one that spoils its child has all of them asked again, each alone. Of thousands more, as
+/// each child costs some 10 ms.
+fn chunk_size(processes: usize) -> usize {
+    (processes / 128).clamp(8, 32)
+}
+
+/// Findings that are kept. Looking at more processes takes longer than they would stay fresh.
+const MOST_KNOWN: usize = 1024;
 
 /// Children at a time, over the whole server: a node has hundreds of processes with dozens of users, each child is a process
 /// of ours, and all of them share the container's memory.
@@ -78,16 +85,16 @@ pub struct Inspector {
 }
 
 /// A finding that need not be asked for again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     until: Instant,
-    row: Process,
+    row: Arc<Process>,
     finding: Finding,
 }
 
 /// Processes that are asked about together.
 struct Group {
-    rows: Vec<Process>,
+    rows: Vec<Arc<Process>>,
     network_of: Option<ProcessId>,
 }
 
@@ -142,28 +149,30 @@ impl Inspector {
         })
         .await;
         let (rows, logs) = listed.map_err(|error| InspectError(error.to_string()))?;
+        // Shared, not copied: an app may have ten thousand processes, and the container little memory.
+        let rows: Vec<Arc<Process>> = rows.into_iter().map(Arc::new).collect();
 
         let mut findings = HashMap::new();
-        let mut groups = HashMap::<Credentials, Vec<Process>>::new();
+        let mut groups = HashMap::<Credentials, Vec<Arc<Process>>>::new();
         for row in &rows {
             match self.fresh(row) {
                 Some(finding) => _ = findings.insert(row.id, finding),
-                None => groups.entry(row.credentials).or_default().push(row.clone()),
+                None => groups.entry(row.credentials).or_default().push(Arc::clone(row)),
             }
         }
         let asked = groups.into_values().map(|rows| Group { rows, network_of: None });
         let mut answer = self.ask_all(asked).await;
         let reachable = self.ask_in_their_networks(&answer.known).await;
         answer.known.extend(reachable);
-        for known in &answer.known {
-            findings.insert(known.finding.id, known.finding.clone());
+        self.remember(&answer.known);
+        for Known { finding, .. } in answer.known {
+            findings.insert(finding.id, finding);
         }
-        self.remember(answer.known);
 
         let logs = logs.unwrap_or_else(|| self.keep_logs(answer.names_of_logs));
         let joined = rows
             .into_iter()
-            .filter_map(|row| Some(findings.remove(&row.id)?.join(row)));
+            .filter_map(|row| Some(findings.remove(&row.id)?.join(Arc::unwrap_or_clone(row))));
         let mut inspections: Vec<Inspection> = joined.collect();
         logs.complete(
             inspections
@@ -196,11 +205,17 @@ impl Inspector {
         (Instant::now() < *until && same).then(|| finding.clone())
     }
 
-    /// The last of several about the same process counts.
-    fn remember(&self, news: Vec<Known>) {
+    /// The last of several about the same process counts; of too many, those that spoiled their inspector go first.
+    fn remember(&self, news: &[Known]) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, known| Instant::now() < known.until);
-        known.extend(news.into_iter().map(|news| (news.finding.id, news)));
+        let mut news: Vec<&Known> = news.iter().collect();
+        news.sort_by_key(|news| Reverse(news.until.duration_since(Instant::now()) > FRESH));
+        for news in news {
+            if known.len() < MOST_KNOWN || known.contains_key(&news.finding.id) {
+                known.insert(news.finding.id, news.clone());
+            }
+        }
     }
 
     /// The names of now, or those known before if pid 1 was not asked again.
@@ -215,7 +230,7 @@ impl Inspector {
     /// Asks about groups of processes, each in its own network namespace or in that of a process.
     async fn ask_all(&self, groups: impl IntoIterator<Item = Group>) -> Findings {
         let chunks = groups.into_iter().flat_map(|Group { rows, network_of }| {
-            let chunks: Vec<_> = rows.chunks(CHUNK).map(<[Process]>::to_vec).collect();
+            let chunks: Vec<_> = rows.chunks(chunk_size(rows.len())).map(<[_]>::to_vec).collect();
             chunks.into_iter().map(move |rows| Group { rows, network_of })
         });
         let asked = chunks.map(|chunk| self.ask_chunk(chunk));
@@ -231,7 +246,7 @@ impl Inspector {
     /// Go programs of other pods serve pprof on a loopback that is not ours. With the right to enter their network
     /// namespaces, children ask again from there.
     async fn ask_in_their_networks(&self, known: &[Known]) -> Vec<Known> {
-        let mut groups: HashMap<(Credentials, &str), Vec<Process>> = HashMap::new();
+        let mut groups: HashMap<(Credentials, &str), Vec<Arc<Process>>> = HashMap::new();
         for Known { row, finding, .. } in known {
             if let RuntimeFacts::Go {
                 pprof_absence: Some(PprofAbsence::OtherNetworkNamespace { namespace }),
@@ -241,7 +256,7 @@ impl Inspector {
                 groups
                     .entry((row.credentials, namespace))
                     .or_default()
-                    .push(row.clone());
+                    .push(Arc::clone(row));
             }
         }
         if groups.is_empty() || !caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
@@ -270,7 +285,7 @@ impl Inspector {
         if let Err(error) = together {
             tracing::warn!(%error, processes = rows.len(), "inspection failed; trying one by one");
         }
-        let left: Vec<Process> = rows
+        let left: Vec<Arc<Process>> = rows
             .into_iter()
             .filter(|row| !answer.known.iter().any(|known| known.finding.id == row.id))
             .filter(|row| self.table.is_alive(row.id))
@@ -285,7 +300,7 @@ impl Inspector {
     }
 
     /// Asks about one process, which gets an answer also if it spoils its inspector.
-    async fn ask_alone(&self, row: Process, network_of: Option<ProcessId>) -> Findings {
+    async fn ask_alone(&self, row: Arc<Process>, network_of: Option<ProcessId>) -> Findings {
         let mut answer = Findings::default();
         let limit = self.children.timeouts.inspect_one;
         let asked = self
@@ -310,7 +325,7 @@ impl Inspector {
     /// One child. `answer` gets what it found out about `rows`, if it ended well, and nothing about other processes.
     async fn ask(
         &self,
-        rows: &[Process],
+        rows: &[Arc<Process>],
         network_of: Option<ProcessId>,
         limit: Duration,
         answer: &mut Findings,
@@ -318,7 +333,7 @@ impl Inspector {
         /// Names of the node's logs: [`container_logs::LIMIT`] file names.
         const LOGS: usize = 8 << 20;
         let Some(first) = rows.first() else { return Ok(()) };
-        let may_name_logs = rows.iter().any(is_init_of_node);
+        let may_name_logs = rows.iter().any(|row| is_init_of_node(row));
         let most = rows.len() * LONGEST_FRAME + if may_name_logs { LOGS } else { 0 };
         let order = ChildOrder::Inspect(InspectOrder {
             processes: rows.iter().map(|row| (row.id, row.executable.clone())).collect(),
@@ -345,7 +360,7 @@ impl Inspector {
         answer.known.extend(rows.iter().filter_map(|row| {
             Some(Known {
                 until,
-                row: row.clone(),
+                row: Arc::clone(row),
                 finding: found.remove(&row.id)?,
             })
         }));
