@@ -334,9 +334,10 @@ fn a_sidecar_that_cannot_start_leaves_the_pod_ready_and_tries_again() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace(&json!({}));
     // On the node's network, so it must stay free once we let go of it: below the ports that the kernel hands out.
-    let address = "127.0.0.1:17117";
-    let taken = TcpListener::bind(address).unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
+    let mut ports = 17117..17217;
+    let taken = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let address = taken.local_addr().unwrap();
+    let port = address.port().to_string();
     let mut pod = pod::with_annotation(pod::annotated(&[java()]), "port", &port);
     pod["spec"]["hostNetwork"] = json!(true);
     let pod = cluster.run(&namespace, &pod);

@@ -1,5 +1,6 @@
 //! The sidecar in little memory: it streams what is large, and says so when something cannot be done.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::app::{self, App, MANY_EVENTS};
@@ -59,4 +60,43 @@ fn a_profile_too_large_for_the_memory_says_so() {
     // It was refused memory; had the kernel been asked to kill, it might have taken the server as well.
     assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
     drop(server);
+}
+
+/// Before, eight such processes made it 245 MB.
+#[test]
+fn ten_thousand_processes_with_131_000_arguments_are_listed_in_32_mib() {
+    const PROCESSES: usize = 10_000;
+    // Subshells share the memory of the command line; each waits for the end of our pipe.
+    let forks = "exec 3<&0; number=0
+        while [ $number -lt $0 ]; do (read line <&3) & number=$((number + 1)); done
+        echo ready; read line <&3";
+    let mut command = Command::new("dash");
+    command.args(["-c", forks, &PROCESSES.to_string()]);
+    command.args(std::iter::repeat_n("s", 131_000));
+    let app = App::start(command);
+    let server = Server::start(&[]);
+    let kib = |field: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+    };
+    let before = kib("VmRSS:");
+    let began = Instant::now();
+    let processes = server.get("/processes").ok().json();
+    let took = began.elapsed();
+    let rows: Vec<_> = processes
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["name"] == "dash" && row["commandLine"][1] == "-c")
+        .collect();
+    assert_eq!(rows.len(), PROCESSES + 1);
+    for row in rows {
+        assert_eq!(row["commandLineCut"], true, "{row}");
+    }
+    let grown = kib("VmHWM:") - before;
+    eprintln!("10,000 processes: {grown} KiB above {before} KiB, {took:?}");
+    // What an idle server of a release build has is 5 MiB.
+    assert!(grown <= 27 << 10, "{grown} KiB above {before} KiB");
+    drop(app);
 }
