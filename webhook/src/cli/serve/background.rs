@@ -144,6 +144,7 @@ impl Background {
                     command.inject.clone(),
                     Arc::clone(&metrics),
                 ));
+                tasks.spawn(sidecars::missing::watch(client.clone(), Arc::clone(&metrics)));
             }
             if !command.probe_interval.is_zero() {
                 let image = command.inject.sidecar_image;
