@@ -60,7 +60,7 @@ impl ApiProxy {
         lock(&self.shared).is_cut = false;
     }
 
-    /// Answers the next watch of pods as the API server does when it has forgotten what happened since.
+    /// Answers the next watch of injected pods as the API server does when it has forgotten what happened since.
     pub fn expire_next_watch(&self) {
         lock(&self.shared).expires_next_watch = true;
     }
@@ -90,7 +90,8 @@ fn serve(mut client: TcpStream, plane: &ControlPlane, shared: &Mutex<Shared>) {
         return;
     }
     let is_about_pods = line.starts_with("GET /api/v1/pods?");
-    if is_about_pods && line.contains("watch=") && std::mem::take(&mut lock(shared).expires_next_watch) {
+    let is_about_injected = is_about_pods && !line.contains("labelSelector=%21");
+    if is_about_injected && line.contains("watch=") && std::mem::take(&mut lock(shared).expires_next_watch) {
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410,
             "reason": "Expired", "message": "too old resource version: 1 (2)"});
         let event = json!({"type": "ERROR", "object": status}).to_string() + "\n";

@@ -225,7 +225,7 @@ fn a_dry_run_warns_and_writes_no_event() {
     // One after the other: those of the dry runs would be there before it.
     let seen = wait("the event", Duration::from_secs(3), || events().first().cloned());
     assert_eq!(events(), std::slice::from_ref(&seen));
-    assert_eq!(seen["reason"], "SideflameInjected");
+    assert_eq!(seen["reason"], "SideflameAnswered");
     assert_eq!(seen["regarding"]["kind"], "ReplicaSet");
     assert_eq!(seen["regarding"]["name"], "shop");
 }

@@ -17,6 +17,9 @@ const OLD: &str = "0.0.9";
 /// Longer than a pause after failures that a test waits for, and a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// In a request for the list of injected pods.
+const LIST: &str = "labelSelector=sideflame.io%2Fversion&limit=";
+
 /// Creates a pod with the sidecar.
 fn inject(namespace: &Namespace, plane: &ControlPlane, name: &str) {
     let mut pod = annotated_pod(&json!({}));
@@ -152,7 +155,8 @@ fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
     inject(&namespace, plane, "a");
     age(&namespace, plane, "a");
     wait_for_outdated(&installation.replicas[0], &namespace, &[("a", OLD)]);
-    let lists = proxy.requests("limit=");
+    let lists = proxy.requests(LIST);
+    assert!(lists > 0, "the test knows its list");
     let replica = &installation.replicas[0];
 
     // Missed events come when the watch goes on. Meanwhile the last numbers stay, and pods are injected.
@@ -167,7 +171,7 @@ fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
     wait_for_outdated(replica, &namespace, &[("a", OLD)]);
     proxy.mend();
     wait_for_outdated(replica, &namespace, &[("b", OLD)]);
-    assert_eq!(proxy.requests("limit="), lists, "it went on where it was");
+    assert_eq!(proxy.requests(LIST), lists, "it went on where it was");
 
     // Missed events are lost: a list has to tell what is gone.
     proxy.cut();
@@ -177,13 +181,63 @@ fn a_cut_watch_catches_up_and_one_that_is_too_old_lists_anew() {
     proxy.mend();
     wait_for_outdated(replica, &namespace, &[]);
     wait_for_counts(replica, plane);
-    assert!(proxy.requests("limit=") > lists, "it listed anew");
+    assert!(proxy.requests(LIST) > lists, "it listed anew");
     age(&namespace, plane, "c");
     wait_for_outdated(replica, &namespace, &[("c", OLD)]);
 
     let answers = proxy.answers();
     assert!(answers.contains("\"name\":\"c\""), "the test sees what is sent");
     assert!(!answers.contains("hunter2"), "an environment was sent");
+}
+
+/// Annotated after it was made, as a pod that is older than the webhook.
+#[test]
+fn a_running_pod_that_asks_and_has_no_sidecar_is_told() {
+    let installation = Installation::start(&[WATCHED], 1);
+    let plane = installation.plane;
+    let replica = &installation.replicas[0];
+    let namespace = plane.namespace(&json!({}));
+    let annotate = |name: &str, value: &str| {
+        let annotations = json!({"metadata": {"annotations": {"sideflame.io/inject": value}}});
+        plane.patch(&namespace.path(&format!("pods/{name}")), &annotations).ok();
+    };
+    let phase = |name: &str, phase: &str| {
+        let path = namespace.path(&format!("pods/{name}/status"));
+        plane.patch(&path, &json!({"status": {"phase": phase}})).ok();
+    };
+    for name in ["old", "pending", "silent"] {
+        let mut pod = annotated_pod(&json!({}));
+        pod["metadata"] = json!({"name": name});
+        plane.create(&namespace.path("pods"), &pod).ok();
+    }
+    inject(&namespace, plane, "injected");
+    ["old", "silent", "injected"]
+        .iter()
+        .for_each(|name| phase(name, "Running"));
+    ["old", "pending"].iter().for_each(|name| annotate(name, "true"));
+    let row = |name: &str| {
+        let namespace = &namespace.name;
+        format!("sideflame_webhook_missing_sidecar_info{{namespace=\"{namespace}\",pod=\"{name}\"}} 1\n")
+    };
+    let wait_for = |expected: &[&str]| {
+        let expected: BTreeSet<String> = expected.iter().map(|name| row(name)).collect();
+        wait(&format!("{expected:?}"), TIMEOUT, || {
+            let page = replica.metrics();
+            let rows = page
+                .lines()
+                .filter(|line| line.starts_with("sideflame_webhook_missing_sidecar_info{"));
+            let rows = rows
+                .filter(|line| line.contains(&namespace.name))
+                .map(|line| format!("{line}\n"));
+            (rows.collect::<BTreeSet<String>>() == expected).then_some(())
+        });
+    };
+    wait_for(&["old"]);
+    phase("pending", "Running");
+    wait_for(&["old", "pending"]);
+    annotate("old", "false");
+    phase("pending", "Succeeded");
+    wait_for(&[]);
 }
 
 #[test]
@@ -235,7 +289,11 @@ fn unless_switched_on_it_asks_for_no_pods_and_has_no_metric() {
     });
     assert_eq!(proxy.requests(""), 0);
     let page = replica.metrics();
-    for name in ["sideflame_webhook_sidecar", "sideflame_webhook_outdated"] {
+    for name in [
+        "sideflame_webhook_sidecar",
+        "sideflame_webhook_outdated",
+        "sideflame_webhook_missing",
+    ] {
         assert!(!page.contains(name), "{page}");
     }
 }

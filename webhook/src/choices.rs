@@ -48,7 +48,9 @@ pub enum PodSecurityLevel {
 
 impl PodSecurityLevel {
     /// The label of a namespace that says what its admission enforces.
-    pub const LABEL: &str = "pod-security.kubernetes.io/enforce";
+    pub const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+    /// Those that say what it tells of, and admits.
+    pub const TOLD: [&str; 2] = ["pod-security.kubernetes.io/warn", "pod-security.kubernetes.io/audit"];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {

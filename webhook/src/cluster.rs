@@ -10,6 +10,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::{Store, Writer};
 use kube::runtime::reflector::{self, ObjectRef};
 
+use crate::limits::{ByNamespace, LimitRange, Limits, Quota};
 use crate::settings::Facts;
 
 /// What is asked for of a namespace: metadata.
@@ -20,14 +21,23 @@ pub type Namespace = PartialObjectMeta<v1::Namespace>;
 pub struct ClusterFacts {
     namespaces: Store<Namespace>,
     version: RwLock<Option<(u32, u32)>>,
+    /// LimitRanges of all namespaces.
+    pub ranges: ByNamespace<LimitRange>,
+    /// ResourceQuotas of all namespaces.
+    pub quotas: ByNamespace<Quota>,
 }
 
 impl ClusterFacts {
     /// Nothing is known; what is written by the second half will be.
     pub fn new() -> (Self, Writer<Namespace>) {
         let (namespaces, writer) = reflector::store();
-        let version = RwLock::default();
-        (Self { namespaces, version }, writer)
+        let facts = Self {
+            namespaces,
+            version: RwLock::default(),
+            ranges: ByNamespace::default(),
+            quotas: ByNamespace::default(),
+        };
+        (facts, writer)
     }
 
     /// What is known at this moment for a request of `namespace`.
@@ -37,6 +47,10 @@ impl ClusterFacts {
             namespace: namespace.to_owned(),
             namespace_labels: known.map(|namespace| namespace.labels().clone()),
             server_version: *self.version.read().unwrap_or_else(PoisonError::into_inner),
+            limits: Limits {
+                ranges: self.ranges.of(namespace),
+                quotas: self.quotas.of(namespace),
+            },
         }
     }
 

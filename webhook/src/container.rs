@@ -36,6 +36,8 @@ pub(crate) struct Sidecar<'a> {
     pub token_secret: Option<&'a str>,
     /// The pod itself says that no API token is mounted.
     pub no_api_token: bool,
+    /// The pod has an AppArmor profile that was made for the app.
+    pub app_armor: bool,
 }
 
 impl Sidecar<'_> {
@@ -107,6 +109,10 @@ impl Sidecar<'_> {
             put("capabilities", Value::Object(capabilities));
         }
         put("seccompProfile", json!({ "type": "RuntimeDefault" }));
+        // Stated only where the pod's would hold: a node without AppArmor refuses pods that name a profile.
+        if self.app_armor {
+            put("appArmorProfile", json!({ "type": "RuntimeDefault" }));
+        }
         Value::Object(context)
     }
 
@@ -146,9 +152,19 @@ impl Sidecar<'_> {
     }
 }
 
+const MEBIBYTE: u128 = 1 << 20;
+/// Beside a quarter of the store.
+const SPARE: u128 = 16 * MEBIBYTE;
+
 /// Above what the sidecar allows itself: exceeding a sizeLimit gets the whole pod evicted, the app included.
 pub(crate) fn store_limit(capture_size: &Quantity) -> String {
-    const MEBIBYTE: u128 = 1 << 20;
     let bytes = capture_size.units();
-    format!("{}Mi", (bytes + bytes / 4).div_ceil(MEBIBYTE) + 16)
+    format!("{}Mi", (bytes + bytes / 4 + SPARE).div_ceil(MEBIBYTE))
+}
+
+/// The largest store, in bytes, whose [`store_limit`] is at most `limit` bytes.
+pub(crate) fn store_within(limit: u128) -> u128 {
+    let spared = (limit - limit % MEBIBYTE).saturating_sub(SPARE);
+    let bytes = spared / 5 * 4;
+    bytes - bytes % MEBIBYTE
 }

@@ -76,7 +76,7 @@ mod tests {
     async fn what_is_unknown_is_said_and_costs_no_readiness() {
         let readiness = Arc::new(Readiness::new("no certificate yet"));
         readiness.set(Ok(()));
-        readiness.set_unknown(Some("labels of namespaces: forbidden".to_owned()));
+        readiness.set_unknown("labels of namespaces", Some("forbidden".to_owned()));
         let router = router(Arc::default(), Arc::clone(&readiness));
         let answer = get(router.clone(), "/readyz").await;
         assert_eq!(
@@ -86,7 +86,7 @@ mod tests {
                 "ok\nunknown: labels of namespaces: forbidden\n".to_owned()
             )
         );
-        readiness.set_unknown(None);
+        readiness.set_unknown("labels of namespaces", None);
         assert_eq!(get(router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
     }
 }

@@ -5,7 +5,9 @@
 
 mod checks;
 pub(crate) mod misplaced;
+mod nodes;
 mod patch;
+mod pod_security;
 mod resources;
 mod skip;
 mod status;
@@ -18,11 +20,11 @@ pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
 use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
-use crate::choices::{Event, PodSecurityLevel, SidecarForm};
+use crate::choices::{Event, Rights, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
-use crate::rights::{self, Plan};
-use crate::settings::{Facts, InjectSettings};
+use crate::rights::{self, Advice, Plan};
+use crate::settings::{Facts, InjectSettings, PullPolicy};
 use patch::PatchBuilder;
 
 /// Marks injected pods.
@@ -30,6 +32,8 @@ pub const INJECTED_LABEL: &str = "sideflame.io/injected";
 /// Version of the injector, on injected pods.
 pub const VERSION_LABEL: &str = "sideflame.io/version";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// Names of local volumes, separated by commas, that do not keep the cluster autoscaler from removing a node.
+const EVICTABLE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// With the container's index: two containers must not share one `/tmp`.
 const TMP_VOLUME_PREFIX: &str = "sideflame-tmp-";
@@ -195,31 +199,38 @@ impl Subject<'_> {
         } = *self;
         let port = annotations.port.unwrap_or(settings.sidecar_port);
         let image = self.image()?;
-        if let Some(skip) = checks::blocker(pod, port) {
+        if let Some(skip) = checks::blocker(pod, port).or_else(|| self.architecture()) {
             return Err(skip);
         }
         let chosen = self.chosen()?;
         let native = self.is_native()?;
-        let plan = self.plan(&chosen)?;
-        let capture_size = annotations
-            .capture_size
-            .as_ref()
-            .unwrap_or(&settings.sidecar_capture_size);
+        let mut plan = self.plan(&chosen)?;
+        let resources = resources::resources(&resources::Question {
+            pod,
+            annotations,
+            settings,
+            limits: &self.facts.limits,
+            native,
+        })?;
+        let level_matters = !plan.advice.is_empty();
+        plan.advice.extend(self.app_armor(&chosen));
+        plan.advice.extend(resources.advice);
         let sidecar = Sidecar {
             image,
             pull_policy: settings.sidecar_image_pull_policy.name(),
             native,
             port,
-            capture_size,
-            resources: resources::resources(pod, annotations, settings, capture_size),
+            capture_size: &resources.capture_size,
+            resources: resources.stated,
             rights: &plan.rights,
             token_secret: annotations.token_secret,
             no_api_token: pod.flag("automountServiceAccountToken") == Some(false),
+            app_armor: pod_security::inherits_app_armor(pod),
         };
         let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
         let patch = self.patch(&sidecar, main, &plan);
         let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
-        if self.facts.namespace_labels.is_none() && !warnings.is_empty() {
+        if self.facts.namespace_labels.is_none() && level_matters {
             // Others may work where the level is laxer.
             warnings.push(LEVEL_UNKNOWN.to_owned());
         }
@@ -241,6 +252,33 @@ impl Subject<'_> {
                 "sideflame.io/image: the operator of sideflame does not allow it (--allow-image-annotation); remove the annotation",
             )),
         }
+    }
+
+    fn architecture(&self) -> Option<Skip> {
+        // Who chooses the image knows what it has.
+        let chosen = self.annotations.image.is_some();
+        let ours = &self.settings.sidecar_architectures;
+        if chosen {
+            None
+        } else {
+            nodes::architecture(self.pod, ours)
+        }
+    }
+
+    /// AppArmor lets a process look into those of its own profile only, unless profiles say otherwise.
+    fn app_armor(&self, chosen: &[usize]) -> Option<Advice> {
+        let containers = chosen.iter().map(|index| &self.pod.containers[*index]);
+        let confined = containers
+            .into_iter()
+            .find(|container| pod_security::has_app_armor(self.pod, container))?;
+        Some(Advice {
+            key: "app_armor",
+            text: format!(
+                "container {} has an AppArmor profile of its own, the sidecar the runtime's, so JVM and .NET may be out of reach; add \
+                 \"ptrace (readby, tracedby),\" to that profile",
+                shown(name(confined))
+            ),
+        })
     }
 
     /// Indices of the containers to profile.
@@ -282,8 +320,13 @@ impl Subject<'_> {
             SidecarForm::Native => true,
             SidecarForm::Container => false,
             // Without the server's word, an init container that never ends could hold the app for ever. With hostNetwork the
-            // port may be taken on the node: then a native sidecar that fails would hold the app, a plain one does not.
-            SidecarForm::Auto => supported == Some(true) && (completes || self.pod.flag("hostNetwork") != Some(true)),
+            // port may be taken on the node, and without pulling the image may be missing there: then a native sidecar would hold
+            // the app, a plain one does not.
+            SidecarForm::Auto => {
+                let may_fail = self.pod.flag("hostNetwork") == Some(true)
+                    || self.settings.sidecar_image_pull_policy == PullPolicy::Never;
+                supported == Some(true) && (completes || !may_fail)
+            }
         };
         if completes && !native {
             return Err(Skip::new(
@@ -301,11 +344,17 @@ impl Subject<'_> {
         } else {
             &self.annotations.events
         };
-        let level = level(self.facts, self.settings);
+        let rights = self.annotations.rights.unwrap_or(self.settings.sidecar_rights);
+        let level = if rights == Rights::Auto {
+            pod_security::heeded(self.pod, self.facts, self.settings)
+        } else {
+            // Who asks for rights gets them, and the warning that they cost.
+            pod_security::enforced(self.facts, self.settings)
+        };
         let request = rights::Request {
             pod: self.pod,
             chosen,
-            rights: self.annotations.rights.unwrap_or(self.settings.sidecar_rights),
+            rights,
             run_as: (self.annotations.run_as_user, self.annotations.run_as_group),
             events,
             adds_tmp: !self.annotations.no_tmp,
@@ -339,6 +388,9 @@ impl Subject<'_> {
             let first = pod.containers.first().map_or("", name);
             annotations.insert(DEFAULT_CONTAINER.to_owned(), json!(first));
         }
+        let mut volumes = sidecar.volumes();
+        volumes.extend(plan.tmp.iter().map(|index| tmp_volume(*index, sidecar)));
+        annotations.extend(self.evictable(&volumes));
         if pod.metadata.is_none() {
             patch.add(&["metadata"], json!({ "labels": labels, "annotations": annotations }));
         } else {
@@ -359,8 +411,7 @@ impl Subject<'_> {
             .filter(|secret| !has_secret(secret));
         let secrets = secrets.map(|secret| json!({ "name": secret })).collect();
         patch.append(&["spec", "imagePullSecrets"], pod.image_pull_secrets, secrets);
-        let mut volumes = sidecar.volumes();
-        volumes.extend(self.tmp(&mut patch, sidecar, &plan.tmp));
+        self.mount_tmp(&mut patch, &plan.tmp);
         patch.append(&["spec", "volumes"], pod.volumes, volumes);
         if sidecar.native {
             // First: so it sees the init containers' processes, too, and goes last when the pod ends. It has no startup
@@ -372,37 +423,40 @@ impl Subject<'_> {
         patch.finish()
     }
 
-    /// Mounts an emptyDir at `/tmp` of the containers with these indices; the answer are the volumes.
-    fn tmp(&self, patch: &mut PatchBuilder, sidecar: &Sidecar<'_>, indices: &[usize]) -> Vec<Value> {
-        let mut volumes = Vec::new();
+    /// Lets the cluster autoscaler evict the pod in spite of the emptyDirs among our `volumes`. What it may lose of the app's own
+    /// is the app's to say, so a list that is there goes on with ours.
+    fn evictable(&self, volumes: &[Value]) -> Option<(String, Value)> {
+        let ours = volumes.iter().filter(|volume| volume.get("emptyDir").is_some());
+        let ours = ours.map(name).collect::<Vec<_>>().join(",");
+        let list = match self.pod.annotation(EVICTABLE) {
+            None | Some(Value::Null) => ours,
+            // The API server refuses what is no string.
+            Some(stated) => match stated.as_str()?.trim() {
+                "" => ours,
+                stated => format!("{stated},{ours}"),
+            },
+        };
+        Some((EVICTABLE.to_owned(), json!(list)))
+    }
+
+    /// Mounts an emptyDir at `/tmp` of the containers with these indices.
+    fn mount_tmp(&self, patch: &mut PatchBuilder, indices: &[usize]) {
         for index in indices {
-            let volume = format!("{TMP_VOLUME_PREFIX}{index}");
             let mounts = items(&self.pod.containers[*index], "volumeMounts");
-            let mount = json!({ "name": volume, "mountPath": "/tmp" });
+            let mount = json!({ "name": format!("{TMP_VOLUME_PREFIX}{index}"), "mountPath": "/tmp" });
             patch.append(
                 &["spec", "containers", &index.to_string(), "volumeMounts"],
                 mounts,
                 vec![mount],
             );
-            volumes.push(json!({ "name": volume, "emptyDir": { "sizeLimit": store_limit(sidecar.capture_size) } }));
         }
-        volumes
     }
 }
 
-/// The namespace's Pod Security level, as its admission will see it.
-fn level(facts: &Facts, settings: &InjectSettings) -> PodSecurityLevel {
-    // Unknown: a pod that the level does not admit would be refused because of us.
-    let Some(labels) = &facts.namespace_labels else {
-        return PodSecurityLevel::Restricted;
-    };
-    match labels.get(PodSecurityLevel::LABEL).map(String::as_str) {
-        None => settings.default_pod_security_level,
-        Some("privileged") => PodSecurityLevel::Privileged,
-        Some("baseline") => PodSecurityLevel::Baseline,
-        // The admission takes a value that it does not know for restricted.
-        Some(_) => PodSecurityLevel::Restricted,
-    }
+/// The emptyDir for `/tmp` of the container with this index.
+fn tmp_volume(index: usize, sidecar: &Sidecar<'_>) -> Value {
+    let size = store_limit(sidecar.capture_size);
+    json!({ "name": format!("{TMP_VOLUME_PREFIX}{index}"), "emptyDir": { "sizeLimit": size } })
 }
 
 /// Completes the warnings of a skip.

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod events;
 pub mod health;
 pub mod inject;
+pub mod limits;
 pub mod metrics;
 pub mod namespaces;
 pub mod outcome;

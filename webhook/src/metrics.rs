@@ -4,6 +4,7 @@
 //! from the start, so that a rate over the first one is right. Counters are looked up once, here: a review costs a few
 //! atomic additions. Written by everything that serves; read by `health`.
 
+mod missing;
 mod process;
 mod sidecars;
 
@@ -20,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::endpoint::Endpoint;
 use crate::outcome::{Outcome, Refusal};
+pub use missing::Missing;
 use process::Process;
 pub use sidecars::{Sidecars, SidecarsSeen};
 
@@ -79,6 +81,8 @@ pub struct Metrics {
     pub probe_last_success: Gauge,
     /// Injected pods, where they are watched.
     pub sidecars: Arc<Sidecars>,
+    /// Pods that should be injected, where they are watched.
+    pub missing: Arc<Missing>,
 }
 
 /// A family whose members are all there from the start, and the member for each of `keys`.
@@ -141,9 +145,11 @@ impl Default for Metrics {
             probe_failed: probe("failed"),
             probe_last_success: Gauge::default(),
             sidecars: Arc::default(),
+            missing: Arc::default(),
         };
         metrics.register(ours);
         ours.register_collector(Box::new(Arc::clone(&metrics.sidecars)));
+        ours.register_collector(Box::new(Arc::clone(&metrics.missing)));
         registry.register_collector(Box::new(Process::starting_now()));
         Self { registry, ..metrics }
     }
@@ -305,6 +311,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.sidecars.begin();
         metrics.sidecars.replace(SidecarsSeen::default());
+        metrics.missing.replace(["shop/a".into()].into());
         let page = metrics.page(true);
         for (name, kind) in [
             ("build_info", "gauge"),
@@ -333,6 +340,8 @@ mod tests {
             ("outdated_sidecar_info", "gauge"),
             ("outdated_sidecars_cut", "gauge"),
             ("sidecars_full", "gauge"),
+            ("missing_sidecars", "gauge"),
+            ("missing_sidecar_info", "gauge"),
         ] {
             let line = format!("# TYPE sideflame_webhook_{name} {kind}\n");
             assert!(page.contains(&line), "{line} is not in\n{page}");
@@ -340,6 +349,7 @@ mod tests {
         for line in [
             "# HELP sideflame_webhook_requests_total Requests by path. /probe is the self-probe; it is not counted as a decision.\n",
             "# HELP sideflame_webhook_sidecars_full 1 if there were more injected pods than 100000: those beyond are not counted.\n",
+            "sideflame_webhook_missing_sidecar_info{namespace=\"shop\",pod=\"a\"} 1\n",
             "# TYPE process_resident_memory_bytes gauge\n",
             "# TYPE process_start_time_seconds gauge\n",
         ] {

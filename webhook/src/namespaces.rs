@@ -1,7 +1,10 @@
 //! Watches the metadata of namespaces, and keeps of it a name and the few labels that decide something.
 //!
 //! Must not know reviews. A watch that fails is begun again, and the last state stays in use meanwhile; until a first list
-//! is complete, readiness says that the labels are unknown. Started by `cli::serve`; fills `cluster`.
+//! is complete, readiness says that the labels are unknown. Started by `cli::serve`; fills `cluster`. `limits` does the same
+//! for LimitRanges and ResourceQuotas.
+
+pub mod limits;
 
 use std::sync::Arc;
 
@@ -18,6 +21,8 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::watch::{self, Sentences};
 
+/// What is unknown without them.
+pub const LABELS: &str = "labels of namespaces";
 /// A namespace may have 256 KiB of labels; what we keep of one is bounded by this.
 const MOST_LABELS: usize = 16;
 const LONGEST_LABEL: usize = 256;
@@ -43,25 +48,29 @@ pub async fn watch(
         Ok(Event::Init | Event::InitApply(_)) => {}
         Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
             if !std::mem::replace(&mut listed, true) {
-                readiness.set_unknown(None);
+                readiness.set_unknown(LABELS, None);
             }
             metrics.namespaces.set(i64::try_from(facts.known()).unwrap_or(i64::MAX));
         }
         Err(error) => {
             metrics.namespace_failures.inc();
             if !listed {
-                readiness.set_unknown(Some(format!("labels of namespaces: {error}")));
+                readiness.set_unknown(LABELS, Some(error.to_string()));
             }
         }
     })
     .await;
 }
 
+fn is_level(key: &str) -> bool {
+    key == PodSecurityLevel::ENFORCE || PodSecurityLevel::TOLD.contains(&key)
+}
+
 /// Drops everything but the name and the labels that decide something.
 fn reduce(namespace: &mut Namespace) {
     let labels = std::mem::take(namespace.labels_mut()).into_iter();
     let labels = labels
-        .filter(|(key, _)| key.starts_with(PREFIX) || *key == PodSecurityLevel::LABEL)
+        .filter(|(key, _)| key.starts_with(PREFIX) || is_level(key))
         .filter(|(key, value)| key.len() + value.len() <= LONGEST_LABEL)
         .take(MOST_LABELS);
     namespace.metadata = ObjectMeta {
@@ -100,13 +109,15 @@ mod tests {
             ("team", "x"),
             ("sideflame.io/inject", "enabled"),
             ("pod-security.kubernetes.io/enforce", "baseline"),
+            ("pod-security.kubernetes.io/enforce-version", "latest"),
+            ("pod-security.kubernetes.io/warn", "restricted"),
         ];
         let mut namespace = namespace("shop", &labels);
         namespace
             .annotations_mut()
             .insert("note".to_owned(), "x".repeat(1 << 10));
         reduce(&mut namespace);
-        assert_eq!(namespace.labels().len(), 2);
+        assert_eq!(namespace.labels().len(), 3);
         assert_eq!(namespace.labels()["sideflame.io/inject"], "enabled");
         assert!(namespace.annotations().is_empty());
     }

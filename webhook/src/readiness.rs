@@ -2,6 +2,7 @@
 //!
 //! Must not know HTTP or Kubernetes. Written by `authority`, `namespaces` and `cli::serve`; read by `health` and `metrics`.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// The gate behind `/readyz`: closed with a reason until it is opened; closed for good by [`Readiness::drain`].
@@ -15,8 +16,8 @@ struct Gate {
     /// Why we are not ready; `None` when we are.
     reason: Option<String>,
     draining: bool,
-    /// What decisions have to do without.
-    unknown: Option<String>,
+    /// What decisions have to do without, and why.
+    unknown: BTreeMap<&'static str, String>,
 }
 
 impl Readiness {
@@ -25,7 +26,7 @@ impl Readiness {
         let gate = Gate {
             reason: Some(reason.to_owned()),
             draining: false,
-            unknown: None,
+            unknown: BTreeMap::new(),
         };
         Self { gate: Mutex::new(gate) }
     }
@@ -39,16 +40,21 @@ impl Readiness {
         changed
     }
 
-    /// Takes what decisions have to do without. It closes no gate: a webhook that decides with less is better than none.
-    pub fn set_unknown(&self, unknown: Option<String>) {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner).unknown = unknown;
+    /// Decisions have to do without `what`, or no longer have to. It closes no gate: a webhook that decides with less is better
+    /// than none.
+    pub fn set_unknown(&self, what: &'static str, why: Option<String>) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => drop(gate.unknown.insert(what, why)),
+            None => drop(gate.unknown.remove(what)),
+        }
     }
 
-    /// A line about what decisions have to do without; empty if nothing.
+    /// A line for all that decisions have to do without; empty if nothing.
     pub fn unknown(&self) -> String {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = gate.unknown.as_ref().map(|unknown| format!("unknown: {unknown}\n"));
-        line.unwrap_or_default()
+        let lines = gate.unknown.iter();
+        lines.map(|(what, why)| format!("unknown: {what}: {why}\n")).collect()
     }
 
     /// Closes the gate for good: the endpoint should be taken out of the service.

@@ -8,12 +8,14 @@ mod access;
 mod advice;
 mod candidate;
 mod capabilities;
+mod standards;
 mod target;
 mod verdict;
 
 use serde_json::Value;
 
 pub(crate) use candidate::Candidate;
+pub(crate) use standards::keeps;
 pub(crate) use target::Tmp;
 pub(crate) use verdict::{Availability, Verdict};
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::choices::{PodSecurityLevel, Quantity, Rights, SidecarForm};
+use crate::limits::Limits;
 
 /// Defaults of the injected container, which annotations may change.
 #[derive(Debug, Clone, ClapArgs)]
@@ -26,6 +27,15 @@ pub struct InjectSettings {
         value_delimiter = ','
     )]
     pub sidecar_image_pull_secrets: Vec<String>,
+    /// Architectures that the image has; pods for nodes of others are left alone
+    #[arg(
+        long,
+        env = "SIDEFLAME_WEBHOOK_SIDECAR_ARCHITECTURES",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "amd64,arm64"
+    )]
+    pub sidecar_architectures: Vec<String>,
     /// Let pods choose the image by sideflame.io/image; off, as policies may trust the injected container by its name
     #[arg(long, env = "SIDEFLAME_WEBHOOK_ALLOW_IMAGE_ANNOTATION")]
     pub allow_image_annotation: bool,
@@ -102,6 +112,8 @@ pub struct Facts {
     pub namespace_labels: Option<BTreeMap<String, String>>,
     /// Major and minor version of the API server; `None` when unknown.
     pub server_version: Option<(u32, u32)>,
+    /// LimitRanges and ResourceQuotas of the namespace, as far as they are known.
+    pub limits: Limits,
 }
 
 #[cfg(test)]

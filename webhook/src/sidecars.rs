@@ -4,6 +4,7 @@
 //! `cli::serve` where `--watch-sidecars` says so; fills `metrics::Sidecars`.
 
 mod injected_pod;
+pub mod missing;
 
 use std::sync::Arc;
 

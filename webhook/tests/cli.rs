@@ -162,3 +162,23 @@ fn the_table_is_printed() {
     let rows: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 18);
 }
+
+#[test]
+fn limits_of_the_namespace_are_read_from_a_file_as_kubectl_prints_them() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let list = json!({"kind": "List", "apiVersion": "v1", "items": [
+        {"kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "200Mi"}}]}},
+        {"kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "1"}}, "status": {"used": {"requests.cpu": "1"}}},
+    ]});
+    write!(file, "{list:#}").unwrap();
+    let pod = |request: &str| {
+        let app = json!({"name": "app", "resources": {"requests": {"cpu": request}, "limits": {"memory": "100Mi"}}});
+        json!({"kind": "Pod", "metadata": {"name": "shop", "annotations": {"sideflame.io/inject": "true"}},
+            "spec": {"containers": [app]}})
+    };
+    let arguments = ["inject", "--limits", file.path().to_str().unwrap()];
+    let output = run(&arguments, &pod("0").to_string());
+    assert!(stderr(&output).contains("resource_quota"), "{}", stderr(&output));
+    let output = run(&arguments[..1], &pod("0").to_string());
+    assert!(stdout(&output).contains("memory: 256Mi"), "{}", stdout(&output));
+}

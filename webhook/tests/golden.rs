@@ -1,7 +1,8 @@
 //! Golden pods: `tests/golden/inject/<case>.yaml` and what becomes of it, `<case>.injected.yaml` or `<case>.skip`.
 //!
 //! The first line of a case may be `# flags: …`, those of `sideflame-webhook inject`. `UPDATE_GOLDEN=1 cargo test --test
-//! golden` rewrites what is expected; then read the difference: it is the product.
+//! golden` rewrites what is expected; then read the difference: it is the product. Further documents of a case are LimitRanges
+//! and ResourceQuotas of its namespace.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::{Value, json};
 use sideflame_webhook::inject::{Decision, SkipReason, inject};
+use sideflame_webhook::limits::Limits;
 use sideflame_webhook::settings::{Facts, InjectSettings};
 
 #[derive(Parser)]
@@ -76,14 +78,19 @@ fn case(name: &str) -> Case {
     let version = server_version
         .split_once('.')
         .map(|(major, minor)| (major.parse().unwrap(), minor.parse().unwrap()));
+    let mut documents: Vec<Value> =
+        serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut limits = Limits::default();
+    documents.drain(1..).for_each(|document| limits.add_all(&document));
     Case {
         name: name.to_owned(),
-        pod: serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}")),
+        pod: documents.remove(0),
         settings,
         facts: Facts {
             namespace,
             namespace_labels: (!namespace_unknown).then_some(labels),
             server_version: version,
+            limits,
         },
     }
 }

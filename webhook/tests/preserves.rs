@@ -28,6 +28,7 @@ fn facts(version: (u32, u32)) -> Facts {
         namespace: "shop".to_owned(),
         namespace_labels: Some([].into()),
         server_version: Some(version),
+        ..Facts::default()
     }
 }
 
@@ -168,6 +169,7 @@ fn annotations() -> impl Strategy<Value = Value> {
             .prop_map(real)
             .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
+        field(EVICTABLE, one_of(&["", "data-a", "data-a, data-b"])),
     ])
 }
 
@@ -207,12 +209,19 @@ fn pod() -> impl Strategy<Value = Value> {
     ])
 }
 
+const EVICTABLE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+
 /// Where something may be added that was not there.
 fn may_add(path: &str, key: &str) -> bool {
     match path {
         "/metadata" => ["labels", "annotations"].contains(&key),
         "/metadata/labels" => ["sideflame.io/injected", "sideflame.io/version"].contains(&key),
-        "/metadata/annotations" => ["sideflame.io/status", "kubectl.kubernetes.io/default-container"].contains(&key),
+        "/metadata/annotations" => [
+            "sideflame.io/status",
+            "kubectl.kubernetes.io/default-container",
+            EVICTABLE,
+        ]
+        .contains(&key),
         "/spec" => ["shareProcessNamespace", "volumes", "initContainers", "imagePullSecrets"].contains(&key),
         _ => path.starts_with("/spec/containers/") && path.matches('/').count() == 3 && key == "volumeMounts",
     }
@@ -247,6 +256,12 @@ fn without_additions(path: &str, after: &Value, before: &Value) -> Value {
                 .enumerate()
                 .map(|(index, (item, original))| without_additions(&format!("{path}/{index}"), item, original))
                 .collect()
+        }
+        // The one list inside a string.
+        (Value::String(_), Value::Null) if path.ends_with(EVICTABLE) => Value::Null,
+        (Value::String(list), Value::String(_)) if path.ends_with(EVICTABLE) => {
+            let kept = list.find(",sideflame-").map_or(list.as_str(), |end| &list[..end]);
+            Value::from(if kept.starts_with("sideflame-") { "" } else { kept })
         }
         // A null that made room for something of ours.
         (_, Value::Null) => match path.rsplit_once('/') {

@@ -221,8 +221,43 @@ fn list<'a, T: PartialEq>(text: &'a str, item: impl Fn(&'a str) -> Option<T>) ->
     Some(items)
 }
 
-/// Not a grammar of references: the kubelet has the last word. Only what could not be one is refused.
+/// Only what can be no reference is refused: the kubelet would not try to pull it, and a native sidecar that never starts holds
+/// the app for ever.
 fn image(text: &str) -> Option<&str> {
-    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-    (!text.is_empty() && text.len() <= 1024 && printable).then_some(text)
+    let (name, digest) = text
+        .split_once('@')
+        .map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let (name, tag) = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (name, None),
+    };
+    let only = |text: &str, others: &[u8]| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    let is_digest = |digest: &str| {
+        let hex = digest
+            .split_once(':')
+            .filter(|(algorithm, _)| only(algorithm, b"+._-"))
+            .map(|(_, hex)| hex);
+        hex.is_some_and(|hex| hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let is_tag = |tag: &str| (1..=128).contains(&tag.len()) && only(tag, b"._-") && !tag.starts_with(['.', '-']);
+    let is_part = |part: &str| {
+        let is_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        only(part, b"._-")
+            && part == part.to_ascii_lowercase()
+            && is_end(part.bytes().next())
+            && is_end(part.bytes().last())
+    };
+    // A registry has a dot or a port, or letters that no path may have.
+    let path = match name.split_once('/') {
+        Some((host, path)) if host == "localhost" || !is_part(host) || host.contains('.') => {
+            only(host, b".:-[]").then_some(path).filter(|_| !host.is_empty())?
+        }
+        _ => name,
+    };
+    let is_reference =
+        name.len() <= 255 && path.split('/').all(is_part) && tag.is_none_or(is_tag) && digest.is_none_or(is_digest);
+    is_reference.then_some(text)
 }

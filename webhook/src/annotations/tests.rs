@@ -20,7 +20,10 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
         ("run-as-user", "0"),
         ("run-as-group", "2147483647"),
         ("port", "65535"),
-        ("image", "registry.example:5000/sideflame@sha256:0"),
+        (
+            "image",
+            "registry.example:5000/sideflame@sha256:00000000000000000000000000000000",
+        ),
         ("events", "cpu,cycles"),
         ("cpu-request", "1m"),
         ("cpu-limit", "2"),
@@ -85,6 +88,11 @@ fn a_bad_value_is_an_error_that_lists_the_allowed_ones() {
         ("port", "65536"),
         ("image", "a b"),
         ("image", ""),
+        ("image", "registry.example/Sideflame:1"),
+        ("image", "sideflame:"),
+        ("image", "sideflame@sha256:0"),
+        ("image", "/sideflame"),
+        ("image", "registry.example/sideflame/"),
         ("events", "cup"),
         ("cpu-limit", "0"),
         ("memory-limit", "1Mi"),
@@ -102,6 +110,22 @@ fn a_bad_value_is_an_error_that_lists_the_allowed_ones() {
             reading.errors,
             [format!("sideflame.io/{name}: {value:?} must be {}", row.allowed)]
         );
+    }
+}
+
+#[test]
+fn what_could_be_an_image_is_taken() {
+    for image in [
+        "sideflame",
+        "sideflame:1.0_a",
+        "team/sideflame",
+        "localhost/sideflame",
+        "localhost:5000/team/side-flame_x:latest",
+        "Registry.example/team/sideflame:1",
+        "[::1]:5000/sideflame",
+    ] {
+        let annotations = map(&[("image", image)]);
+        assert_eq!(read(Some(&annotations)).annotations.image, Some(image));
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 const NANO: u128 = 1_000_000_000;
 const MEBIBYTE: u128 = 1 << 20;
+/// The largest number of 64 bits.
+const MOST: u128 = i64::MAX as u128 * NANO;
 
 /// A quantity as it was written, and its value.
 #[derive(Debug, Clone)]
@@ -18,6 +22,31 @@ impl Quantity {
         let nano = nano(text)?;
         let text = text.to_owned();
         Some(Self { text, nano })
+    }
+
+    /// Reads a field of the API, which may be a bare number.
+    pub fn of(value: &Value) -> Option<Self> {
+        let mut read = match value {
+            Value::String(text) => Self::parse(text),
+            Value::Number(number) => Self::parse(&number.to_string()),
+            _ => None,
+        }?;
+        // So do the API server's numbers end, and sums of ours cannot overflow.
+        read.nano = read.nano.min(MOST);
+        Some(read)
+    }
+
+    /// Writes a value in billionths: in mebibytes if it is a number of those, else in units, else in thousandths.
+    pub fn from_nano(nano: u128) -> Self {
+        let units = nano / NANO;
+        let text = if !nano.is_multiple_of(NANO) {
+            format!("{}m", nano / (NANO / 1000))
+        } else if units > 0 && units.is_multiple_of(MEBIBYTE) {
+            format!("{}Mi", units / MEBIBYTE)
+        } else {
+            units.to_string()
+        };
+        Self { text, nano }
     }
 
     /// Parses a quantity above zero.
@@ -161,6 +190,21 @@ mod tests {
             "1.1234567890",
         ] {
             assert_eq!(nano(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (nano, text) in [
+            (NANO / 8, "125m"),
+            (2 * NANO, "2"),
+            (0, "0"),
+            (64 * MEBIBYTE * NANO, "64Mi"),
+            (1_000_000 * NANO, "1000000"),
+        ] {
+            let quantity = Quantity::from_nano(nano);
+            assert_eq!(quantity.to_string(), text);
+            assert_eq!(Quantity::parse(text).unwrap().nano(), nano);
         }
     }
 

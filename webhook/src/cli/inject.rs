@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::documents::{self, Document, DocumentError};
 use super::object::{Decided, Decisions, decide};
 use crate::inject::Decision;
+use crate::limits::Limits;
 use crate::settings::{Facts, InjectSettings};
 
 /// More than any cluster would take, but a wrong pipe must not fill the memory.
@@ -52,6 +53,9 @@ pub struct InjectCommand {
     /// Label of that namespace, repeatable, e.g. pod-security.kubernetes.io/enforce=restricted
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     namespace_label: Vec<(String, String)>,
+    /// LimitRanges and ResourceQuotas of that namespace, as kubectl get limitranges,resourcequotas -o yaml prints them
+    #[arg(long, value_name = "FILE")]
+    limits: Option<PathBuf>,
     /// Version of the API server the objects are for
     #[arg(long, value_name = "MAJOR.MINOR", default_value = "1.29", value_parser = parse_version)]
     server_version: (u32, u32),
@@ -94,13 +98,21 @@ fn print(command: InjectCommand) -> Result<ExitCode, InjectError> {
         output,
         namespace,
         namespace_label,
+        limits: limits_file,
         server_version,
         settings,
     } = command;
+    let mut limits = Limits::default();
+    if let Some(path) = limits_file {
+        for document in documents::parse(&read(&path)?)? {
+            limits.add_all(&document.value);
+        }
+    }
     let facts = Facts {
         namespace,
         namespace_labels: Some(namespace_label.into_iter().collect::<BTreeMap<_, _>>()),
         server_version: Some(server_version),
+        limits,
     };
     let mut documents = documents::parse(&read(&filename)?)?;
     let decisions: Vec<Decisions> = documents

@@ -37,7 +37,10 @@ impl Notice {
         let owner = Owner::of(pod)?;
         let injected = outcome == Outcome::Injected;
         let mut note = match outcome {
-            Outcome::Injected => "Added the Sideflame sidecar to a pod".to_owned(),
+            // We answer before other admission plugins see the pod.
+            Outcome::Injected => {
+                "Answered with the Sideflame sidecar for a pod; other rules may still refuse the pod".to_owned()
+            }
             Outcome::Skipped(reason) | Outcome::Blocked(reason) => {
                 format!(
                     "No Sideflame sidecar in a pod ({}): {}",
@@ -65,7 +68,7 @@ impl Notice {
 
     pub(super) const fn reason(&self) -> &'static str {
         if self.injected {
-            "SideflameInjected"
+            "SideflameAnswered"
         } else {
             "SideflameNotInjected"
         }
@@ -127,7 +130,7 @@ mod tests {
         let notice = Notice::about(&pod("name", "b"), "shop", Outcome::Injected, 0).unwrap();
         assert_eq!(
             (notice.owner.name.as_str(), notice.reason()),
-            ("b", "SideflameInjected")
+            ("b", "SideflameAnswered")
         );
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::nodes;
 use super::skip::{Skip, SkipReason};
 use crate::annotations::shown;
 use crate::container;
@@ -20,7 +21,7 @@ fn has_container(pod: &PodView<'_>) -> bool {
 /// The first blocker.
 pub(super) fn blocker(pod: &PodView<'_>, port: u16) -> Option<Skip> {
     too_many_containers(pod)
-        .or_else(|| windows(pod))
+        .or_else(|| nodes::windows(pod))
         .or_else(|| host_pid(pod))
         .or_else(|| share_process_namespace(pod))
         .or_else(|| port_taken(pod, port))
@@ -35,21 +36,6 @@ fn too_many_containers(pod: &PodView<'_>) -> Option<Skip> {
             format!(
                 "the pod has {count} containers, more than a node could run; a sidecar is added up to {MOST_CONTAINERS}"
             ),
-        )
-    })
-}
-
-fn windows(pod: &PodView<'_>) -> Option<Skip> {
-    let os = pod.spec.get("os").and_then(|os| os.get("name"));
-    let selector = pod.spec.get("nodeSelector");
-    let selected = |label: &str| selector.and_then(|selector| selector.get(label));
-    let names = [os, selected("kubernetes.io/os"), selected("beta.kubernetes.io/os")];
-    let windows = names.into_iter().flatten().any(|name| name.as_str() == Some("windows"));
-    windows.then(|| {
-        Skip::new(
-            SkipReason::Windows,
-            "the pod is for Windows nodes and the sidecar for Linux; remove sideflame.io/inject, or set it to \"false\" in an \
-             opted-in namespace",
         )
     })
 }

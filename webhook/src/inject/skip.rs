@@ -27,6 +27,8 @@ pub enum SkipReason {
     NoSuchContainer,
     /// Our sidecar is for Linux.
     Windows,
+    /// Our image has no such architecture.
+    Architecture,
     /// The pod sees the node's processes.
     HostPid,
     /// The pod forbids what the sidecar needs.
@@ -41,11 +43,17 @@ pub enum SkipReason {
     NativeSidecarUnsupported,
     /// The namespace's Pod Security level does not admit the rights asked for.
     RightsImpossible,
+    /// A LimitRange of the namespace leaves no room.
+    LimitRange,
+    /// A ResourceQuota of the namespace leaves no room.
+    ResourceQuota,
+    /// The containers have all CPUs of the pod for themselves.
+    ExclusiveCpus,
 }
 
 impl SkipReason {
     /// Every reason, for metrics and documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::NotAnnotated,
         Self::NamespaceUnknown,
         Self::OptedOut,
@@ -58,6 +66,7 @@ impl SkipReason {
         Self::InvalidAnnotation,
         Self::NoSuchContainer,
         Self::Windows,
+        Self::Architecture,
         Self::HostPid,
         Self::ShareProcessNamespaceFalse,
         Self::PortTaken,
@@ -65,6 +74,9 @@ impl SkipReason {
         Self::WouldNotComplete,
         Self::NativeSidecarUnsupported,
         Self::RightsImpossible,
+        Self::LimitRange,
+        Self::ResourceQuota,
+        Self::ExclusiveCpus,
     ];
 
     /// The stable snake_case key.
@@ -82,6 +94,7 @@ impl SkipReason {
             Self::InvalidAnnotation => "invalid_annotation",
             Self::NoSuchContainer => "no_such_container",
             Self::Windows => "windows",
+            Self::Architecture => "architecture",
             Self::HostPid => "host_pid",
             Self::ShareProcessNamespaceFalse => "share_process_namespace_false",
             Self::PortTaken => "port_taken",
@@ -89,6 +102,9 @@ impl SkipReason {
             Self::WouldNotComplete => "would_not_complete",
             Self::NativeSidecarUnsupported => "native_sidecar_unsupported",
             Self::RightsImpossible => "rights_impossible",
+            Self::LimitRange => "limit_range",
+            Self::ResourceQuota => "resource_quota",
+            Self::ExclusiveCpus => "exclusive_cpus",
         }
     }
 
@@ -107,6 +123,7 @@ impl SkipReason {
             Self::InvalidAnnotation => "an annotation has a value that is not allowed",
             Self::NoSuchContainer => "sideflame.io/container names a container that the pod does not have",
             Self::Windows => "the sidecar is for Linux",
+            Self::Architecture => "the image of the sidecar has no architecture that the pod could run on",
             Self::HostPid => "the pod sees all processes of the node and needs no sidecar of its own",
             Self::ShareProcessNamespaceFalse => "shareProcessNamespace: false hides the processes of the app",
             Self::PortTaken => "a container has the port of the sidecar; choose another one by sideflame.io/port",
@@ -116,6 +133,9 @@ impl SkipReason {
             }
             Self::NativeSidecarUnsupported => "native sidecars need Kubernetes 1.29",
             Self::RightsImpossible => "the Pod Security level of the namespace does not admit sideflame.io/rights",
+            Self::LimitRange => "a LimitRange of the namespace leaves no room for it",
+            Self::ResourceQuota => "a ResourceQuota of the namespace leaves no room for it",
+            Self::ExclusiveCpus => "the containers of the pod have all its CPUs for themselves",
         }
     }
 

@@ -14,6 +14,7 @@ fn facts() -> Facts {
         namespace: "shop".to_owned(),
         namespace_labels: Some([].into()),
         server_version: Some((1, 33)),
+        ..Facts::default()
     }
 }
 

@@ -15,11 +15,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 /// Rows on the page: pods to restart. With more, whole namespaces are restarted, for which the sums are enough.
-const MOST_ROWS: usize = 500;
+pub(super) const MOST_ROWS: usize = 500;
 /// Versions on the page. Every user who may create a pod may write such a label.
 const MOST_VERSIONS: usize = 20;
 /// Pods kept. With names of 60 characters, that many take 12 to 14 MiB, twice while a list replaces another.
-const MOST_PODS: usize = 100_000;
+pub(super) const MOST_PODS: usize = 100_000;
 /// The version of rows beyond [`MOST_VERSIONS`]; no label can have this value.
 const OTHERS: &str = "(others)";
 
@@ -101,7 +101,7 @@ impl SidecarsSeen {
 }
 
 /// One family with its samples.
-fn gauges<'a, const N: usize>(
+pub(super) fn gauges<'a, const N: usize>(
     page: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

@@ -1,4 +1,4 @@
-//! The metadata of an injected pod without what decides nothing.
+//! The metadata of a pod, injected or to be injected, without what decides nothing.
 //!
 //! Labels and `managedFields` may fill all that etcd takes of an object, and every user who may create pods may write them.
 //! `ObjectMeta` would take many times that in memory; here they are skipped. Called by `sidecars`.
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-/// What decides whether a sidecar is old.
+/// What decides whether a sidecar is old, or missing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(from = "Object")]
 pub(super) struct InjectedPod {
@@ -23,6 +23,8 @@ pub(super) struct InjectedPod {
     pub(super) status: Option<String>,
     /// The annotation `sideflame.io/image`.
     pub(super) image: Option<String>,
+    /// The annotation `sideflame.io/inject` is `"true"`.
+    pub(super) asks: bool,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +56,8 @@ struct Annotations {
     status: Option<String>,
     #[serde(rename = "sideflame.io/image")]
     image: Option<String>,
+    #[serde(rename = "sideflame.io/inject")]
+    inject: Option<String>,
 }
 
 impl From<Object> for InjectedPod {
@@ -76,6 +80,7 @@ impl From<Object> for InjectedPod {
             version: labels.version,
             status: annotations.status,
             image: annotations.image,
+            asks: annotations.inject.as_deref() == Some("true"),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Background {
             Err(error) if self.supplied.is_some() => {
                 tracing::warn!(%error, "no API server: no Events, no namespace labels, no self-probe");
                 self.readiness
-                    .set_unknown(Some("labels of namespaces: there is no API server".to_owned()));
+                    .set_unknown(namespaces::LABELS, Some("there is no API server".to_owned()));
                 None
             }
             Err(error) => return Err(BackgroundError::NoConfig(error.to_string())),
@@ -120,13 +120,20 @@ impl Background {
                 );
                 tasks.spawn(keeper.keep());
             }
-            readiness.set_unknown(Some("labels of namespaces: not listed yet".to_owned()));
+            readiness.set_unknown(namespaces::LABELS, Some("not listed yet".to_owned()));
             tasks.spawn(namespaces::watch(
                 client.clone(),
                 namespaces,
                 Arc::clone(&facts),
-                readiness,
+                Arc::clone(&readiness),
                 Arc::clone(&metrics),
+            ));
+            let ranges = namespaces::limits::watch_ranges(client.clone(), Arc::clone(&facts), Arc::clone(&readiness));
+            tasks.spawn(ranges);
+            tasks.spawn(namespaces::limits::watch_quotas(
+                client.clone(),
+                Arc::clone(&facts),
+                readiness,
             ));
             tasks.spawn(watch_version(client.clone(), facts));
             let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sideflame-webhook".to_owned());
@@ -137,6 +144,7 @@ impl Background {
                     command.inject.clone(),
                     Arc::clone(&metrics),
                 ));
+                tasks.spawn(sidecars::missing::watch(client.clone(), Arc::clone(&metrics)));
             }
             if !command.probe_interval.is_zero() {
                 let image = command.inject.sidecar_image;

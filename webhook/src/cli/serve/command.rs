@@ -123,7 +123,7 @@ pub struct ServeCommand {
     /// How often to create a pod as a dry run and see whether it is injected, e.g. 1m; 0 is never
     #[arg(long, env = "SIDEFLAME_WEBHOOK_PROBE_INTERVAL", value_name = "TIME", default_value = "0", value_parser = parse_time)]
     pub(super) probe_interval: Duration,
-    /// Watch injected pods, for metrics of those with an old sidecar; takes the right to list and watch all pods
+    /// Watch pods, for metrics of those with an old sidecar, or with the annotation and none; takes the right to list and watch all pods
     #[arg(long, env = "SIDEFLAME_WEBHOOK_WATCH_SIDECARS")]
     pub(super) watch_sidecars: bool,
     /// How log lines look
