@@ -9,6 +9,7 @@ mod patch;
 mod resources;
 mod skip;
 mod status;
+pub(crate) mod templates;
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
