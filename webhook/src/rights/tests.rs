@@ -138,7 +138,32 @@ fn auto_takes_the_least_rights_that_work() {
             "root with more",
             json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }),
             Privileged,
-            "perf 0:0 default+NET_ADMIN+SYS_PTRACE+PERFMON | works",
+            "switch-user 0:0 default+NET_ADMIN | works",
+        ),
+        (
+            "more, whoever it is",
+            json!({ "capabilities": { "add": ["SYS_PTRACE"] } }),
+            Privileged,
+            "switch-user 0:0 default+SYS_PTRACE | degraded: file_capabilities",
+        ),
+        (
+            "root with one alone",
+            json!({ "runAsUser": 0, "capabilities": { "drop": ["ALL"], "add": ["NET_ADMIN"] } }),
+            Privileged,
+            "switch-user 0:0 none+SETGID+SETUID+NET_ADMIN | works",
+        ),
+        (
+            "a user with more, by files at most",
+            json!({ "runAsUser": 1000, "runAsGroup": 1000, "capabilities": { "add": ["IPC_LOCK", "SYS_RESOURCE"] } }),
+            Privileged,
+            "switch-user 0:0 none+SETGID+SETUID+IPC_LOCK+SYS_RESOURCE | degraded: file_capabilities",
+        ),
+        (
+            "a user with more that no file can give",
+            json!({ "runAsUser": 1000, "runAsGroup": 1000, "allowPrivilegeEscalation": false,
+                "capabilities": { "add": ["IPC_LOCK"] } }),
+            Privileged,
+            "same-user 1000:1000 none | works",
         ),
         (
             "root with more, not admitted",
@@ -209,6 +234,20 @@ fn explicit_rights_are_taken_or_refused() {
 }
 
 #[test]
+fn kernel_events_still_take_what_samples_the_kernel() {
+    let app = container(json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }));
+    assert_eq!(
+        planned(app, Privileged, Rights::Auto, &["cycles"]),
+        "perf 0:0 default+NET_ADMIN+SYS_PTRACE+PERFMON | degraded: native_only"
+    );
+    let app = container(json!({ "runAsUser": 0, "capabilities": { "add": ["PERFMON"] } }));
+    assert_eq!(
+        planned(app, Privileged, Rights::Auto, &["cycles"]),
+        "switch-user 0:0 default+PERFMON | works"
+    );
+}
+
+#[test]
 fn events_decide_what_is_needed() {
     let app = || container(json!({ "runAsUser": 1000, "runAsGroup": 1000 }));
     let native_only = "degraded: native_only";
@@ -252,6 +291,14 @@ fn a_read_only_tmp_is_mended_or_said() {
     assert_eq!(
         planned(container(read_only.clone()), Restricted, Rights::Auto, &["cpu"]),
         "same-user 1:1 none | works"
+    );
+    let mut configured = container(read_only.clone());
+    configured["volumes"] = json!([{ "name": "settings", "configMap": { "name": "shop" } }]);
+    configured["containers"][0]["volumeMounts"] = json!([{ "name": "settings", "mountPath": "/tmp/" }]);
+    assert_eq!(
+        planned(configured, Restricted, Rights::Auto, &["cpu"]),
+        "same-user 1:1 none | impossible: tmp_read_only",
+        "a ConfigMap is read-only by itself"
     );
     let mut mounted = container(read_only);
     mounted["containers"][0]["volumeMounts"] = json!([{ "mountPath": "/tmp", "readOnly": true }]);
