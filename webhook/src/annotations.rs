@@ -26,7 +26,7 @@ const MOST_UNKNOWN: usize = 8;
 pub struct Annotations<'a> {
     /// `inject`
     pub inject: Option<bool>,
-    /// `container`, the main one first; empty means the first container.
+    /// `container`, the main one first; empty means the app's, as `inject` finds it.
     pub containers: Vec<&'a str>,
     /// `rights`
     pub rights: Option<Rights>,

@@ -4,6 +4,8 @@
 //! proportional to the number of containers, volumes and annotations; environments are never looked at.
 
 mod checks;
+mod first_process;
+mod main_container;
 pub(crate) mod misplaced;
 mod patch;
 mod resources;
@@ -201,7 +203,8 @@ impl Subject<'_> {
         }
         let chosen = self.chosen()?;
         let native = self.is_native()?;
-        let plan = self.plan(&chosen)?;
+        let mut plan = self.plan(&chosen)?;
+        plan.advice.extend(first_process::advice(pod));
         let capture_size = annotations
             .capture_size
             .as_ref()
@@ -248,7 +251,7 @@ impl Subject<'_> {
     fn chosen(&self) -> Result<Vec<usize>, Skip> {
         let containers = self.pod.containers;
         if self.annotations.containers.is_empty() {
-            return Ok(vec![0]);
+            return Ok(vec![main_container::main_container(self.pod)]);
         }
         let find = |wanted: &&str| {
             let index = containers.iter().position(|container| name(container) == *wanted);

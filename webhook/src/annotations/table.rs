@@ -40,7 +40,7 @@ pub static TABLE: [Annotation; 18] = [
     Annotation {
         name: "container",
         allowed: "names of containers, separated by commas",
-        default: "the first container",
+        default: "kubectl's default container, else the first that is no known proxy or agent",
         doc: "Containers to profile, the main one first; rights are planned for them.",
         set: |it, text| {
             it.containers = list(text, |name| is_label(name).then_some(name))?;
