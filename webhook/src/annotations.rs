@@ -56,6 +56,8 @@ pub struct Annotations<'a> {
     pub token_secret: Option<&'a str>,
     /// `sidecar`
     pub sidecar: Option<SidecarForm>,
+    /// `jvm-debug-info`
+    pub jvm_debug_info: bool,
     /// `on-error: block`
     pub block_on_error: bool,
 }

@@ -34,6 +34,8 @@ pub(crate) struct Sidecar<'a> {
     pub resources: Option<Value>,
     pub rights: &'a Candidate,
     pub token_secret: Option<&'a str>,
+    /// `seccompProfile: RuntimeDefault`, or none.
+    pub states_seccomp: bool,
     /// The pod itself says that no API token is mounted.
     pub no_api_token: bool,
 }
@@ -106,7 +108,9 @@ impl Sidecar<'_> {
         if !capabilities.is_empty() {
             put("capabilities", Value::Object(capabilities));
         }
-        put("seccompProfile", json!({ "type": "RuntimeDefault" }));
+        if self.states_seccomp {
+            put("seccompProfile", json!({ "type": "RuntimeDefault" }));
+        }
         Value::Object(context)
     }
 

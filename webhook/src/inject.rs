@@ -1,13 +1,15 @@
 //! From a pod as it came to what should be done with it: a pure function.
 //!
 //! Must not know HTTP, certificates or a Kubernetes client. Called by `admission` and by the `inject` command. The work is
-//! proportional to the number of containers, volumes and annotations; environments are never looked at.
+//! proportional to the number of containers, volumes and annotations; of environments only `jvm_options` looks at names.
 
 mod checks;
 mod first_process;
+mod jvm_options;
 mod main_container;
 pub(crate) mod misplaced;
 mod patch;
+mod replaced_resources;
 mod resources;
 mod skip;
 mod status;
@@ -21,11 +23,11 @@ pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
 use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
-use crate::choices::{Event, PodSecurityLevel, SidecarForm};
+use crate::choices::{Event, PodSecurityLevel, Rights, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
 use crate::rights::{self, Plan};
-use crate::settings::{Facts, InjectSettings};
+use crate::settings::{Facts, InjectSettings, SeccompProfile};
 use patch::PatchBuilder;
 
 /// Marks injected pods.
@@ -205,6 +207,10 @@ impl Subject<'_> {
         let native = self.is_native()?;
         let mut plan = self.plan(&chosen)?;
         plan.advice.extend(first_process::advice(pod));
+        plan.advice.extend(replaced_resources::advice(pod));
+        if annotations.jvm_debug_info {
+            plan.advice.extend(jvm_options::advice(pod, &chosen));
+        }
         let capture_size = annotations
             .capture_size
             .as_ref()
@@ -218,10 +224,10 @@ impl Subject<'_> {
             resources: resources::resources(pod, annotations, settings, capture_size),
             rights: &plan.rights,
             token_secret: annotations.token_secret,
+            states_seccomp: self.states_seccomp(),
             no_api_token: pod.flag("automountServiceAccountToken") == Some(false),
         };
-        let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
-        let patch = self.patch(&sidecar, main, &plan);
+        let patch = self.patch(&sidecar, &chosen, &plan);
         let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
         if self.facts.namespace_labels.is_none() && !warnings.is_empty() {
             // Others may work where the level is laxer.
@@ -234,6 +240,13 @@ impl Subject<'_> {
             ));
         }
         Ok(Injection { patch, warnings })
+    }
+
+    /// Where it is to be left out, it is stated all the same if the namespace demands it.
+    fn states_seccomp(&self) -> bool {
+        let known = self.facts.namespace_labels.is_some();
+        let demanded = known && level(self.facts, self.settings) == PodSecurityLevel::Restricted;
+        demanded || self.settings.sidecar_seccomp_profile == SeccompProfile::RuntimeDefault
     }
 
     fn image(&self) -> Result<&str, Skip> {
@@ -305,11 +318,17 @@ impl Subject<'_> {
         } else {
             &self.annotations.events
         };
-        let level = level(self.facts, self.settings);
+        let asked = self.annotations.rights.unwrap_or(self.settings.sidecar_rights);
+        let level = match (level(self.facts, self.settings), asked) {
+            // What assigns users admits no root, whatever Pod Security says.
+            (_, Rights::Auto) if self.facts.assigned_user.is_some() => PodSecurityLevel::Restricted,
+            (level, _) => level,
+        };
         let request = rights::Request {
             pod: self.pod,
             chosen,
-            rights: self.annotations.rights.unwrap_or(self.settings.sidecar_rights),
+            rights: asked,
+            assigned_user: self.facts.assigned_user,
             run_as: (self.annotations.run_as_user, self.annotations.run_as_group),
             events,
             adds_tmp: !self.annotations.no_tmp,
@@ -330,8 +349,9 @@ impl Subject<'_> {
         })
     }
 
-    fn patch(&self, sidecar: &Sidecar<'_>, main: &str, plan: &Plan<'_>) -> Patch {
+    fn patch(&self, sidecar: &Sidecar<'_>, chosen: &[usize], plan: &Plan<'_>) -> Patch {
         let Self { pod, settings, .. } = *self;
+        let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
         let mut patch = PatchBuilder::default();
         let mut labels = Map::new();
         labels.insert(INJECTED_LABEL.to_owned(), json!("true"));
@@ -366,6 +386,9 @@ impl Subject<'_> {
         let mut volumes = sidecar.volumes();
         volumes.extend(self.tmp(&mut patch, sidecar, &plan.tmp));
         patch.append(&["spec", "volumes"], pod.volumes, volumes);
+        if self.annotations.jvm_debug_info {
+            jvm_options::add(pod, chosen, &mut patch);
+        }
         if sidecar.native {
             // First: so it sees the init containers' processes, too, and goes last when the pod ends. It has no startup
             // probe, so the next init container starts as soon as it runs.

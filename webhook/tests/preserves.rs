@@ -28,6 +28,7 @@ fn facts(version: (u32, u32)) -> Facts {
         namespace: "shop".to_owned(),
         namespace_labels: Some([].into()),
         server_version: Some(version),
+        ..Facts::default()
     }
 }
 
@@ -167,6 +168,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         field("sideflame.io/token-secret", one_of(&["token"]))
             .prop_map(real)
             .boxed(),
+        field("sideflame.io/jvm-debug-info", one_of(&["true", "false"]))
+            .prop_map(real)
+            .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
     ])
 }
@@ -214,14 +218,18 @@ fn may_add(path: &str, key: &str) -> bool {
         "/metadata/labels" => ["sideflame.io/injected", "sideflame.io/version"].contains(&key),
         "/metadata/annotations" => ["sideflame.io/status", "kubectl.kubernetes.io/default-container"].contains(&key),
         "/spec" => ["shareProcessNamespace", "volumes", "initContainers", "imagePullSecrets"].contains(&key),
-        _ => path.starts_with("/spec/containers/") && path.matches('/').count() == 3 && key == "volumeMounts",
+        _ => {
+            path.starts_with("/spec/containers/")
+                && path.matches('/').count() == 3
+                && ["volumeMounts", "env"].contains(&key)
+        }
     }
 }
 
 fn is_ours(item: &Value) -> bool {
     item.get("name")
         .and_then(Value::as_str)
-        .is_some_and(|name| name.starts_with("sideflame"))
+        .is_some_and(|name| name.starts_with("sideflame") || name == "JAVA_TOOL_OPTIONS")
 }
 
 /// `after` without what may be added to `before`. Knows nothing of patches.

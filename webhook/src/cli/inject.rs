@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::documents::{self, Document};
 use super::object::{Decided, Decisions, Rules};
+use crate::cluster::assigned_user;
 use crate::inject::Decision;
 use crate::settings::{Facts, InjectSettings};
 
@@ -55,8 +56,11 @@ pub struct InjectCommand {
     #[arg(short, long, value_name = "NAME", default_value = "", hide_default_value = true)]
     namespace: String,
     /// Label of that namespace, repeatable, e.g. pod-security.kubernetes.io/enforce=restricted
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     namespace_label: Vec<(String, String)>,
+    /// Annotation of that namespace, repeatable; openshift.io/sa.scc.uid-range counts
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    namespace_annotation: Vec<(String, String)>,
     /// Pod template in objects of a kind that is not known, repeatable, e.g. spec.groups[*].template
     #[arg(long, value_name = "PATH")]
     template_path: Vec<String>,
@@ -102,6 +106,7 @@ fn print(command: InjectCommand) -> Result<ExitCode, InjectError> {
         output,
         namespace,
         namespace_label,
+        namespace_annotation,
         template_path,
         server_version,
         settings,
@@ -111,6 +116,7 @@ fn print(command: InjectCommand) -> Result<ExitCode, InjectError> {
         facts: Facts {
             namespace,
             namespace_labels: Some(namespace_label.into_iter().collect::<BTreeMap<_, _>>()),
+            assigned_user: assigned_user(&namespace_annotation.into_iter().collect()),
             server_version: Some(server_version),
         },
         template_paths: template_path,
@@ -225,8 +231,8 @@ fn tell(stderr: &mut impl Write, decided: &Decided) -> io::Result<()> {
     Ok(())
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label, KEY=VALUE")?;
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 

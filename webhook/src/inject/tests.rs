@@ -14,6 +14,7 @@ fn facts() -> Facts {
         namespace: "shop".to_owned(),
         namespace_labels: Some([].into()),
         server_version: Some((1, 33)),
+        ..Facts::default()
     }
 }
 
@@ -89,6 +90,28 @@ fn an_unknown_server_gets_no_native_sidecar_unless_told() {
             panic!("{form}")
         };
         assert_eq!(injection.patch.0.last().unwrap().path().as_str(), place);
+    }
+}
+
+#[test]
+fn a_seccomp_profile_that_is_left_out_is_stated_where_the_namespace_demands_it() {
+    let mut settings = settings();
+    settings.sidecar_seccomp_profile = SeccompProfile::Unset;
+    let pod = json!({
+        "metadata": { "annotations": { "sideflame.io/inject": "true" } },
+        "spec": { "containers": [{ "name": "app" }] },
+    });
+    for (enforced, expected) in [("privileged", false), ("baseline", false), ("restricted", true)] {
+        let labels = [(PodSecurityLevel::LABEL.to_owned(), enforced.to_owned())];
+        let facts = Facts {
+            namespace_labels: Some(labels.into()),
+            ..facts()
+        };
+        let Decision::Inject(injection) = inject(&pod, &settings, &facts) else {
+            panic!("{enforced}")
+        };
+        let stated = injection.patch.to_string().contains("seccompProfile");
+        assert_eq!(stated, expected, "{enforced}");
     }
 }
 

@@ -72,6 +72,14 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Takes the user that the platform assigns, if it states none. No image knows that number, so the group is 0.
+    pub(super) fn assign(&mut self, user: u32) {
+        if self.uid.is_none() {
+            self.uid = Some(user);
+            self.gid = self.gid.or(Some(0));
+        }
+    }
+
     /// What it holds beyond the runtime's defaults and what `capabilities.drop` left of them.
     pub(crate) fn most_capabilities(&self) -> CapabilitySet {
         match self.uid {

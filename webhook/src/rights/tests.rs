@@ -15,6 +15,7 @@ fn planned(spec: Value, level: PodSecurityLevel, rights: Rights, events: &[&str]
         chosen: &[0],
         rights,
         run_as: (None, None),
+        assigned_user: None,
         events: &events,
         adds_tmp: true,
         level,
@@ -203,6 +204,32 @@ fn the_container_beats_the_pod_field_by_field() {
 }
 
 #[test]
+fn an_assigned_user_is_that_of_containers_which_state_none() {
+    let pod = json!({ "spec": { "containers": [
+        { "name": "app" },
+        { "name": "proxy", "securityContext": { "runAsUser": 1337 } },
+    ] } });
+    let view = PodView::new(&pod).unwrap();
+    let request = Request {
+        pod: &view,
+        chosen: &[0],
+        rights: Rights::Auto,
+        run_as: (None, None),
+        assigned_user: Some(1_000_650_000),
+        events: &[Event::DEFAULT],
+        adds_tmp: true,
+        level: Restricted,
+    };
+    let plan = plan(&request).unwrap();
+    assert_eq!(
+        (plan.rights.mode, plan.rights.uid, plan.rights.gid),
+        (Mode::SameUser, Some(1_000_650_000), Some(0))
+    );
+    let verdicts: Vec<String> = plan.verdicts.iter().map(|of| of.events[0].1.text()).collect();
+    assert_eq!(verdicts, ["works", "impossible: other_user"]);
+}
+
+#[test]
 fn explicit_rights_are_taken_or_refused() {
     let app = || container(json!({ "runAsUser": 1000, "runAsGroup": 1000 }));
     for (rights, level, expected) in [
@@ -321,6 +348,7 @@ fn other_containers_are_judged_but_do_not_raise_the_rights() {
         chosen: &[0],
         rights: Rights::Auto,
         run_as: (None, None),
+        assigned_user: None,
         events: &[Event::DEFAULT],
         adds_tmp: true,
         level: Privileged,
@@ -346,6 +374,7 @@ fn advice_never_names_what_the_namespace_does_not_admit() {
         chosen: &[0],
         rights: Rights::Auto,
         run_as: (None, None),
+        assigned_user: None,
         events: &[Event::DEFAULT],
         adds_tmp: true,
         level: Restricted,
