@@ -1,5 +1,7 @@
 //! `sideflame-webhook inject` reads what kubectl reads, and refuses what it refuses: both read the same texts.
 
+#![expect(clippy::expect_used, reason = "a test that cannot set up must fail loudly")]
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
