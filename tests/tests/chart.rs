@@ -83,6 +83,14 @@ fn the_schema_refuses_a_wrong_value_and_names_it() {
         ("webhook.timeoutSeconds=31", "timeoutSeconds"),
         ("webhook.host=\"localhost\"", "host"),
         ("webhook.watchSidecars=\"no\"", "watchSidecars"),
+        ("webhook.hostNetwork=\"yes\"", "hostNetwork"),
+        ("webhook.configurations.labels={\"a\":true}", "labels"),
+        (
+            "webhook.configurations.namespaceSelector=[{\"key\":\"a\",\"operator\":\"Not\"}]",
+            "operator",
+        ),
+        ("sidecar.seccompProfile=\"none\"", "seccompProfile"),
+        ("seccompProfile=\"Unconfined\"", "seccompProfile"),
         ("webhook.excludedNamespaces=\"kube-public\"", "excludedNamespaces"),
         ("webhook.env={\"lower\":\"case\"}", "lower"),
         ("image.digest=\"sha256:abc\"", "digest"),
@@ -133,8 +141,15 @@ fn every_form_is_taken_by_the_api_server_without_a_warning() {
     let authority = std::fs::read_to_string(plane.kubeconfig.with_file_name("ca.crt")).unwrap();
     let bundle = format!("certificates.caBundle={}", json!(authority));
     let client_authority = format!("webhook.clientCA={}", json!(authority));
-    let forms: [&[&str]; 5] = [
+    let forms: [&[&str]; 6] = [
         &[],
+        &[
+            "webhook.configurations.namespaceSelector=[]",
+            "webhook.configurations.labels={\"team\":\"x\"}",
+            "webhook.configurations.annotations={}",
+            "webhook.host=\"0.0.0.0\"",
+            "sidecar.seccompProfile=\"unset\"",
+        ],
         &[
             "networkPolicy.apiServerAddresses=[\"10.0.0.2/32\",\"fd00::/64\"]",
             "networkPolicy.apiServerPorts=[6443]",
@@ -375,6 +390,119 @@ fn the_network_policy_has_the_ports_of_this_clusters_api_server() {
         .ok()
         .stdout;
     assert!(unasked.contains("  egress:\n  # Nobody said"), "{unasked}");
+}
+
+/// Pods in the network of their node: another namespace, as none but `privileged` admits them.
+#[test]
+fn the_network_of_the_node_is_a_value() {
+    let plane = ControlPlane::shared();
+    let namespace = plane.namespace(&json!({"pod-security.kubernetes.io/enforce": "privileged"}));
+    let values = ["webhook.hostNetwork=true", "seccompProfile=\"unset\""];
+    let manifests = helm(plane, &["template", "sideflame-host"], &namespace.name, &values)
+        .ok()
+        .stdout;
+    let said = plane.kubectl(["apply", "--server-side", "-f", "-"], &manifests).ok();
+    assert!(!said.stderr.contains("Warning"), "{}", said.stderr);
+    let path = namespace.path_in("apps/v1", "deployments/sideflame-host");
+    let spec = plane.get(&path).ok().body["spec"].clone();
+    let pod = &spec["template"]["spec"];
+    assert_eq!(
+        (&pod["hostNetwork"], &pod["dnsPolicy"]),
+        (&json!(true), &json!("ClusterFirstWithHostNet"))
+    );
+    assert_eq!(pod["securityContext"]["seccompProfile"], Value::Null);
+    assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 1);
+    plane.kubectl(["delete", "--wait=false", "-f", "-"], &manifests).ok();
+}
+
+fn entries(release: &Release, path: &str) -> Vec<Value> {
+    let configuration = release.plane.get(path).ok().body;
+    configuration["webhooks"].as_array().cloned().unwrap_or_default()
+}
+
+/// The terms of every selector, in the order of the entries.
+fn terms(release: &Release) -> Vec<Value> {
+    let both = [release.mutating(), release.validating()];
+    let all = both.iter().flat_map(|path| entries(release, path));
+    all.map(|entry| entry["namespaceSelector"]["matchExpressions"].clone())
+        .collect()
+}
+
+/// What a cloud does to every webhook configuration, whatever stands there: two more terms in each selector.
+fn rewrite_selectors(release: &Release) {
+    for path in [release.mutating(), release.validating()] {
+        let all = entries(release, &path).into_iter().enumerate();
+        let patch = all.map(|(index, entry)| {
+            let terms = &entry["namespaceSelector"]["matchExpressions"];
+            let mut terms = terms.as_array().cloned().unwrap_or_default();
+            terms.push(json!({"key": "control-plane", "operator": "NotIn", "values": ["true"]}));
+            terms.push(json!({"key": "kubernetes.azure.com/managedby", "operator": "NotIn", "values": ["aks"]}));
+            json!({"op": "add", "path": format!("/webhooks/{index}/namespaceSelector/matchExpressions"), "value": terms})
+        });
+        let patch = Value::Array(patch.collect()).to_string();
+        let query = format!("{path}?fieldManager=admissionsenforcer");
+        let kind = "application/json-patch+json";
+        release.plane.send("PATCH", &query, kind, patch.as_bytes()).ok();
+    }
+}
+
+/// By server-side apply, Helm's default, it would be a conflict to set what another manager has set otherwise.
+#[test]
+fn a_cloud_that_rewrites_selectors_does_not_stop_upgrades() {
+    let release = Release::install("sideflame-cloud", &[]);
+    let (plane, namespace) = (release.plane, &release.namespace.name);
+    for path in [release.mutating(), release.validating()] {
+        let metadata = plane.get(&path).ok().body["metadata"].clone();
+        for field in ["labels", "annotations"] {
+            assert_eq!(metadata[field]["admissions.enforcer/disabled"], "true", "{path}");
+        }
+    }
+    rewrite_selectors(&release);
+    let theirs = terms(&release);
+    let lengths: Vec<usize> = theirs
+        .iter()
+        .map(|terms| terms.as_array().map_or(0, Vec::len))
+        .collect();
+    assert_eq!(lengths, [4, 4, 2, 4], "{theirs:?}");
+    let upgrades: [&[&str]; 3] = [
+        &["upgrade", "sideflame-cloud"],
+        &["upgrade", "sideflame-cloud", "--server-side=true"],
+        &["upgrade", "sideflame-cloud", "--server-side=false"],
+    ];
+    for (seconds, upgrade) in (3..).zip(upgrades) {
+        let timeout = format!("webhook.timeoutSeconds={seconds}");
+        let excluded = format!("webhook.excludedNamespaces=[\"team-{seconds}\"]");
+        helm(plane, upgrade, namespace, &[&timeout, &excluded]).ok();
+        let entry = plane.get(&release.mutating()).ok().body["webhooks"][0].clone();
+        assert_eq!(entry["timeoutSeconds"], seconds, "{upgrade:?}");
+        let conditions = entry["matchConditions"].to_string();
+        assert!(conditions.contains(&format!("team-{seconds}")), "{conditions}");
+        assert_eq!(terms(&release), theirs, "{upgrade:?}");
+    }
+    plane
+        .helm(["rollback", "sideflame-cloud", "2", "--namespace", namespace])
+        .ok();
+    assert_eq!(
+        plane.get(&release.mutating()).ok().body["webhooks"][0]["timeoutSeconds"],
+        3
+    );
+    assert_eq!(terms(&release), theirs, "rollback");
+    // A term that the operator asks for and the other manager does not have: seen, not dropped.
+    let wanted = "webhook.configurations.namespaceSelector=[{\"key\":\"team\",\"operator\":\"Exists\"}]";
+    let upgrade = ["upgrade", "sideflame-cloud", "--server-side=true"];
+    let refused = helm(plane, &upgrade, namespace, &[wanted]);
+    assert!(
+        !refused.success && refused.stderr.contains("admissionsenforcer"),
+        "{}",
+        refused.stderr
+    );
+    let forced = ["upgrade", "sideflame-cloud", "--force-conflicts", "--server-side=true"];
+    helm(plane, &forced, namespace, &[wanted]).ok();
+    let pods = terms(&release).remove(0);
+    assert!(
+        pods.to_string().contains("\"team\"") && pods.to_string().contains("managedby"),
+        "{pods}"
+    );
 }
 
 /// What the webhook publishes at run time survives every way by which an operator changes the release.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::ControlPlane;
 use e2e::chart::Release;
 use e2e::control_plane::wait;
 use serde_json::{Value, json};
@@ -22,11 +23,17 @@ fn pod(annotation: Option<&str>) -> Value {
 /// Nobody answers and the policy is `Fail`: the API server's refusal says which entry it would have called.
 #[test]
 fn the_api_server_calls_for_annotated_pods_only() {
-    let release = Release::install("sideflame-gate", &["webhook.failurePolicy=\"Fail\""]);
-    let plane = release.plane;
+    let plane = ControlPlane::shared();
     let plain = plane.namespace(&json!({}));
     let opted = plane.namespace(&json!({"sideflame.io/inject": "enabled"}));
     let disabled = plane.namespace(&json!({"sideflame.io/inject": "disabled"}));
+    // Of a cloud's own, and of an operator made with kubebuilder.
+    let of_the_cloud = plane.namespace(&json!({"control-plane": "true", "sideflame.io/inject": "enabled"}));
+    let managed = plane.namespace(&json!({"kubernetes.azure.com/managedby": "aks"}));
+    let operator = plane.namespace(&json!({"control-plane": "controller-manager"}));
+    let left_alone = plane.namespace(&json!({"sideflame.io/inject": "enabled"}));
+    let excluded = format!("webhook.excludedNamespaces=[\"{}\"]", left_alone.name);
+    let release = Release::install("sideflame-gate", &["webhook.failurePolicy=\"Fail\"", &excluded]);
     let create = |namespace: &str, annotation, dry_run: bool| {
         let query = if dry_run { "?dryRun=All" } else { "" };
         let path = format!("/api/v1/namespaces/{namespace}/pods{query}");
@@ -50,6 +57,12 @@ fn the_api_server_calls_for_annotated_pods_only() {
         (&opted.name, Some("false"), false, None),
         (&opted.name, Some("true"), false, by_pod),
         (&opted.name, Some("maybe"), false, by_pod),
+        (&of_the_cloud.name, None, false, None),
+        (&of_the_cloud.name, Some("true"), false, None),
+        (&managed.name, Some("true"), false, None),
+        (&operator.name, Some("true"), false, by_pod),
+        (&left_alone.name, None, false, None),
+        (&left_alone.name, Some("true"), false, None),
         (&"kube-system".to_owned(), Some("true"), true, None),
         (&release.namespace.name, Some("true"), false, None),
         (&release.namespace.name, None, false, None),

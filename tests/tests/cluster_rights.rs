@@ -101,6 +101,19 @@ fn matrix() -> Vec<Cell> {
         // Root with everything.
         cell("root-default", "privileged", CAPABILITIES),
         cell("perf", "privileged", "works"),
+        // Root with an added capability: the same one is what it takes, and kernel sampling does not replace it.
+        cell("root-default", "networker", CAPABILITIES),
+        cell("perf", "networker", CAPABILITIES),
+        cell("net-admin", "networker", "works"),
+        cell("net-admin", "root", "works"),
+        cell("net-admin", "app", "works"),
+        cell("root-default", "debugger", CAPABILITIES),
+        cell("tracer", "debugger", "works"),
+        cell("net-admin", "debugger", CAPABILITIES),
+        // A user with an added capability, which only a file could give it; there is none.
+        partly("same-user", "locker", UNKNOWN, true),
+        partly("switch", "locker", UNKNOWN, true),
+        partly("ipc-lock", "locker", DIRECTLY, true),
         // A program with a file capability, as the container's first process: what it holds is a part of what runc held.
         partly("same-user", "capable", UNKNOWN, false),
         partly("switch", "capable", UNKNOWN, false),
@@ -126,7 +139,12 @@ fn holding(uid: u32, gid: u32, capabilities: &[&str]) -> Value {
     })
 }
 
-fn sidecars() -> [(&'static str, Value); 13] {
+/// `securityContext` of root with the runtime's default capabilities and these.
+fn root_adding(capabilities: &[&str]) -> Value {
+    json!({"runAsUser": 0, "runAsGroup": 0, "capabilities": {"add": capabilities}})
+}
+
+fn sidecars() -> [(&'static str, Value); 16] {
     [
         ("same-user", holding(1001, 1001, &[])),
         ("group-0", holding(1001, 0, &[])),
@@ -141,14 +159,14 @@ fn sidecars() -> [(&'static str, Value); 13] {
         ("master", holding(0, 0, &["SYS_PTRACE", "DAC_OVERRIDE", "KILL"])),
         ("lost", holding(2000, 2000, &["SYS_PTRACE"])),
         ("perfmon", holding(0, 0, &["PERFMON"])),
-        (
-            "perf",
-            json!({"runAsUser": 0, "runAsGroup": 0, "capabilities": {"add": ["SYS_PTRACE", "PERFMON"]}}),
-        ),
+        ("net-admin", root_adding(&["NET_ADMIN"])),
+        ("tracer", root_adding(&["SYS_PTRACE"])),
+        ("ipc-lock", holding(0, 0, &["SETUID", "SETGID", "IPC_LOCK"])),
+        ("perf", root_adding(&["SYS_PTRACE", "PERFMON"])),
     ]
 }
 
-fn targets() -> [Value; 7] {
+fn targets() -> [Value; 10] {
     let java = |name: &str, security_context: Value| {
         let container = pod::container("java", pod::ROOT_IMAGE, "cpu");
         pod::shaped(container, name, &security_context)
@@ -173,6 +191,12 @@ fn targets() -> [Value; 7] {
         java(
             "privileged",
             json!({"runAsUser": 0, "runAsGroup": 0, "privileged": true}),
+        ),
+        java("networker", root_adding(&["NET_ADMIN"])),
+        java("debugger", root_adding(&["SYS_PTRACE"])),
+        java(
+            "locker",
+            json!({"runAsUser": 1001, "runAsGroup": 1001, "capabilities": {"add": ["IPC_LOCK"]}}),
         ),
         busybox("capable", pod::CAPABLE_IMAGE, &directly, bind.clone()),
         busybox("gaining", pod::CAPABLE_IMAGE, &by_a_shell, bind),

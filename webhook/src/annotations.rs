@@ -26,7 +26,7 @@ const MOST_UNKNOWN: usize = 8;
 pub struct Annotations<'a> {
     /// `inject`
     pub inject: Option<bool>,
-    /// `container`, the main one first; empty means the first container.
+    /// `container`, the main one first; empty means the app's, as `inject` finds it.
     pub containers: Vec<&'a str>,
     /// `rights`
     pub rights: Option<Rights>,
@@ -56,6 +56,8 @@ pub struct Annotations<'a> {
     pub token_secret: Option<&'a str>,
     /// `sidecar`
     pub sidecar: Option<SidecarForm>,
+    /// `jvm-debug-info`
+    pub jvm_debug_info: bool,
     /// `on-error: block`
     pub block_on_error: bool,
 }

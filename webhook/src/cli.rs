@@ -5,3 +5,4 @@ mod documents;
 pub mod inject;
 mod object;
 pub mod serve;
+mod yaml;

@@ -2,6 +2,7 @@
 //!
 //! Must not know HTTP. Filled by `namespaces` and by the version task of `cli::serve`; read by `admission`.
 
+use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
 use k8s_openapi::api::core::v1;
@@ -15,6 +16,16 @@ use crate::settings::Facts;
 
 /// What is asked for of a namespace: metadata.
 pub type Namespace = PartialObjectMeta<v1::Namespace>;
+
+/// Annotation of OpenShift: the users of the namespace, `first/count` or `first-last`.
+pub(crate) const UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
+
+/// The user that a namespace with these annotations has assigned to containers which state none.
+pub fn assigned_user(annotations: &BTreeMap<String, String>) -> Option<u32> {
+    let range = annotations.get(UID_RANGE)?;
+    let first = range.split(['/', '-']).next()?.trim();
+    first.parse().ok().filter(|first| *first > 0)
+}
 
 /// The latest state of the watch, and the version of the API server.
 #[derive(Debug)]
@@ -45,6 +56,9 @@ impl ClusterFacts {
         let known = self.namespaces.get(&ObjectRef::new(namespace));
         Facts {
             namespace: namespace.to_owned(),
+            assigned_user: known
+                .as_ref()
+                .and_then(|namespace| assigned_user(namespace.annotations())),
             namespace_labels: known.map(|namespace| namespace.labels().clone()),
             server_version: *self.version.read().unwrap_or_else(PoisonError::into_inner),
             limits: Limits {
@@ -77,8 +91,6 @@ pub fn parse_version(major: &str, minor: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use kube::runtime::watcher::Event;
 
     use super::*;
@@ -99,6 +111,19 @@ mod tests {
         writer.apply_watcher_event(&Event::Delete(namespace(&[])));
         assert_eq!(facts.of("shop").namespace_labels, None);
         assert_eq!(facts.of("shop").namespace, "shop");
+    }
+
+    #[test]
+    fn the_first_user_of_a_range_is_assigned() {
+        for (range, expected) in [
+            ("1000650000/10000", Some(1_000_650_000)),
+            ("1000650000-1000659999", Some(1_000_650_000)),
+            ("0/1", None),
+            ("many", None),
+        ] {
+            let annotations = BTreeMap::from([(UID_RANGE.to_owned(), range.to_owned())]);
+            assert_eq!(assigned_user(&annotations), expected, "{range}");
+        }
     }
 
     #[test]

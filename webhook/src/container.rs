@@ -34,6 +34,8 @@ pub(crate) struct Sidecar<'a> {
     pub resources: Option<Value>,
     pub rights: &'a Candidate,
     pub token_secret: Option<&'a str>,
+    /// `seccompProfile: RuntimeDefault`, or none.
+    pub states_seccomp: bool,
     /// The pod itself says that no API token is mounted.
     pub no_api_token: bool,
     /// The pod has an AppArmor profile that was made for the app.
@@ -108,7 +110,9 @@ impl Sidecar<'_> {
         if !capabilities.is_empty() {
             put("capabilities", Value::Object(capabilities));
         }
-        put("seccompProfile", json!({ "type": "RuntimeDefault" }));
+        if self.states_seccomp {
+            put("seccompProfile", json!({ "type": "RuntimeDefault" }));
+        }
         // Stated only where the pod's would hold: a node without AppArmor refuses pods that name a profile.
         if self.app_armor {
             put("appArmorProfile", json!({ "type": "RuntimeDefault" }));

@@ -1,16 +1,21 @@
 //! From a pod as it came to what should be done with it: a pure function.
 //!
 //! Must not know HTTP, certificates or a Kubernetes client. Called by `admission` and by the `inject` command. The work is
-//! proportional to the number of containers, volumes and annotations; environments are never looked at.
+//! proportional to the number of containers, volumes and annotations; of environments only `jvm_options` looks at names.
 
 mod checks;
+mod first_process;
+mod jvm_options;
+mod main_container;
 pub(crate) mod misplaced;
 mod nodes;
 mod patch;
 mod pod_security;
+mod replaced_resources;
 mod resources;
 mod skip;
 mod status;
+pub(crate) mod templates;
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
@@ -20,11 +25,11 @@ pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
 use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
-use crate::choices::{Event, Rights, SidecarForm};
+use crate::choices::{Event, PodSecurityLevel, Rights, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
 use crate::rights::{self, Advice, Plan};
-use crate::settings::{Facts, InjectSettings, PullPolicy};
+use crate::settings::{Facts, InjectSettings, PullPolicy, SeccompProfile};
 use patch::PatchBuilder;
 
 /// Marks injected pods.
@@ -215,6 +220,11 @@ impl Subject<'_> {
         let level_matters = !plan.advice.is_empty();
         plan.advice.extend(self.app_armor(&chosen));
         plan.advice.extend(resources.advice);
+        plan.advice.extend(first_process::advice(pod));
+        plan.advice.extend(replaced_resources::advice(pod));
+        if annotations.jvm_debug_info {
+            plan.advice.extend(jvm_options::advice(pod, &chosen));
+        }
         let sidecar = Sidecar {
             image,
             pull_policy: settings.sidecar_image_pull_policy.name(),
@@ -224,11 +234,11 @@ impl Subject<'_> {
             resources: resources.stated,
             rights: &plan.rights,
             token_secret: annotations.token_secret,
+            states_seccomp: self.states_seccomp(),
             no_api_token: pod.flag("automountServiceAccountToken") == Some(false),
             app_armor: pod_security::inherits_app_armor(pod),
         };
-        let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
-        let patch = self.patch(&sidecar, main, &plan);
+        let patch = self.patch(&sidecar, &chosen, &plan);
         let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
         if self.facts.namespace_labels.is_none() && level_matters {
             // Others may work where the level is laxer.
@@ -241,6 +251,13 @@ impl Subject<'_> {
             ));
         }
         Ok(Injection { patch, warnings })
+    }
+
+    /// Where it is to be left out, it is stated all the same if the namespace demands it.
+    fn states_seccomp(&self) -> bool {
+        let known = self.facts.namespace_labels.is_some();
+        let demanded = known && pod_security::enforced(self.facts, self.settings) == PodSecurityLevel::Restricted;
+        demanded || self.settings.sidecar_seccomp_profile == SeccompProfile::RuntimeDefault
     }
 
     fn image(&self) -> Result<&str, Skip> {
@@ -285,7 +302,7 @@ impl Subject<'_> {
     fn chosen(&self) -> Result<Vec<usize>, Skip> {
         let containers = self.pod.containers;
         if self.annotations.containers.is_empty() {
-            return Ok(vec![0]);
+            return Ok(vec![main_container::main_container(self.pod)]);
         }
         let find = |wanted: &&str| {
             let index = containers.iter().position(|container| name(container) == *wanted);
@@ -344,17 +361,19 @@ impl Subject<'_> {
         } else {
             &self.annotations.events
         };
-        let rights = self.annotations.rights.unwrap_or(self.settings.sidecar_rights);
-        let level = if rights == Rights::Auto {
-            pod_security::heeded(self.pod, self.facts, self.settings)
-        } else {
+        let asked = self.annotations.rights.unwrap_or(self.settings.sidecar_rights);
+        let level = match asked {
+            // What assigns users admits no root, whatever Pod Security says.
+            Rights::Auto if self.facts.assigned_user.is_some() => PodSecurityLevel::Restricted,
+            Rights::Auto => pod_security::heeded(self.pod, self.facts, self.settings),
             // Who asks for rights gets them, and the warning that they cost.
-            pod_security::enforced(self.facts, self.settings)
+            _ => pod_security::enforced(self.facts, self.settings),
         };
         let request = rights::Request {
             pod: self.pod,
             chosen,
-            rights,
+            rights: asked,
+            assigned_user: self.facts.assigned_user,
             run_as: (self.annotations.run_as_user, self.annotations.run_as_group),
             events,
             adds_tmp: !self.annotations.no_tmp,
@@ -375,8 +394,9 @@ impl Subject<'_> {
         })
     }
 
-    fn patch(&self, sidecar: &Sidecar<'_>, main: &str, plan: &Plan<'_>) -> Patch {
+    fn patch(&self, sidecar: &Sidecar<'_>, chosen: &[usize], plan: &Plan<'_>) -> Patch {
         let Self { pod, settings, .. } = *self;
+        let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
         let mut patch = PatchBuilder::default();
         let mut labels = Map::new();
         labels.insert(INJECTED_LABEL.to_owned(), json!("true"));
@@ -413,6 +433,9 @@ impl Subject<'_> {
         patch.append(&["spec", "imagePullSecrets"], pod.image_pull_secrets, secrets);
         self.mount_tmp(&mut patch, &plan.tmp);
         patch.append(&["spec", "volumes"], pod.volumes, volumes);
+        if self.annotations.jvm_debug_info {
+            jvm_options::add(pod, chosen, &mut patch);
+        }
         if sidecar.native {
             // First: so it sees the init containers' processes, too, and goes last when the pod ends. It has no startup
             // probe, so the next init container starts as soon as it runs.

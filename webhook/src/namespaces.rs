@@ -1,4 +1,4 @@
-//! Watches the metadata of namespaces, and keeps of it a name and the few labels that decide something.
+//! Watches the metadata of namespaces, and keeps of it a name and the few labels and annotations that decide something.
 //!
 //! Must not know reviews. A watch that fails is begun again, and the last state stays in use meanwhile; until a first list
 //! is complete, readiness says that the labels are unknown. Started by `cli::serve`; fills `cluster`. `limits` does the same
@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::annotations::PREFIX;
 use crate::choices::PodSecurityLevel;
-use crate::cluster::{ClusterFacts, Namespace};
+use crate::cluster::{ClusterFacts, Namespace, UID_RANGE};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::watch::{self, Sentences};
@@ -66,16 +66,19 @@ fn is_level(key: &str) -> bool {
     key == PodSecurityLevel::ENFORCE || PodSecurityLevel::TOLD.contains(&key)
 }
 
-/// Drops everything but the name and the labels that decide something.
+/// Drops everything but the name and what decides something.
 fn reduce(namespace: &mut Namespace) {
     let labels = std::mem::take(namespace.labels_mut()).into_iter();
     let labels = labels
         .filter(|(key, _)| key.starts_with(PREFIX) || is_level(key))
         .filter(|(key, value)| key.len() + value.len() <= LONGEST_LABEL)
         .take(MOST_LABELS);
+    let annotations = namespace.annotations_mut().remove_entry(UID_RANGE);
+    let annotations = annotations.filter(|(_, range)| range.len() <= LONGEST_LABEL);
     namespace.metadata = ObjectMeta {
         name: namespace.metadata.name.take(),
         labels: Some(labels.collect()),
+        annotations: Some(annotations.into_iter().collect()),
         ..ObjectMeta::default()
     };
     namespace.types = None;
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn only_labels_that_decide_something_are_kept() {
+    fn only_what_decides_something_is_kept() {
         let labels = [
             ("team", "x"),
             ("sideflame.io/inject", "enabled"),
@@ -116,10 +119,13 @@ mod tests {
         namespace
             .annotations_mut()
             .insert("note".to_owned(), "x".repeat(1 << 10));
+        namespace
+            .annotations_mut()
+            .insert(UID_RANGE.to_owned(), "1000650000/10000".to_owned());
         reduce(&mut namespace);
         assert_eq!(namespace.labels().len(), 3);
         assert_eq!(namespace.labels()["sideflame.io/inject"], "enabled");
-        assert!(namespace.annotations().is_empty());
+        assert_eq!(namespace.annotations().keys().collect::<Vec<_>>(), [UID_RANGE]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Request<'a> {
     pub rights: Rights,
     /// What the user knows about the credentials and the spec does not say.
     pub run_as: (Option<u32>, Option<u32>),
+    /// User of containers that state none, where the platform assigns one.
+    pub assigned_user: Option<u32>,
     /// Events that must work.
     pub events: &'a [Event],
     /// A writable `/tmp` will be added to chosen containers that have none.
@@ -99,6 +101,9 @@ pub(crate) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, NotAdmitted> {
         .iter()
         .map(|container| Target::new(pod, container))
         .collect();
+    if let Some(user) = request.assigned_user {
+        targets.iter_mut().for_each(|target| target.assign(user));
+    }
     for index in request.chosen {
         let target = &mut targets[*index];
         target.uid = request.run_as.0.or(target.uid);

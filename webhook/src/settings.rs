@@ -45,7 +45,7 @@ pub struct InjectSettings {
     /// Native sidecar, plain container, or native from Kubernetes 1.29
     #[arg(long, env = "SIDEFLAME_WEBHOOK_SIDECAR_FORM", value_enum, value_name = "FORM", default_value_t = SidecarForm::Auto)]
     pub sidecar_form: SidecarForm,
-    /// Rights of the sidecar; on OpenShift same-user, as users are assigned there
+    /// Rights of the sidecar
     #[arg(long, env = "SIDEFLAME_WEBHOOK_SIDECAR_RIGHTS", value_enum, value_name = "RIGHTS", default_value_t = Rights::Auto)]
     pub sidecar_rights: Rights,
     /// CPU request of the sidecar
@@ -60,6 +60,9 @@ pub struct InjectSettings {
     /// Memory limit of the sidecar
     #[arg(long, env = "SIDEFLAME_WEBHOOK_SIDECAR_MEMORY_LIMIT", value_name = "QUANTITY", default_value = "256Mi", value_parser = Quantity::memory)]
     pub sidecar_memory_limit: Quantity,
+    /// seccompProfile of the sidecar; unset leaves it out, for OpenShift's SCC restricted (v1), which refuses a pod that states one
+    #[arg(long, env = "SIDEFLAME_WEBHOOK_SIDECAR_SECCOMP_PROFILE", value_enum, value_name = "PROFILE", default_value_t = SeccompProfile::RuntimeDefault)]
+    pub sidecar_seccomp_profile: SeccompProfile,
     /// Disk space for captures
     #[arg(long, env = "SIDEFLAME_WEBHOOK_SIDECAR_CAPTURE_SIZE", value_name = "QUANTITY", default_value = "256Mi", value_parser = Quantity::capture_size)]
     pub sidecar_capture_size: Quantity,
@@ -92,6 +95,17 @@ pub enum PullPolicy {
     Never,
 }
 
+/// `seccompProfile` of the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeccompProfile {
+    /// The container runtime's own
+    #[value(name = "RuntimeDefault")]
+    RuntimeDefault,
+    /// Left out: the pod's, or the node's default
+    #[value(name = "unset")]
+    Unset,
+}
+
 impl PullPolicy {
     /// As the API spells it.
     pub const fn name(self) -> &'static str {
@@ -110,6 +124,8 @@ pub struct Facts {
     pub namespace: String,
     /// Labels of the namespace; `None` when the watch has not seen it (yet).
     pub namespace_labels: Option<BTreeMap<String, String>>,
+    /// User of containers that state none, where the platform assigns one to a namespace, as OpenShift does.
+    pub assigned_user: Option<u32>,
     /// Major and minor version of the API server; `None` when unknown.
     pub server_version: Option<(u32, u32)>,
     /// LimitRanges and ResourceQuotas of the namespace, as far as they are known.

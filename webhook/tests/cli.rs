@@ -147,7 +147,11 @@ fn exit_codes_say_what_happened() {
     let output = run(&["inject"], blocked);
     assert_eq!((output.status.code(), stdout(&output)), (Some(3), String::new()));
     assert!(stderr(&output).contains("pod/?: blocked, host_pid"));
-    assert_eq!(run(&["inject"], "a: [").status.code(), Some(1));
+    let unreadable = run(&["inject"], "a: [");
+    assert_eq!(
+        (unreadable.status.code(), stdout(&unreadable)),
+        (Some(1), "a: [\n".to_owned())
+    );
     assert_eq!(
         run(&["inject", "--filename", "/nonexistent"], "").status.code(),
         Some(1)
@@ -156,11 +160,246 @@ fn exit_codes_say_what_happened() {
     assert_eq!(run(&["inject"], "").status.code(), Some(0));
 }
 
+/// An annotated pod template, indented by `indent`.
+fn template(indent: usize) -> String {
+    let lines = [
+        "metadata: {annotations: {sideflame.io/inject: \"true\"}}",
+        "spec: {containers: [{name: app, image: shop:1}]}",
+    ];
+    lines.map(|line| format!("{}{line}\n", " ".repeat(indent))).concat()
+}
+
+fn injected_at(input: &str, flags: &[&str]) -> Vec<String> {
+    let output = run(&[&["inject", "--output", "json"], flags].concat(), input);
+    assert!(output.status.success(), "{}", stderr(&output));
+    fn sidecars(value: &Value, path: &str, found: &mut Vec<String>) {
+        if value["spec"]["initContainers"][0]["name"] == "sideflame" {
+            found.push(path.to_owned());
+        }
+        for (key, value) in value.as_object().into_iter().flatten() {
+            sidecars(value, &format!("{path}/{key}"), found);
+        }
+        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            sidecars(value, &format!("{path}/{index}"), found);
+        }
+    }
+    let mut found = Vec::new();
+    for value in serde_json::Deserializer::from_str(&stdout(&output)).into_iter::<Value>() {
+        sidecars(&value.unwrap(), "", &mut found);
+    }
+    found
+}
+
+#[test]
+fn every_kind_with_a_pod_template_is_known() {
+    let kind = |api_version: &str, kind: &str, spec: &str| {
+        format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: shop}}\n{spec}")
+    };
+    let at_spec = format!("spec:\n  template:\n{}", template(4));
+    for (input, places) in [
+        (
+            kind("v1", "PodTemplate", &format!("template:\n{}", template(2))),
+            &["/template"][..],
+        ),
+        (kind("v1", "ReplicationController", &at_spec), &["/spec/template"]),
+        (kind("argoproj.io/v1alpha1", "Rollout", &at_spec), &["/spec/template"]),
+        (
+            kind("apps.openshift.io/v1", "DeploymentConfig", &at_spec),
+            &["/spec/template"],
+        ),
+        (kind("serving.knative.dev/v1", "Service", &at_spec), &["/spec/template"]),
+        (
+            kind("apps.kruise.io/v1alpha1", "CloneSet", &at_spec),
+            &["/spec/template"],
+        ),
+        (
+            kind(
+                "batch.volcano.sh/v1alpha1",
+                "Job",
+                &format!("spec:\n  tasks:\n  - template:\n{}", template(6)),
+            ),
+            &["/spec/tasks/0/template"],
+        ),
+        (
+            kind(
+                "jobset.x-k8s.io/v1alpha2",
+                "JobSet",
+                &format!(
+                    "spec:\n  replicatedJobs:\n  - {{name: a}}\n  - template:\n      spec:\n        template:\n{}",
+                    template(10)
+                ),
+            ),
+            &["/spec/replicatedJobs/1/template/spec/template"],
+        ),
+        (
+            kind(
+                "leaderworkerset.x-k8s.io/v1",
+                "LeaderWorkerSet",
+                &format!(
+                    "spec:\n  leaderWorkerTemplate:\n    leaderTemplate:\n{0}    workerTemplate:\n{0}",
+                    template(6)
+                ),
+            ),
+            &[
+                "/spec/leaderWorkerTemplate/leaderTemplate",
+                "/spec/leaderWorkerTemplate/workerTemplate",
+            ],
+        ),
+        (
+            kind(
+                "ray.io/v1",
+                "RayCluster",
+                &format!(
+                    "spec:\n  headGroupSpec:\n    template:\n{0}  workerGroupSpecs:\n  - template:\n{0}",
+                    template(6)
+                ),
+            ),
+            &["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/0/template"],
+        ),
+        (
+            kind(
+                "ray.io/v1",
+                "RayJob",
+                &format!(
+                    "spec:\n  submitterPodTemplate:\n{}  rayClusterSpec:\n    headGroupSpec:\n      template:\n{}",
+                    template(4),
+                    template(8)
+                ),
+            ),
+            &[
+                "/spec/submitterPodTemplate",
+                "/spec/rayClusterSpec/headGroupSpec/template",
+            ],
+        ),
+        (
+            kind(
+                "ray.io/v1",
+                "RayService",
+                &format!(
+                    "spec:\n  rayClusterConfig:\n    workerGroupSpecs:\n    - template:\n{}",
+                    template(8)
+                ),
+            ),
+            &["/spec/rayClusterConfig/workerGroupSpecs/0/template"],
+        ),
+    ] {
+        assert_eq!(injected_at(&input, &[]), places, "{input}");
+    }
+}
+
+#[test]
+fn lists_of_any_depth_and_typed_ones_are_looked_through() {
+    let pod = format!("  - apiVersion: v1\n    kind: Pod\n{}", template(4));
+    let list = format!("apiVersion: v1\nkind: PodList\nitems:\n{pod}");
+    assert_eq!(injected_at(&list, &[]), ["/items/0"]);
+    // As the API server sends it.
+    let bare = list.replace("  - apiVersion: v1\n    kind: Pod\n", "  -\n");
+    assert_eq!(injected_at(&bare, &[]), ["/items/0"]);
+    let deployments = format!(
+        "apiVersion: apps/v1\nkind: DeploymentList\nitems:\n- spec:\n    template:\n{}",
+        template(6)
+    );
+    assert_eq!(injected_at(&deployments, &[]), ["/items/0/spec/template"]);
+    let nested = json!({ "kind": "List", "items": [
+        { "kind": "Service" },
+        { "kind": "List", "items": [{ "kind": "List", "items": [{
+            "kind": "Pod", "metadata": { "annotations": { "sideflame.io/inject": "true" } }, "spec": { "containers": [{ "name": "app" }] },
+        }] }] },
+    ] });
+    assert_eq!(injected_at(&nested.to_string(), &[]), ["/items/1/items/0/items/0"]);
+}
+
+#[test]
+fn other_kinds_are_named_and_can_be_pointed_at() {
+    let widget = format!(
+        "apiVersion: example.org/v1\nkind: Widget\nmetadata: {{name: shop}}\nspec:\n  parts:\n  - podTemplate:\n{}",
+        template(6)
+    );
+    let unknown = run(&["inject"], &widget);
+    assert_eq!((unknown.status.code(), stdout(&unknown)), (Some(0), widget.clone()));
+    let said = stderr(&unknown);
+    assert!(said.starts_with("widget/shop: not injected: "), "{said}");
+    assert!(
+        said.ends_with("add --template-path spec.parts[*].podTemplate\n"),
+        "{said}"
+    );
+    let flags = ["--template-path", "spec.parts[*].podTemplate"];
+    assert_eq!(injected_at(&widget, &flags), ["/spec/parts/0/podTemplate"]);
+    let run_of_tekton = "apiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata: {name: build, annotations: {sideflame.io/inject: \"true\"}}\n\
+                         spec: {taskSpec: {steps: [{name: a, image: b}]}}\n";
+    let said = stderr(&run(&["inject"], run_of_tekton));
+    assert!(
+        said.starts_with("taskrun/build: not injected here: Tekton makes its pods"),
+        "{said}"
+    );
+    let silent = "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n";
+    assert_eq!(stderr(&run(&["inject"], silent)), "");
+}
+
+#[test]
+fn knative_is_told_what_it_must_admit() {
+    let service = format!(
+        "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: shop}}\nspec:\n  template:\n{}",
+        template(4)
+    );
+    let said = stderr(&run(&["inject"], &service));
+    assert!(said.contains("podspec-shareprocessnamespace"), "{said}");
+    let plain = service.replace("\"true\"", "\"false\"");
+    assert!(!stderr(&run(&["inject"], &plain)).contains("Knative"));
+}
+
+#[test]
+fn what_kubectl_reads_is_read() {
+    let quoted =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop}\ndata:\n  note: \"first line\n  second line\"\n---\n";
+    let input = format!("{quoted}apiVersion: v1\nkind: Pod\n{}", template(0));
+    let output = run(&["inject"], &input);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(quoted), "{}", stdout(&output));
+    assert!(stderr(&output).contains("pod/?: injected"));
+}
+
+#[test]
+fn of_a_key_that_stands_twice_the_last_one_counts_and_it_is_told() {
+    let input = format!(
+        "kind: Pod\nmetadata: {{annotations: {{sideflame.io/inject: \"false\"}}}}\n{}",
+        template(0)
+    );
+    let output = run(&["inject"], &input);
+    assert!(stderr(&output).contains("pod/?: injected"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("warning: line 3: \"metadata\" stands here a second time"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_document_that_cannot_be_read_fails_alone_and_stays_where_it_is() {
+    let pod = format!("kind: Pod\n{}", template(0));
+    let bad = "kind: Pod   # of mine\nspec: [\n";
+    let input = format!("{pod}---\n{bad}---\n{pod}");
+    let output = run(&["inject"], &input);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    let documents: Vec<&str> = text.split("---\n").collect();
+    assert_eq!((documents.len(), documents[1]), (3, bad));
+    assert_eq!(documents[0], documents[2]);
+    assert!(documents[0].contains("shareProcessNamespace: true"), "{text}");
+    let said = stderr(&output);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[1].starts_with("error: the document at line 5 is printed as it is: line 7: "),
+        "{said}"
+    );
+    assert_eq!((lines[0], lines[2]), ("pod/?: injected", "pod/?: injected"));
+}
+
 #[test]
 fn the_table_is_printed() {
     let output = run(&["annotations", "--output", "json"], "");
     let rows: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), 18);
+    assert_eq!(rows.as_array().unwrap().len(), 19);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde_json::{Value, json};
+use sideflame_webhook::cluster::assigned_user;
 use sideflame_webhook::inject::{Decision, SkipReason, inject};
 use sideflame_webhook::limits::Limits;
 use sideflame_webhook::settings::{Facts, InjectSettings};
@@ -28,6 +29,8 @@ struct Flags {
     namespace: String,
     #[arg(long)]
     namespace_label: Vec<String>,
+    #[arg(long)]
+    namespace_annotation: Vec<String>,
     /// The namespace watch has not seen the namespace.
     #[arg(long)]
     namespace_unknown: bool,
@@ -59,6 +62,11 @@ fn cases() -> Vec<Case> {
     names.into_iter().map(|name| case(&name)).collect()
 }
 
+fn pairs(flags: &[String]) -> BTreeMap<String, String> {
+    let pairs = flags.iter().map(|pair| pair.split_once('=').expect(pair));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
 fn case(name: &str) -> Case {
     let text = std::fs::read_to_string(directory().join(format!("{name}.yaml"))).unwrap();
     let flags = text
@@ -69,12 +77,12 @@ fn case(name: &str) -> Case {
     let Flags {
         namespace,
         namespace_label,
+        namespace_annotation,
         namespace_unknown,
         server_version,
         settings,
     } = Flags::parse_from(flags.split_whitespace());
-    let labels = namespace_label.iter().map(|label| label.split_once('=').expect(label));
-    let labels: BTreeMap<String, String> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let labels = pairs(&namespace_label);
     let version = server_version
         .split_once('.')
         .map(|(major, minor)| (major.parse().unwrap(), minor.parse().unwrap()));
@@ -89,6 +97,7 @@ fn case(name: &str) -> Case {
         facts: Facts {
             namespace,
             namespace_labels: (!namespace_unknown).then_some(labels),
+            assigned_user: assigned_user(&pairs(&namespace_annotation)),
             server_version: version,
             limits,
         },

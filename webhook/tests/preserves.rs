@@ -168,6 +168,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         field("sideflame.io/token-secret", one_of(&["token"]))
             .prop_map(real)
             .boxed(),
+        field("sideflame.io/jvm-debug-info", one_of(&["true", "false"]))
+            .prop_map(real)
+            .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
         field(EVICTABLE, one_of(&["", "data-a", "data-a, data-b"])),
     ])
@@ -223,14 +226,18 @@ fn may_add(path: &str, key: &str) -> bool {
         ]
         .contains(&key),
         "/spec" => ["shareProcessNamespace", "volumes", "initContainers", "imagePullSecrets"].contains(&key),
-        _ => path.starts_with("/spec/containers/") && path.matches('/').count() == 3 && key == "volumeMounts",
+        _ => {
+            path.starts_with("/spec/containers/")
+                && path.matches('/').count() == 3
+                && ["volumeMounts", "env"].contains(&key)
+        }
     }
 }
 
 fn is_ours(item: &Value) -> bool {
     item.get("name")
         .and_then(Value::as_str)
-        .is_some_and(|name| name.starts_with("sideflame"))
+        .is_some_and(|name| name.starts_with("sideflame") || name == "JAVA_TOOL_OPTIONS")
 }
 
 /// `after` without what may be added to `before`. Knows nothing of patches.

@@ -64,16 +64,73 @@ clientConfig:
   {{- end }}
 {{- end -}}
 
-{{- define "sideflame.configurationAnnotations" -}}
-{{- if eq .Values.certificates.source "cert-manager" }}
-  annotations:
-    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "sideflame.fullname" . }}
+{{/* Labels and annotations of both configurations; those of the values come last and have the last word. */}}
+{{- define "sideflame.configurationMetadata" -}}
+{{- $annotations := dict -}}
+{{- if eq .Values.certificates.source "cert-manager" -}}
+{{- $name := printf "%s/%s" .Release.Namespace (include "sideflame.fullname" .) -}}
+{{- $annotations = dict "cert-manager.io/inject-ca-from" $name -}}
+{{- end -}}
+{{- with .Values.webhook.configurations -}}
+labels:
+  {{- mergeOverwrite (include "sideflame.labels" $ | fromYaml) .labels | toYaml | nindent 2 }}
+{{- with mergeOverwrite $annotations .annotations }}
+annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+{{- end -}}
 
-{{/* Namespaces that are left alone: ours too, as our own pods must start without us. A list, as JSON. */}}
-{{- define "sideflame.excludedNamespaces" -}}
-{{- concat (list "kube-system" .Release.Namespace) .Values.webhook.excludedNamespaces | uniq | toJson -}}
+{{/*
+The namespaceSelector of the entry $.name in the configuration of kind $.kind, with $.labels, as JSON. A selector belongs whole to
+who wrote it last: where that is another manager, as the one of a cloud, what it wrote is repeated, as anything else would be a
+conflict by which `helm upgrade` fails. What is wanted and missing there is added: that conflict must be seen.
+*/}}
+{{- define "sideflame.namespaceSelector" -}}
+{{- $terms := .root.Values.webhook.configurations.namespaceSelector -}}
+{{- $labels := .labels -}}
+{{- $live := lookup "admissionregistration.k8s.io/v1" .kind "" (include "sideflame.fullname" .root) | default dict -}}
+{{- $entry := printf "k:{\"name\":\"%s\"}" .name -}}
+{{- $foreign := false -}}
+{{- range dig "metadata" "managedFields" list $live -}}
+{{- $fields := .fieldsV1 | default dict -}}
+{{- if and (hasKey (dig "f:webhooks" $entry dict $fields) "f:namespaceSelector")
+  (not (hasKey (dig "f:metadata" "f:labels" dict $fields) "f:helm.sh/chart")) -}}
+{{- $foreign = true -}}
+{{- end -}}
+{{- end -}}
+{{- if $foreign -}}
+{{- $name := .name -}}
+{{- range $live.webhooks -}}
+{{- if eq .name $name -}}
+{{- $labels = merge (dict) $labels (dig "namespaceSelector" "matchLabels" dict .) -}}
+{{- $theirs := dig "namespaceSelector" "matchExpressions" list . -}}
+{{- range $terms -}}
+{{- if not (has . $theirs) -}}
+{{- $theirs = append $theirs . -}}
+{{- end -}}
+{{- end -}}
+{{- $terms = $theirs -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $selector := dict -}}
+{{- with $labels -}}
+{{- $_ := set $selector "matchLabels" . -}}
+{{- end -}}
+{{- with $terms -}}
+{{- $_ := set $selector "matchExpressions" . -}}
+{{- end -}}
+{{- toJson $selector -}}
+{{- end -}}
+
+{{/*
+The condition by which namespaces are left alone: ours too, as our own pods must start without us. No term of a selector,
+which clouds rewrite.
+*/}}
+{{- define "sideflame.namespaceCondition" -}}
+{{- $names := concat (list "kube-system" .Release.Namespace) .Values.webhook.excludedNamespaces | uniq -}}
+- name: not-excluded
+  expression: {{ printf "!(request.namespace in ['%s'])" (join "', '" $names) | quote }}
 {{- end -}}
 
 {{/* CEL: the metadata at this path has an annotation of ours, or what should be one as a label. */}}
@@ -97,6 +154,7 @@ SIDEFLAME_WEBHOOK_SIDECAR_CPU_REQUEST: {{ .resources.requests.cpu }}
 SIDEFLAME_WEBHOOK_SIDECAR_MEMORY_REQUEST: {{ .resources.requests.memory }}
 SIDEFLAME_WEBHOOK_SIDECAR_CPU_LIMIT: {{ .resources.limits.cpu }}
 SIDEFLAME_WEBHOOK_SIDECAR_MEMORY_LIMIT: {{ .resources.limits.memory }}
+SIDEFLAME_WEBHOOK_SIDECAR_SECCOMP_PROFILE: {{ .seccompProfile }}
 SIDEFLAME_WEBHOOK_SIDECAR_CAPTURE_SIZE: {{ .captureSize }}
 SIDEFLAME_WEBHOOK_DEFAULT_POD_SECURITY_LEVEL: {{ .defaultPodSecurityLevel }}
 {{- end }}

@@ -29,7 +29,7 @@ const MOST_ITEMS: usize = crate::pod::MOST_CONTAINERS;
 const LARGEST_ID: u32 = i32::MAX as u32;
 
 /// Every annotation.
-pub static TABLE: [Annotation; 18] = [
+pub static TABLE: [Annotation; 19] = [
     Annotation {
         name: "inject",
         allowed: "true or false",
@@ -40,7 +40,7 @@ pub static TABLE: [Annotation; 18] = [
     Annotation {
         name: "container",
         allowed: "names of containers, separated by commas",
-        default: "the first container",
+        default: "kubectl's default container, else the first that is no known proxy or agent",
         doc: "Containers to profile, the main one first; rights are planned for them.",
         set: |it, text| {
             it.containers = list(text, |name| is_label(name).then_some(name))?;
@@ -142,6 +142,17 @@ pub static TABLE: [Annotation; 18] = [
                 "off" => true,
                 _ => return None,
             };
+            Some(())
+        },
+    },
+    Annotation {
+        name: "jvm-debug-info",
+        allowed: "true or false",
+        default: "false",
+        doc: "Has JVMs keep what tells inlined methods apart: adds -XX:+DebugNonSafepoints to the profiled containers by JAVA_TOOL_OPTIONS, which a \
+              JVM prints and which replaces that of the image; a container that states it is left as it is.",
+        set: |it, text| {
+            it.jvm_debug_info = boolean(text)?;
             Some(())
         },
     },

@@ -1,104 +1,167 @@
-//! YAML streams and JSON in, YAML or JSON out. A document that does not change is printed as it was written, comments and all.
+//! YAML streams and JSON in, YAML or JSON out. A document that does not change is printed as it was written, comments and all,
+//! and so is one that cannot be read.
 //!
-//! Must not know Kubernetes.
+//! Must not know Kubernetes. Called by `inject`.
 
 use serde_json::Value;
+
+use super::yaml::{self, Reading, YamlError};
 
 /// One document of the input.
 #[derive(Debug)]
 pub(super) struct Document {
-    /// As it was written; `None` if that was JSON.
-    pub text: Option<String>,
-    pub value: Value,
+    /// Of the input, from 1.
+    line: usize,
+    /// As it was written, its line `---` included; `None` if that was JSON.
+    text: Option<String>,
+    /// Null where there is nothing but comments; and why it cannot be read.
+    pub(super) content: Result<Value, String>,
+    /// Sentences on what is probably a mistake.
+    pub(super) warnings: Vec<String>,
+    /// `content` is another one now.
+    pub(super) changed: bool,
 }
 
-/// Why the input is no stream of documents.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DocumentError {
-    #[error("document {number} is not YAML: {source}")]
-    Yaml {
-        number: usize,
-        source: Box<serde_saphyr::Error>,
-    },
-    #[error("document {number} cannot be written as YAML: {detail}")]
-    Write { number: usize, detail: String },
+impl Document {
+    /// For people: where it is.
+    pub(super) fn place(&self) -> String {
+        format!("the document at line {}", self.line)
+    }
 }
 
 /// Parses a YAML stream, or JSON documents one after the other.
-pub(super) fn parse(input: &str) -> Result<Vec<Document>, DocumentError> {
-    if input.trim_start().starts_with(['{', '[']) {
-        let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(input).into_iter().collect();
-        if let Ok(values) = values {
-            return Ok(values.into_iter().map(|value| Document { text: None, value }).collect());
-        }
-        // It may still be YAML's flow style.
+pub(super) fn parse(input: &str) -> Vec<Document> {
+    if input.trim_start().starts_with(['{', '['])
+        && let Some(documents) = json(input)
+    {
+        return documents;
     }
-    let parse = |(index, text): (usize, String)| {
-        let value = read(&text).map_err(|source| DocumentError::Yaml {
-            number: index + 1,
-            source: Box::new(source),
-        })?;
-        Ok(Document {
-            text: Some(text),
-            value,
-        })
+    // It may still be YAML's flow style.
+    let mut line = 1;
+    let mut documents = Vec::new();
+    for part in split(input) {
+        let next = line + part.text.matches('\n').count();
+        documents.push(part.read(line));
+        line = next;
+    }
+    documents
+}
+
+/// JSON documents one after the other; `None` if this is something else.
+fn json(input: &str) -> Option<Vec<Document>> {
+    let mut values = serde_json::Deserializer::from_str(input).into_iter();
+    let mut documents = Vec::new();
+    loop {
+        let from = values.byte_offset();
+        let Some(value) = values.next() else {
+            return Some(documents);
+        };
+        let value = value.ok()?;
+        let text = input.get(from..values.byte_offset())?;
+        let blank = text.len() - text.trim_start().len();
+        let line = input.get(..from + blank)?.matches('\n').count() + 1;
+        documents.push(Document {
+            line,
+            text: None,
+            content: Ok(value),
+            warnings: repetitions(text.trim_start(), line),
+            changed: false,
+        });
+    }
+}
+
+/// Keys that stand twice in a JSON text, which serde_json takes without a word.
+fn repetitions(text: &str, line: usize) -> Vec<String> {
+    let reading = yaml::read(text).unwrap_or_default();
+    warnings(&reading, line)
+}
+
+fn warnings(reading: &Reading, line: usize) -> Vec<String> {
+    let repeated = reading.duplicates.iter();
+    let warning = |of: &yaml::Duplicate| {
+        let line = line + of.line - 1;
+        let key = &of.key;
+        format!("line {line}: {key:?} stands here a second time; only the last one counts")
     };
-    split(input).into_iter().enumerate().map(parse).collect()
+    repeated.map(warning).collect()
+}
+
+/// What stands between two markers.
+struct Part<'a> {
+    /// With its marker.
+    text: &'a str,
+    /// Where the content begins.
+    begin: usize,
+}
+
+impl Part<'_> {
+    fn read(&self, line: usize) -> Document {
+        let content = self.text.get(self.begin..).unwrap_or_default();
+        // A marker may have the content on its own line.
+        let first = line + self.text.get(..self.begin).unwrap_or_default().matches('\n').count();
+        let read = match serde_json::from_str(content) {
+            Ok(value) => Ok((value, repetitions(content, first))),
+            Err(_) => yaml::read(content).map(|reading| {
+                let warnings = warnings(&reading, first);
+                (reading.value, warnings)
+            }),
+        };
+        let (content, warnings) = match read {
+            Ok((value, warnings)) => (Ok(value), warnings),
+            Err(YamlError { line, problem }) => match line {
+                Some(line) => (Err(format!("line {}: {problem}", first + line - 1)), Vec::new()),
+                None => (Err(problem), Vec::new()),
+            },
+        };
+        Document {
+            line: first,
+            text: Some(self.text.to_owned()),
+            content,
+            warnings,
+            changed: false,
+        }
+    }
 }
 
 /// Cuts at the `---` lines. They end a document wherever they stand, by the YAML specification even in a block scalar.
-fn split(input: &str) -> Vec<String> {
-    let mut documents = Vec::new();
-    let mut current = String::new();
+fn split(input: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut current = Part { text: "", begin: 0 };
+    let (mut from, mut to) = (0, 0);
     for line in input.split_inclusive('\n') {
         let marker = line
             .strip_prefix("---")
             .filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        match marker {
-            Some(rest) => {
-                documents.push(std::mem::take(&mut current));
-                if !rest.trim().is_empty() {
-                    current.push_str(rest.trim_start());
-                }
-            }
-            None => current.push_str(line),
+        if let Some(rest) = marker {
+            current.text = input.get(from..to).unwrap_or_default();
+            parts.push(current);
+            current = Part {
+                text: "",
+                begin: line.len() - rest.trim_start().len(),
+            };
+            from = to;
         }
+        to += line.len();
     }
-    documents.push(current);
-    // Helm writes a separator before every document, the first included.
-    documents.retain(|document| !document.trim().is_empty());
-    documents
+    current.text = input.get(from..).unwrap_or_default();
+    parts.push(current);
+    parts.retain(|part| !part.text.is_empty());
+    parts
 }
 
-fn read(text: &str) -> Result<Value, serde_saphyr::Error> {
-    let only_comments = text.lines().all(|line| {
-        let line = line.trim();
-        line.is_empty() || line.starts_with('#') || line == "..."
-    });
-    if only_comments {
-        return Ok(Value::Null);
-    }
-    // As kubectl reads: 0400 is a file mode, and a key that stands twice a mistake.
-    let options = serde_saphyr::options! {
-        legacy_octal_numbers: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options)
-}
-
-/// Writes a YAML stream.
-pub(super) fn yaml(documents: impl Iterator<Item = (Option<String>, Value)>) -> Result<String, DocumentError> {
+/// Writes a YAML stream. The error says which document cannot be written, and why.
+pub(super) fn yaml(documents: &[Document]) -> Result<String, String> {
     let mut stream = String::new();
-    for (index, (text, value)) in documents.enumerate() {
-        if index > 0 {
-            stream.push_str("---\n");
-        }
-        match text {
-            Some(text) => stream.push_str(&text),
-            None => stream.push_str(&write(&value).map_err(|detail| DocumentError::Write {
-                number: index + 1,
-                detail,
-            })?),
+    for document in documents {
+        match &document.text {
+            Some(text) if !document.changed => stream.push_str(text),
+            text => {
+                if text.as_ref().map_or(!stream.is_empty(), |text| text.starts_with("---")) {
+                    stream.push_str("---\n");
+                }
+                let value = document.content.as_ref().unwrap_or(&Value::Null);
+                stream.push_str(&write(value).map_err(|detail| format!("{}: {detail}", document.place()))?);
+            }
         }
         if !stream.ends_with('\n') {
             stream.push('\n');
@@ -120,11 +183,8 @@ mod tests {
     use super::*;
 
     fn values(input: &str) -> Vec<Value> {
-        parse(input)
-            .unwrap()
-            .into_iter()
-            .map(|document| document.value)
-            .collect()
+        let documents = parse(input).into_iter();
+        documents.map(|document| document.content.unwrap()).collect()
     }
 
     #[test]
@@ -132,27 +192,46 @@ mod tests {
         assert_eq!(values("a: 1\n---\nb: 2\n"), [json!({"a": 1}), json!({"b": 2})]);
         assert_eq!(
             values("---\na: 1\n---\n---\n# nothing\n--- \nb: 2"),
-            [json!({"a": 1}), Value::Null, json!({"b": 2})]
+            [json!({"a": 1}), Value::Null, Value::Null, json!({"b": 2})]
         );
         assert_eq!(values("--- {a: 1}\n"), [json!({"a": 1})]);
+        assert_eq!(values("--- # one\na: 1\n"), [json!({"a": 1})]);
         assert_eq!(values("a: |\n  x\n  ---\n  y\n"), [json!({"a": "x\n---\ny\n"})]);
         assert_eq!(values("a: ----\n"), [json!({"a": "----"})]);
         assert_eq!(values(""), [] as [Value; 0]);
     }
 
     #[test]
-    fn json_and_flow_style_are_both_understood() {
+    fn json_and_flow_style_are_both_understood_alone_and_in_a_stream() {
         assert_eq!(values("{\"a\": 1}\n{\"b\": [2]}"), [json!({"a": 1}), json!({"b": [2]})]);
         assert_eq!(values("{a: 1}"), [json!({"a": 1})]);
+        assert_eq!(
+            values("a: 1\n---\n{\"b\": \"\\ud83d\\ude00\"}\n"),
+            [json!({"a": 1}), json!({"b": "😀"})]
+        );
     }
 
     #[test]
-    fn scalars_mean_what_kubectl_takes_them_for() {
-        assert_eq!(
-            values("mode: 0400\nbig: 9223372036854775807\nyes: 'true'\n"),
-            [json!({"mode": 256, "big": i64::MAX, "yes": "true"})]
-        );
-        assert_eq!(values("a: &x {b: 1}\nc: *x\n"), [json!({"a": {"b": 1}, "c": {"b": 1}})]);
+    fn what_does_not_change_is_written_byte_for_byte() {
+        for input in [
+            "a: 1\n",
+            "\n\n# all\n---\na: 1   # one\n---\n---\r\n--- # two\r\nb: \"x\n  y\"\r\n...\n",
+            "--- {a: 1}\n",
+            "a: [\n---\nb: 1\n",
+        ] {
+            assert_eq!(yaml(&parse(input)).unwrap(), input);
+        }
+        assert_eq!(yaml(&parse("a: 1")).unwrap(), "a: 1\n");
+    }
+
+    #[test]
+    fn a_changed_document_keeps_its_marker_and_its_place() {
+        let mut documents = parse("a: 1\n--- # two\nb: 2\n---\nc: 3\n");
+        for (document, value) in documents.iter_mut().zip([json!({"x": 1}), json!({"z": 2})]) {
+            document.content = Ok(value);
+            document.changed = true;
+        }
+        assert_eq!(yaml(&documents).unwrap(), "x: 1\n---\nz: 2\n---\nc: 3\n");
     }
 
     #[test]
@@ -168,6 +247,7 @@ mod tests {
             "1e3",
             "0x10",
             "0400",
+            "1_000",
             "1:30",
             "",
             " a",
@@ -182,21 +262,43 @@ mod tests {
             "{",
             "\u{1}",
         ] {
-            let value = json!({ "key": text, "list": [text] });
+            let value = json!({ "key": text, "list": [text], (text): 1 });
             let written = write(&value).unwrap();
-            assert_eq!(read(&written).unwrap(), value, "{written}");
+            assert_eq!(yaml::read(&written).unwrap().value, value, "{written}");
         }
     }
 
     #[test]
     fn numbers_survive() {
-        let value = json!({ "a": u64::MAX, "b": i64::MIN, "c": 0.1, "d": 1e300, "e": -0.5, "f": 1.0 });
-        assert_eq!(read(&write(&value).unwrap()).unwrap(), value);
+        let value = json!({ "a": u64::MAX, "b": i64::MIN, "c": 0.1, "d": 1e300, "e": -0.5, "f": 1 });
+        assert_eq!(yaml::read(&write(&value).unwrap()).unwrap().value, value);
     }
 
     #[test]
-    fn an_error_names_the_document() {
-        let error = parse("a: 1\n---\na: 1\na: 2\n").unwrap_err().to_string();
-        assert!(error.starts_with("document 2 is not YAML"), "{error}");
+    fn a_bad_document_is_one_among_good_ones_and_names_its_line() {
+        let documents = parse("a: 1\n---\n\nb: 1\nc: [\n---\nd: 1\n");
+        let problems: Vec<Option<&str>> = documents
+            .iter()
+            .map(|document| document.content.as_ref().err().map(String::as_str))
+            .collect();
+        assert!(matches!(problems[..], [None, Some(_), None]), "{problems:?}");
+        assert!(problems[1].unwrap().starts_with("line 6: "), "{problems:?}");
+        assert_eq!(documents[2].place(), "the document at line 7");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_told_with_its_line() {
+        for (input, line) in [("a: 1\n---\nb: 1\nb: 2\n", 4), ("\n{\"b\": 1,\n\"b\": 2}\n", 3)] {
+            let warnings: Vec<String> = parse(input)
+                .into_iter()
+                .flat_map(|document| document.warnings)
+                .collect();
+            assert_eq!(
+                warnings,
+                [format!(
+                    "line {line}: \"b\" stands here a second time; only the last one counts"
+                )]
+            );
+        }
     }
 }

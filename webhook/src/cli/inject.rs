@@ -10,8 +10,9 @@ use clap::{Args as ClapArgs, ValueEnum};
 use json_patch::Patch;
 use serde_json::Value;
 
-use super::documents::{self, Document, DocumentError};
-use super::object::{Decided, Decisions, decide};
+use super::documents::{self, Document};
+use super::object::{Decided, Decisions, Rules};
+use crate::cluster::assigned_user;
 use crate::inject::Decision;
 use crate::limits::Limits;
 use crate::settings::{Facts, InjectSettings};
@@ -32,10 +33,15 @@ pub enum OutputFormat {
 }
 
 const HELP: &str = "\
-Reads Pods, the pod templates of Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs, and Lists of them; other
-objects pass unchanged. What was decided is said on stderr.
+Reads what kubectl reads. Pods are looked for in Pods, PodTemplates, Deployments, StatefulSets, DaemonSets, ReplicaSets,
+ReplicationControllers, Jobs and CronJobs, in Lists of any depth and typed lists (PodList, ...), in DeploymentConfigs of OpenShift,
+Rollouts of Argo, Services of Knative, JobSets, LeaderWorkerSets, RayClusters, RayJobs and RayServices, CloneSets of OpenKruise, Jobs of
+Volcano, and in other kinds at --template-path. Other objects pass unchanged; one that is annotated all the same is named.
+Tekton's pods are made from steps: the webhook injects them, a manifest cannot.
 
-Exit codes: 0 done, 1 the input cannot be read, 2 usage, 3 refused by sideflame.io/on-error: block (then nothing is printed).";
+What was decided is said on stderr. A document that cannot be read is named there and printed as it is.
+
+Exit codes: 0 done, 1 something could not be read, 2 usage, 3 refused by sideflame.io/on-error: block (then nothing is printed).";
 
 /// Flags of `inject`.
 #[derive(Debug, ClapArgs)]
@@ -51,11 +57,17 @@ pub struct InjectCommand {
     #[arg(short, long, value_name = "NAME", default_value = "", hide_default_value = true)]
     namespace: String,
     /// Label of that namespace, repeatable, e.g. pod-security.kubernetes.io/enforce=restricted
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     namespace_label: Vec<(String, String)>,
     /// LimitRanges and ResourceQuotas of that namespace, as kubectl get limitranges,resourcequotas -o yaml prints them
     #[arg(long, value_name = "FILE")]
     limits: Option<PathBuf>,
+    /// Annotation of that namespace, repeatable; openshift.io/sa.scc.uid-range counts
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    namespace_annotation: Vec<(String, String)>,
+    /// Pod template in objects of a kind that is not known, repeatable, e.g. spec.groups[*].template
+    #[arg(long, value_name = "PATH")]
+    template_path: Vec<String>,
     /// Version of the API server the objects are for
     #[arg(long, value_name = "MAJOR.MINOR", default_value = "1.29", value_parser = parse_version)]
     server_version: (u32, u32),
@@ -69,11 +81,17 @@ enum InjectError {
     Read { path: String, source: io::Error },
     #[error("{path} has more than {LARGEST_INPUT} bytes; split it")]
     TooLarge { path: String },
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    #[error("failed to apply the operations to document {number}: {source}; please report this")]
+    #[error("{path}: {place}: {error}")]
+    Limits {
+        path: String,
+        place: String,
+        error: String,
+    },
+    #[error("failed to write {0}; please report this")]
+    Render(String),
+    #[error("failed to apply the operations to {place}: {source}; please report this")]
     Patch {
-        number: usize,
+        place: String,
         source: json_patch::PatchError,
     },
     #[error("failed to write: {0}")]
@@ -98,57 +116,75 @@ fn print(command: InjectCommand) -> Result<ExitCode, InjectError> {
         output,
         namespace,
         namespace_label,
+        namespace_annotation,
+        template_path,
         limits: limits_file,
         server_version,
         settings,
     } = command;
-    let mut limits = Limits::default();
-    if let Some(path) = limits_file {
-        for document in documents::parse(&read(&path)?)? {
-            limits.add_all(&document.value);
-        }
-    }
-    let facts = Facts {
-        namespace,
-        namespace_labels: Some(namespace_label.into_iter().collect::<BTreeMap<_, _>>()),
-        server_version: Some(server_version),
-        limits,
+    let rules = Rules {
+        settings,
+        facts: Facts {
+            namespace,
+            namespace_labels: Some(namespace_label.into_iter().collect::<BTreeMap<_, _>>()),
+            assigned_user: assigned_user(&namespace_annotation.into_iter().collect()),
+            server_version: Some(server_version),
+            limits: limits_file.map_or_else(|| Ok(Limits::default()), |path| limits(&path))?,
+        },
+        template_paths: template_path,
     };
-    let mut documents = documents::parse(&read(&filename)?)?;
-    let decisions: Vec<Decisions> = documents
-        .iter()
-        .map(|document| decide(&document.value, &settings, &facts))
-        .collect();
-    report(&decisions)?;
+    let mut documents = documents::parse(&read(&filename)?);
+    let decide = |document: &Document| {
+        document
+            .content
+            .as_ref()
+            .map(|object| rules.decide(object))
+            .unwrap_or_default()
+    };
+    let decisions: Vec<Decisions> = documents.iter().map(decide).collect();
+    report(&documents, &decisions)?;
     let blocked = |decided: &Decided| matches!(decided.decision, Decision::Block(_));
     if decisions.iter().any(|of| of.decided.iter().any(blocked)) {
         return Ok(ExitCode::from(BLOCKED));
     }
     let mut patches = Vec::new();
-    for (index, (document, decisions)) in documents.iter_mut().zip(decisions).enumerate() {
+    for (document, decisions) in documents.iter_mut().zip(decisions) {
         let patch = Patch(decisions.patch);
-        if patch.0.is_empty() {
-            continue;
+        let place = document.place();
+        if let (Ok(object), false) = (&mut document.content, patch.0.is_empty()) {
+            json_patch::patch(object, &patch).map_err(|source| InjectError::Patch { place, source })?;
+            document.changed = true;
+            patches.push(patch);
         }
-        json_patch::patch(&mut document.value, &patch).map_err(|source| InjectError::Patch {
-            number: index + 1,
-            source,
-        })?;
-        document.text = None;
-        patches.push(patch);
     }
-    io::stdout().write_all(render(output, documents, &patches)?.as_bytes())?;
+    io::stdout().write_all(render(output, &documents, &patches)?.as_bytes())?;
+    if documents.iter().any(|document| document.content.is_err()) {
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(output: OutputFormat, documents: Vec<Document>, patches: &[Patch]) -> Result<String, DocumentError> {
-    let values = documents.into_iter();
+/// The LimitRanges and ResourceQuotas of a file. One that cannot be read might be the one that refuses the pod.
+fn limits(path: &Path) -> Result<Limits, InjectError> {
+    let mut limits = Limits::default();
+    for document in documents::parse(&read(path)?) {
+        let place = document.place();
+        let object = document.content.map_err(|error| InjectError::Limits {
+            path: path.display().to_string(),
+            place,
+            error,
+        })?;
+        limits.add_all(&object);
+    }
+    Ok(limits)
+}
+
+fn render(output: OutputFormat, documents: &[Document], patches: &[Patch]) -> Result<String, InjectError> {
     Ok(match output {
-        OutputFormat::Yaml => documents::yaml(values.map(|document| (document.text, document.value)))?,
+        OutputFormat::Yaml => documents::yaml(documents).map_err(InjectError::Render)?,
         OutputFormat::Json => {
-            let values = values
-                .map(|document| document.value)
-                .filter(|value| *value != Value::Null);
+            let values = documents.iter().filter_map(|document| document.content.as_ref().ok());
+            let values = values.filter(|value| **value != Value::Null);
             values.map(|value| format!("{value:#}\n")).collect()
         }
         OutputFormat::Patch => patches.iter().map(|patch| format!("{patch}\n")).collect(),
@@ -177,46 +213,53 @@ fn read(path: &Path) -> Result<String, InjectError> {
     Ok(text)
 }
 
-/// A line per pod, and its warnings.
-fn report(decisions: &[Decisions]) -> io::Result<()> {
+/// A line per pod, and its warnings, in the order of the input.
+fn report(documents: &[Document], decisions: &[Decisions]) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    for decided in decisions.iter().flat_map(|of| &of.decided) {
-        let name = &decided.name;
-        let warnings = match &decided.decision {
-            Decision::Inject(injection) => {
-                writeln!(stderr, "{name}: injected")?;
-                &injection.warnings
-            }
-            Decision::Skip(skip) => {
-                writeln!(stderr, "{name}: skipped, {}: {}", skip.reason.key(), skip.detail)?;
-                &skip.warnings
-            }
-            Decision::Block(skip) => {
-                writeln!(stderr, "{name}: blocked, {}: {}", skip.reason.key(), skip.detail)?;
-                &skip.warnings
-            }
-        };
-        let detail = match &decided.decision {
-            Decision::Inject(_) => None,
-            Decision::Skip(skip) | Decision::Block(skip) => Some(&skip.detail),
-        };
-        // The detail was just said, and the workload's warning repeats those of its template.
-        let own = warnings.iter().filter(|warning| Some(*warning) != detail);
-        let repeated = |warning: &&String| {
-            !decided
-                .misplaced
-                .as_ref()
-                .is_some_and(|text| text.contains(warning.as_str()))
-        };
-        for warning in own.filter(repeated).chain(&decided.misplaced) {
-            writeln!(stderr, "  warning: {warning}")?;
+    for (document, decisions) in documents.iter().zip(decisions) {
+        if let Err(problem) = &document.content {
+            writeln!(stderr, "error: {} is printed as it is: {problem}", document.place())?;
+        }
+        for warning in &document.warnings {
+            writeln!(stderr, "warning: {warning}")?;
+        }
+        for decided in &decisions.decided {
+            tell(&mut stderr, decided)?;
+        }
+        for sentence in &decisions.unknown {
+            writeln!(stderr, "{sentence}")?;
         }
     }
     Ok(())
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label, KEY=VALUE")?;
+fn tell(stderr: &mut impl Write, decided: &Decided) -> io::Result<()> {
+    let name = &decided.name;
+    let (detail, warnings) = match &decided.decision {
+        Decision::Inject(injection) => {
+            writeln!(stderr, "{name}: injected")?;
+            (None, &injection.warnings)
+        }
+        Decision::Skip(skip) => {
+            writeln!(stderr, "{name}: skipped, {}: {}", skip.reason.key(), skip.detail)?;
+            (Some(&skip.detail), &skip.warnings)
+        }
+        Decision::Block(skip) => {
+            writeln!(stderr, "{name}: blocked, {}: {}", skip.reason.key(), skip.detail)?;
+            (Some(&skip.detail), &skip.warnings)
+        }
+    };
+    // The detail was just said, and the workload's note repeats the warnings of its template.
+    let own = warnings.iter().filter(|warning| Some(*warning) != detail);
+    let repeated = |warning: &&String| decided.notes.iter().any(|note| note.contains(warning.as_str()));
+    for warning in own.filter(|warning| !repeated(warning)).chain(&decided.notes) {
+        writeln!(stderr, "  warning: {warning}")?;
+    }
+    Ok(())
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 

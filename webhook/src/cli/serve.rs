@@ -5,6 +5,7 @@
 
 mod background;
 mod command;
+mod listen;
 mod shutdown;
 
 use std::io::IsTerminal;
@@ -105,8 +106,8 @@ async fn serve(command: ServeCommand) -> Result<(), ServeError> {
     let (facts, namespaces) = ClusterFacts::new();
     let facts = Arc::new(facts);
     let (events, notices) = EventQueue::new(Arc::clone(&metrics));
-    let reviews = bind(command.listen).await?;
-    let health = bind(command.metrics_listen).await?;
+    let reviews = bind(command.listen)?;
+    let health = bind(command.metrics_listen)?;
     let supplied = match command.supplied_files() {
         None => None,
         Some(files) => {
@@ -189,9 +190,8 @@ const HEALTH_LIMITS: Limits = Limits {
     grace: std::time::Duration::ZERO,
 };
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServeError::Listen { address, source })
+fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
+    listen::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
 #[cfg(test)]

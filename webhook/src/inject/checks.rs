@@ -8,10 +8,19 @@ use crate::annotations::shown;
 use crate::container;
 use crate::pod::{MOST_CONTAINERS, PodView, items, name};
 
-/// The pod was injected before: its label says so and the container is there.
+/// The pod was injected before: the container is there, and the label or its store says that it is ours. A copy of the pod may
+/// have lost the label: `kubectl debug --copy-to` leaves labels out.
 pub(super) fn is_injected(pod: &PodView<'_>) -> bool {
     let labelled = pod.labels().and_then(|labels| labels.get(super::INJECTED_LABEL));
-    labelled.and_then(Value::as_str) == Some("true") && has_container(pod)
+    let labelled = labelled.and_then(Value::as_str) == Some("true");
+    let stores = |container: &&Value| {
+        let mounts = items(container, "volumeMounts");
+        mounts.iter().any(|mount| name(mount) == container::STORE_VOLUME)
+    };
+    let mut ours = pod
+        .all_containers()
+        .filter(|container| name(container) == container::NAME);
+    ours.any(|container| labelled || stores(&container))
 }
 
 fn has_container(pod: &PodView<'_>) -> bool {

@@ -2,35 +2,31 @@
 
 use serde_json::{Map, Value};
 
+use super::templates::{self, Place};
 use crate::annotations::{self, INJECT, PREFIX, STATUS};
-
-/// Where the pod template of a workload of this kind is.
-pub(crate) fn template_path(kind: &str) -> Option<&'static [&'static str]> {
-    match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
-            Some(&["spec", "template"])
-        }
-        "CronJob" => Some(&["spec", "jobTemplate", "spec", "template"]),
-        _ => None,
-    }
-}
 
 /// A warning for a workload of `kind` whose annotations do not do what their author meant; `None` if all is well or the
 /// kind has no pod template.
 pub fn misplaced(kind: &str, object: &Value) -> Option<String> {
-    let path = template_path(kind)?;
-    let mut template = object;
-    for step in path {
-        template = template.get(step)?;
-    }
-    let of_template = metadata(template, "annotations");
-    let reading = annotations::read(of_template);
+    let api_version = object.get("apiVersion").and_then(Value::as_str);
+    misplaced_in(templates::workload_of(api_version, kind)?.paths, kind, object)
+}
+
+/// The same for an object whose pod templates are at `paths`.
+pub(crate) fn misplaced_in<P: AsRef<str>>(paths: &[P], kind: &str, object: &Value) -> Option<String> {
+    let templates: Vec<Place<'_>> = paths
+        .iter()
+        .flat_map(|path| templates::at(object, path.as_ref()))
+        .collect();
+    let (steps, first) = templates.first()?;
+    let annotated = |(_, template): &Place<'_>| {
+        metadata(template, "annotations").is_some_and(|annotations| annotations.contains_key(INJECT))
+    };
     let mut sentences = Vec::new();
-    let annotated = of_template.is_some_and(|map| map.contains_key(INJECT));
-    if !annotated {
-        let place = path.join(".");
+    if !templates.iter().any(annotated) {
+        let place = steps.join(".");
         let own = metadata(object, "annotations").and_then(ours);
-        let label = metadata(template, "labels").filter(|labels| labels.contains_key(INJECT));
+        let label = metadata(first, "labels").filter(|labels| labels.contains_key(INJECT));
         if let Some(key) = own {
             sentences.push(format!(
                 "{key} is an annotation of the {kind}, but pods get theirs from its template: move it to \
@@ -42,8 +38,11 @@ pub fn misplaced(kind: &str, object: &Value) -> Option<String> {
             ));
         }
     }
-    sentences.extend(reading.errors);
-    sentences.extend(reading.warnings);
+    for (_, template) in &templates {
+        let reading = annotations::read(metadata(template, "annotations"));
+        sentences.extend(reading.errors);
+        sentences.extend(reading.warnings);
+    }
     (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 

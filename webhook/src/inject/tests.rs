@@ -94,6 +94,28 @@ fn an_unknown_server_gets_no_native_sidecar_unless_told() {
 }
 
 #[test]
+fn a_seccomp_profile_that_is_left_out_is_stated_where_the_namespace_demands_it() {
+    let mut settings = settings();
+    settings.sidecar_seccomp_profile = SeccompProfile::Unset;
+    let pod = json!({
+        "metadata": { "annotations": { "sideflame.io/inject": "true" } },
+        "spec": { "containers": [{ "name": "app" }] },
+    });
+    for (enforced, expected) in [("privileged", false), ("baseline", false), ("restricted", true)] {
+        let labels = [(PodSecurityLevel::ENFORCE.to_owned(), enforced.to_owned())];
+        let facts = Facts {
+            namespace_labels: Some(labels.into()),
+            ..facts()
+        };
+        let Decision::Inject(injection) = inject(&pod, &settings, &facts) else {
+            panic!("{enforced}")
+        };
+        let stated = injection.patch.to_string().contains("seccompProfile");
+        assert_eq!(stated, expected, "{enforced}");
+    }
+}
+
+#[test]
 fn long_names_do_not_make_long_warnings() {
     let name = "é".repeat(500);
     let pod = json!({

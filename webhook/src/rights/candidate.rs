@@ -21,7 +21,7 @@ pub(crate) struct Candidate {
 }
 
 /// From the least rights to the most.
-pub(super) fn candidates(chosen: &[&Target<'_>]) -> [Candidate; 4] {
+pub(super) fn candidates(chosen: &[&Target<'_>]) -> Vec<Candidate> {
     let main = chosen.first();
     let most = chosen
         .iter()
@@ -47,7 +47,7 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> [Candidate; 4] {
         drop_all: false,
         add: CapabilitySet::NONE,
     };
-    [
+    let mut candidates = vec![
         Candidate {
             mode: Mode::SameUser,
             uid: main.and_then(|main| main.uid),
@@ -61,12 +61,26 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> [Candidate; 4] {
             ..root.clone()
         },
         root.clone(),
-        Candidate {
-            mode: Mode::Perf,
-            add: CapabilitySet::PERFMON.union(CapabilitySet::SYS_PTRACE).union(beyond),
-            ..root
-        },
-    ]
+    ];
+    if !beyond.is_empty() {
+        // What the app added, and nothing to sample the kernel with, which clusters refuse that admit the app.
+        let keeps_defaults = most.contains(CapabilitySet::RUNTIME_DEFAULT);
+        candidates.push(Candidate {
+            drop_all: !keeps_defaults,
+            add: if keeps_defaults {
+                beyond
+            } else {
+                CapabilitySet::SWITCH.union(most)
+            },
+            ..root.clone()
+        });
+    }
+    candidates.push(Candidate {
+        mode: Mode::Perf,
+        add: CapabilitySet::PERFMON.union(CapabilitySet::SYS_PTRACE).union(beyond),
+        ..root
+    });
+    candidates
 }
 
 impl Candidate {
@@ -98,6 +112,7 @@ impl Candidate {
     pub(super) fn needs(&self) -> PodSecurityLevel {
         match self.mode {
             Mode::Perf => PodSecurityLevel::Privileged,
+            Mode::SwitchUser if !CapabilitySet::BASELINE.contains(self.add) => PodSecurityLevel::Privileged,
             Mode::SwitchUser => PodSecurityLevel::Baseline,
             Mode::SameUser if self.uid == Some(0) => PodSecurityLevel::Baseline,
             Mode::SameUser => PodSecurityLevel::Restricted,

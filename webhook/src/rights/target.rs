@@ -37,7 +37,7 @@ pub(crate) enum Tmp {
     Writable,
     /// Its root file system is read-only and nothing is mounted there.
     ReadOnly,
-    /// A read-only volume is mounted there.
+    /// A volume is mounted there that cannot be written to.
     ReadOnlyMount,
 }
 
@@ -68,7 +68,15 @@ impl<'a> Target<'a> {
             as_root,
             by_files: if no_new_privileges { CapabilitySet::NONE } else { added },
             privileged,
-            tmp: tmp(container, own_flag("readOnlyRootFilesystem") == Some(true)),
+            tmp: tmp(pod, container, own_flag("readOnlyRootFilesystem") == Some(true)),
+        }
+    }
+
+    /// Takes the user that the platform assigns, if it states none. No image knows that number, so the group is 0.
+    pub(super) fn assign(&mut self, user: u32) {
+        if self.uid.is_none() {
+            self.uid = Some(user);
+            self.gid = self.gid.or(Some(0));
         }
     }
 
@@ -146,15 +154,29 @@ fn capabilities(own: Option<&Map<String, Value>>) -> (CapabilitySet, CapabilityS
     (added, as_root)
 }
 
-fn tmp(container: &Value, read_only_root: bool) -> Tmp {
+fn tmp(pod: &PodView<'_>, container: &Value, read_only_root: bool) -> Tmp {
     let is_tmp = |mount: &&Value| {
         let path = mount.get("mountPath").and_then(Value::as_str).unwrap_or_default();
         path.trim_end_matches('/') == "/tmp"
     };
     match items(container, "volumeMounts").iter().find(is_tmp) {
         Some(mount) if mount.get("readOnly").and_then(Value::as_bool) == Some(true) => Tmp::ReadOnlyMount,
+        Some(mount) if is_read_only(pod, name(mount)) => Tmp::ReadOnlyMount,
         Some(_) => Tmp::Writable,
         None if read_only_root => Tmp::ReadOnly,
         None => Tmp::Writable,
     }
+}
+
+/// Whether the volume of this name can be mounted in no other way.
+fn is_read_only(pod: &PodView<'_>, volume: &str) -> bool {
+    const KINDS: [&str; 5] = ["configMap", "secret", "downwardAPI", "projected", "image"];
+    let volume = pod.volumes.iter().find(|candidate| name(candidate) == volume);
+    let stated = |kind: &str| {
+        volume
+            .and_then(|volume| volume.get(kind))
+            .is_some_and(|source| !source.is_null())
+    };
+    let claim = volume.and_then(|volume| volume.get("persistentVolumeClaim")?.get("readOnly")?.as_bool());
+    KINDS.into_iter().any(stated) || claim == Some(true)
 }

@@ -15,6 +15,7 @@ fn planned(spec: Value, level: PodSecurityLevel, rights: Rights, events: &[&str]
         chosen: &[0],
         rights,
         run_as: (None, None),
+        assigned_user: None,
         events: &events,
         adds_tmp: true,
         level,
@@ -138,7 +139,32 @@ fn auto_takes_the_least_rights_that_work() {
             "root with more",
             json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }),
             Privileged,
-            "perf 0:0 default+NET_ADMIN+SYS_PTRACE+PERFMON | works",
+            "switch-user 0:0 default+NET_ADMIN | works",
+        ),
+        (
+            "more, whoever it is",
+            json!({ "capabilities": { "add": ["SYS_PTRACE"] } }),
+            Privileged,
+            "switch-user 0:0 default+SYS_PTRACE | degraded: file_capabilities",
+        ),
+        (
+            "root with one alone",
+            json!({ "runAsUser": 0, "capabilities": { "drop": ["ALL"], "add": ["NET_ADMIN"] } }),
+            Privileged,
+            "switch-user 0:0 none+SETGID+SETUID+NET_ADMIN | works",
+        ),
+        (
+            "a user with more, by files at most",
+            json!({ "runAsUser": 1000, "runAsGroup": 1000, "capabilities": { "add": ["IPC_LOCK", "SYS_RESOURCE"] } }),
+            Privileged,
+            "switch-user 0:0 none+SETGID+SETUID+IPC_LOCK+SYS_RESOURCE | degraded: file_capabilities",
+        ),
+        (
+            "a user with more that no file can give",
+            json!({ "runAsUser": 1000, "runAsGroup": 1000, "allowPrivilegeEscalation": false,
+                "capabilities": { "add": ["IPC_LOCK"] } }),
+            Privileged,
+            "same-user 1000:1000 none | works",
         ),
         (
             "root with more, not admitted",
@@ -178,6 +204,32 @@ fn the_container_beats_the_pod_field_by_field() {
 }
 
 #[test]
+fn an_assigned_user_is_that_of_containers_which_state_none() {
+    let pod = json!({ "spec": { "containers": [
+        { "name": "app" },
+        { "name": "proxy", "securityContext": { "runAsUser": 1337 } },
+    ] } });
+    let view = PodView::new(&pod).unwrap();
+    let request = Request {
+        pod: &view,
+        chosen: &[0],
+        rights: Rights::Auto,
+        run_as: (None, None),
+        assigned_user: Some(1_000_650_000),
+        events: &[Event::DEFAULT],
+        adds_tmp: true,
+        level: Restricted,
+    };
+    let plan = plan(&request).unwrap();
+    assert_eq!(
+        (plan.rights.mode, plan.rights.uid, plan.rights.gid),
+        (Mode::SameUser, Some(1_000_650_000), Some(0))
+    );
+    let verdicts: Vec<String> = plan.verdicts.iter().map(|of| of.events[0].1.text()).collect();
+    assert_eq!(verdicts, ["works", "impossible: other_user"]);
+}
+
+#[test]
 fn explicit_rights_are_taken_or_refused() {
     let app = || container(json!({ "runAsUser": 1000, "runAsGroup": 1000 }));
     for (rights, level, expected) in [
@@ -205,6 +257,20 @@ fn explicit_rights_are_taken_or_refused() {
     assert_eq!(
         planned(root, Baseline, Rights::SameUser, &["cpu"]),
         "same-user 0:- none | impossible: more_capabilities"
+    );
+}
+
+#[test]
+fn kernel_events_still_take_what_samples_the_kernel() {
+    let app = container(json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }));
+    assert_eq!(
+        planned(app, Privileged, Rights::Auto, &["cycles"]),
+        "perf 0:0 default+NET_ADMIN+SYS_PTRACE+PERFMON | degraded: native_only"
+    );
+    let app = container(json!({ "runAsUser": 0, "capabilities": { "add": ["PERFMON"] } }));
+    assert_eq!(
+        planned(app, Privileged, Rights::Auto, &["cycles"]),
+        "switch-user 0:0 default+PERFMON | works"
     );
 }
 
@@ -253,6 +319,14 @@ fn a_read_only_tmp_is_mended_or_said() {
         planned(container(read_only.clone()), Restricted, Rights::Auto, &["cpu"]),
         "same-user 1:1 none | works"
     );
+    let mut configured = container(read_only.clone());
+    configured["volumes"] = json!([{ "name": "settings", "configMap": { "name": "shop" } }]);
+    configured["containers"][0]["volumeMounts"] = json!([{ "name": "settings", "mountPath": "/tmp/" }]);
+    assert_eq!(
+        planned(configured, Restricted, Rights::Auto, &["cpu"]),
+        "same-user 1:1 none | impossible: tmp_read_only",
+        "a ConfigMap is read-only by itself"
+    );
     let mut mounted = container(read_only);
     mounted["containers"][0]["volumeMounts"] = json!([{ "mountPath": "/tmp", "readOnly": true }]);
     assert_eq!(
@@ -274,6 +348,7 @@ fn other_containers_are_judged_but_do_not_raise_the_rights() {
         chosen: &[0],
         rights: Rights::Auto,
         run_as: (None, None),
+        assigned_user: None,
         events: &[Event::DEFAULT],
         adds_tmp: true,
         level: Privileged,
@@ -299,6 +374,7 @@ fn advice_never_names_what_the_namespace_does_not_admit() {
         chosen: &[0],
         rights: Rights::Auto,
         run_as: (None, None),
+        assigned_user: None,
         events: &[Event::DEFAULT],
         adds_tmp: true,
         level: Restricted,

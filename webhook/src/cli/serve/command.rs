@@ -24,12 +24,12 @@ pub enum LogFormat {
 /// Flags of `serve`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ServeCommand {
-    /// Where the API server sends reviews (TLS)
+    /// Where the API server sends reviews (TLS); [::] is IPv6 and IPv4, or IPv4 alone where there is no IPv6
     #[arg(
         long,
         env = "SIDEFLAME_WEBHOOK_LISTEN",
         value_name = "IP:PORT",
-        default_value = "0.0.0.0:8443"
+        default_value = "[::]:8443"
     )]
     pub(super) listen: SocketAddr,
     /// Where /metrics, /healthz and /readyz are (plain HTTP)
@@ -37,7 +37,7 @@ pub struct ServeCommand {
         long,
         env = "SIDEFLAME_WEBHOOK_METRICS_LISTEN",
         value_name = "IP:PORT",
-        default_value = "0.0.0.0:9443"
+        default_value = "[::]:9443"
     )]
     pub(super) metrics_listen: SocketAddr,
     /// Our own namespace: of the service, the authority Secret and the self-probe

@@ -18,6 +18,7 @@ fn the_measured_matrix_holds_row_by_row() {
     let capable = process(1000, 1000, Caps::NET_BIND_SERVICE);
     let ptrace = Caps::SYS_PTRACE;
     let net_admin = Caps::named("NET_ADMIN").unwrap();
+    let ipc_lock = Caps::named("IPC_LOCK").unwrap();
     let master = ptrace.union(Caps::DAC_OVERRIDE).union(Caps::KILL);
     let user = Err(Blocker::User);
     let group = Err(Blocker::Group);
@@ -83,6 +84,36 @@ fn the_measured_matrix_holds_row_by_row() {
             process(0, 0, DEFAULT.union(ptrace)),
             process(0, 0, DEFAULT.union(net_admin)),
             capabilities,
+        ),
+        (
+            "root app with NET_ADMIN, uid 0 with the 14 and NET_ADMIN",
+            process(0, 0, DEFAULT.union(net_admin)),
+            process(0, 0, DEFAULT.union(net_admin)),
+            Ok(()),
+        ),
+        (
+            "root app with SYS_PTRACE, uid 0 with the 14",
+            process(0, 0, DEFAULT),
+            process(0, 0, DEFAULT.union(ptrace)),
+            capabilities,
+        ),
+        (
+            "root app with SYS_PTRACE, uid 0 with the 14 and SYS_PTRACE",
+            process(0, 0, DEFAULT.union(ptrace)),
+            process(0, 0, DEFAULT.union(ptrace)),
+            Ok(()),
+        ),
+        (
+            "root app with NET_ADMIN alone, switching with it",
+            process(0, 0, Caps::SWITCH.union(net_admin)),
+            process(0, 0, net_admin),
+            Ok(()),
+        ),
+        (
+            "1000 with IPC_LOCK by its file, switching with it",
+            process(0, 0, Caps::SWITCH.union(ipc_lock)),
+            process(1000, 1000, ipc_lock),
+            Ok(()),
         ),
         (
             "root app, only SETUID+SETGID",
