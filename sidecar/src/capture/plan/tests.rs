@@ -26,7 +26,7 @@ fn settings(library: bool) -> Settings {
         store_directory: None,
         store_bytes: 1 << 20,
         store_captures: 1,
-        expiry: std::time::Duration::ZERO,
+        expiry: Duration::ZERO,
     }
 }
 

@@ -13,7 +13,7 @@ use super::request::ProfileRequest;
 use super::settings::GoPprofSettings;
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::{Asked, PlanError, PprofEndpoint, Reason, RuntimeFacts};
+use crate::runtime::{Asked, Exclusive, PlanError, PprofEndpoint, Reason, RuntimeFacts};
 
 /// One recording of a Go program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,15 @@ impl GoPlan {
     /// The recording to make.
     pub fn kind(&self) -> RecordingKind {
         self.request.kind
+    }
+
+    /// The Go runtime has one CPU profiler and one tracer; everything else it gives to whoever asks.
+    pub fn exclusive(&self) -> Option<Exclusive> {
+        match &*self.request.profile {
+            "profile" => Some(Exclusive("the CPU profiler")),
+            "trace" => Some(Exclusive("the tracer")),
+            _ => None,
+        }
     }
 }
 
