@@ -36,7 +36,7 @@ use crate::profile::Quality;
 
 pub use control::{Control, Interruption};
 pub use detected::Detected;
-pub use go::settings::GoPprofSettings;
+pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
 pub use no_access::no_access;
 pub use options::Options;
@@ -209,6 +209,14 @@ impl RuntimePlan {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
             Self::Dotnet(_) => Some(Exclusive("the event session")),
             Self::Go(plan) => plan.exclusive(),
+        }
+    }
+
+    /// True if the recording takes no time: what it is of is there already.
+    pub fn is_of_a_moment(&self) -> bool {
+        match self {
+            Self::Go(plan) => plan.is_of_a_moment(),
+            Self::Jvm(_) | Self::Dotnet(_) => false,
         }
     }
 

@@ -24,10 +24,14 @@ pub struct CapturePlan {
 impl CapturePlan {
     /// What it needs to run.
     pub fn claim(&self) -> Claim {
+        let RecordOrder {
+            target, plan, seconds, ..
+        } = &self.order;
+        let seconds = if plan.is_of_a_moment() { 0 } else { *seconds };
         Claim {
-            target: self.order.target.id(),
-            exclusive: self.order.plan.exclusive(),
-            duration: Duration::from_secs(self.order.seconds),
+            target: target.id(),
+            exclusive: plan.exclusive(),
+            duration: Duration::from_secs(seconds),
         }
     }
 }

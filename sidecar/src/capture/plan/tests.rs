@@ -46,6 +46,7 @@ fn facts() -> impl Strategy<Value = RuntimeFacts> {
             scheme: "http".to_owned(),
             authority: authority.to_owned(),
             path: "/debug/pprof/".to_owned(),
+            profiles: Vec::new(),
         }),
         pprof_absence: authority.is_none().then_some(PprofAbsence::NoListeningPort),
     };
@@ -97,6 +98,7 @@ fn query() -> impl Strategy<Value = Vec<(String, String)>> {
             "pod" | "container" => &["app"],
             "seconds" => &["1", "600", "601", "30s"],
             "event" => &["ctimer", "nativemem", "nativelock", "cache-misses", "a.b.c"],
+            "debug" => &["1", "2", "3"],
             "frequency" => &["1", "1000"],
             "interval" => &["1", "1us", "10ms", "512k", "3g", "7b"],
             "include" | "exclude" => &["a/b", "java.*"],
