@@ -95,6 +95,7 @@ mod tests {
             "sideflame record shop -d 2m -o svg -F 99 --threads --include a --include b",
             "sideflame record --pid 17 -e alloc --interval 512k -q",
             "sideflame render a.pb.gz --format svg -f a.svg",
+            "sideflame render a.txt --input collapsed",
             "sideflame ps shop --pod prod/shop",
         ] {
             Args::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{error}"));

@@ -154,7 +154,7 @@ impl Captures {
         }
     }
 
-    /// Validates the request against the pod, takes a slot and starts a capture.
+    /// Validates the request against the pod, waits for a slot if that will not be long, and starts a capture.
     ///
     /// # Errors
     /// Everything that can be known before something is started; nothing has touched the target then.
@@ -162,9 +162,7 @@ impl Captures {
         /// A recording needs some room to be worth starting; its recorder asks for more.
         const LEAST: u64 = 4 << 20;
         let mut plan = self.unless_closed(self.plan(request)).await?;
-        let slot = self
-            .slots
-            .reserve(plan.order.target.id(), Duration::from_secs(plan.order.seconds))?;
+        let slot = self.unless_closed(self.slots.reserve(plan.claim())).await?;
         let lease = self.registry.room(LEAST.min(self.settings.store_bytes))?;
         plan.order.room.granted_bytes = lease.bytes();
         let (capture, commands) = self.registry.register(&plan)?;

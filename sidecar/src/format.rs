@@ -23,11 +23,13 @@ pub enum Format {
     Nettrace,
     /// Go execution trace.
     Trace,
+    /// Go's text form of a profile, for people.
+    Text,
 }
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
@@ -35,6 +37,7 @@ impl Format {
         Self::Jfr,
         Self::Nettrace,
         Self::Trace,
+        Self::Text,
     ];
 
     /// Name in URLs and on the command line.
@@ -47,6 +50,7 @@ impl Format {
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
+            Self::Text => "text",
         }
     }
 
@@ -60,6 +64,7 @@ impl Format {
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
+            Self::Text => "pprof.txt",
         }
     }
 
@@ -67,7 +72,7 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Svg => "image/svg+xml",
-            Self::Collapsed => "text/plain; charset=utf-8",
+            Self::Collapsed | Self::Text => "text/plain; charset=utf-8",
             Self::Speedscope => "application/json",
             Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace => "application/octet-stream",
         }
@@ -82,7 +87,7 @@ impl fmt::Display for Format {
 
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace")]
+#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text")]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -113,6 +118,8 @@ pub enum RecordingKind {
     Pprof,
     /// Go's execution trace.
     Trace,
+    /// What Go writes with `debug=1` or `debug=2`.
+    Text,
 }
 
 impl RecordingKind {
@@ -124,6 +131,7 @@ impl RecordingKind {
             Self::Nettrace => Format::Nettrace,
             Self::Pprof => Format::Pprof,
             Self::Trace => Format::Trace,
+            Self::Text => Format::Text,
         }
     }
 
@@ -134,6 +142,7 @@ impl RecordingKind {
             Self::Jfr => &[Format::Jfr],
             Self::Nettrace => &[Format::Nettrace],
             Self::Trace => &[Format::Trace],
+            Self::Text => &[Format::Text],
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 14] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 16] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -80,7 +80,10 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 14] {
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
         ("/debug/pprof/", get(pprof::index)),
-        ("/debug/pprof/{profile}", get(pprof::profile).head(pprof::check)),
+        ("/debug/pprof/cmdline", get(pprof::cmdline)),
+        ("/debug/pprof/symbol", get(pprof::symbol).post(pprof::symbolize)),
+        // Names of a program's own profiles have slashes in them.
+        ("/debug/pprof/{*profile}", get(pprof::profile).head(pprof::check)),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(status::healthz)),
         ("/version", get(status::version)),

@@ -1,12 +1,15 @@
 //! Processes and verdicts as people and machines read them, the same over HTTP and on the command line.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use crate::capture::selector;
 use crate::child::Inspection;
+use crate::event::Event;
 use crate::process::{CommandLine, Container};
 use crate::redact;
-use crate::runtime::{Availability, Reason, Runtime, Verdict, Who};
+use crate::runtime::{Availability, Reason, Runtime, Target, Verdict, Who};
 
 /// A process as `GET /processes` and `sideflame ps --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -46,6 +49,11 @@ impl Serialize for ShownArguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(redact::arguments(self.0.arguments()))
     }
+}
+
+/// The arguments of a process, secrets hidden.
+pub fn shown_arguments(target: &Target) -> impl Iterator<Item = Cow<'_, str>> {
+    redact::arguments(target.process.command_line.arguments())
 }
 
 /// An event and whether it works.
@@ -108,12 +116,9 @@ pub fn doctor_json(inspections: &[Inspection]) -> Vec<DoctorRow> {
 /// One line per target, native processes last.
 pub fn processes(inspections: &[Inspection]) -> String {
     let mut rows = vec![["PID", "RUNTIME", "VERSION", "UID:GID", "CONTAINER", "EVENTS", "NAME"].map(str::to_owned)];
-    for Inspection { target, verdicts } in ordered(inspections) {
-        let events: Vec<&str> = verdicts
-            .iter()
-            .filter(|verdict| verdict.availability != Availability::Impossible)
-            .map(|verdict| verdict.event.name())
-            .collect();
+    for inspection in ordered(inspections) {
+        let target = &inspection.target;
+        let events: Vec<&str> = inspection.possible_events().map(Event::name).collect();
         let credentials = target.process.credentials;
         rows.push([
             target.id().pid.to_string(),

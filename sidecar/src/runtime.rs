@@ -36,7 +36,7 @@ use crate::profile::Quality;
 
 pub use control::{Control, Interruption};
 pub use detected::Detected;
-pub use go::settings::GoPprofSettings;
+pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
 pub use no_access::no_access;
 pub use options::Options;
@@ -155,6 +155,10 @@ pub struct Asked<'a> {
     pub options: &'a Options,
 }
 
+/// A part of a runtime that only one capture of a process can use at a time, in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exclusive(pub &'static str);
+
 /// What the recorder of one runtime does, whole and checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -196,6 +200,23 @@ impl RuntimePlan {
         match self {
             Self::Jvm(plan) => Some(&plan.library),
             Self::Dotnet(_) | Self::Go(_) => None,
+        }
+    }
+
+    /// What the recording takes for itself; one that takes nothing can run beside any other.
+    pub fn exclusive(&self) -> Option<Exclusive> {
+        match self {
+            Self::Jvm(_) => Some(Exclusive("async-profiler")),
+            Self::Dotnet(_) => Some(Exclusive("the event session")),
+            Self::Go(plan) => plan.exclusive(),
+        }
+    }
+
+    /// True if the recording takes no time: what it is of is there already.
+    pub fn is_of_a_moment(&self) -> bool {
+        match self {
+            Self::Go(plan) => plan.is_of_a_moment(),
+            Self::Jvm(_) | Self::Dotnet(_) => false,
         }
     }
 

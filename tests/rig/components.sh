@@ -12,8 +12,8 @@ rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
-components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema cargo-deny cargo-cyclonedx helm kube)
-# The version of the package, which for dotnet-8, dotnet-10 and flamegraph is not that of the content.
+components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema cargo-deny cargo-cyclonedx helm kube)
+# The version of the package, which for dotnet-8, dotnet-10, flamegraph and openapi-schema is not that of the content.
 declare -A versions=(
   [async-profiler]=4.6
   [jattach]=2.1
@@ -22,6 +22,7 @@ declare -A versions=(
   [dotnet-10]=2.0.5
   [flamegraph]=6.12
   [speedscope-schema]=1.25.0
+  [openapi-schema]=2.11.0
   [cargo-deny]=0.20.2
   [cargo-cyclonedx]=0.5.9
   [helm]=4.3.1
@@ -122,6 +123,14 @@ install_speedscope_schema() {
   npm_pack speedscope@1.25.0 2831f1e0d26df914b477e522d78b8485511495a6af81a0b88158f8b48f9e0d03 \
     LICENSE dist/release/file-format-schema.json
   mv package/LICENSE package/dist/release/file-format-schema.json "$1"
+}
+
+# The OpenAPI Initiative publishes its schemas on a page only; a validator brings them along.
+install_openapi_schema() {
+  npm_pack @seriousme/openapi-schema-validator@2.11.0 \
+    70f69d93ee8a9fd7ac0dbbef98288a49c3120ce7076006e5ff336e131266cd2e \
+    LICENSE.txt schemas/v3.1/schema.json
+  mv package/LICENSE.txt package/schemas/v3.1/schema.json "$1"
 }
 
 # cargo_tool DIR NAME VERSION. A tool that runs for seconds is not worth the minutes of a fully optimised build. It runs in

@@ -28,7 +28,10 @@ const SIDECAR: &Table = &[
         "capture",
         &["child", "event", "format", "parameter", "process", "profile", "runtime"],
     ),
-    ("listing", &["capture", "child", "process", "redact", "runtime"]),
+    (
+        "listing",
+        &["capture", "child", "event", "process", "redact", "runtime"],
+    ),
     (
         "http",
         &["capture", "child", "event", "format", "listing", "parameter", "runtime"],

@@ -93,3 +93,39 @@ fn an_early_stop_keeps_a_whole_file() {
     assert_eq!(server.wait_for(&id, &["finished", "failed"])["status"], "finished");
     assert_whole(&server.get(&format!("/captures/{id}/artifact")).ok().body);
 }
+
+#[test]
+fn a_runtime_that_waits_at_its_start_is_not_recorded_and_the_doctor_names_its_port() {
+    let mut command = app::dotnet("8", "cpu");
+    command.env("DOTNET_DiagnosticPorts", "/tmp/sideflame-no-such.sock");
+    let mut app = App::launch(command);
+    app.wait_for("The runtime has been configured to pause");
+    let server = Server::default();
+    let doctor = server.get(&format!("/doctor?format=json&pid={}", app.pid)).ok().json();
+    let verdict = &doctor[0]["verdicts"][0];
+    assert_eq!(verdict["reason"]["key"], "paused_at_startup", "{doctor}");
+    let refused = server.get(&format!("/profile?pid={}&seconds=1", app.pid)).json();
+    assert_eq!(refused["reason"], "paused_at_startup", "{refused}");
+    assert_eq!(refused["detail"], verdict["reason"]["sentence"]);
+    assert!(
+        refused["detail"]
+            .as_str()
+            .unwrap()
+            .contains("/tmp/sideflame-no-such.sock")
+    );
+}
+
+#[test]
+fn a_tmpdir_too_long_for_a_socket_is_named() {
+    let long = std::env::temp_dir().join(format!("sideflame-{}-{}", std::process::id(), "long".repeat(20)));
+    std::fs::create_dir(&long).unwrap();
+    let mut command = app::dotnet("8", "idle");
+    command.env("TMPDIR", &long);
+    let app = App::start(command);
+    let refused = Server::default()
+        .get(&format!("/profile?pid={}&seconds=1", app.pid))
+        .json();
+    drop(app);
+    std::fs::remove_dir_all(&long).unwrap();
+    assert_eq!(refused["reason"], "tmpdir_too_long", "{refused}");
+}

@@ -114,6 +114,87 @@ fn a_path_prefix_is_the_operators_to_name() {
     );
     let told = Server::start(&["--go-pprof-path-prefix", "/admin"]);
     told.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+    let plain = start("split", "cpu", &PPROF);
+    told.get(&format!("/profile?pid={}&seconds=1", plain.pid)).ok();
+}
+
+/// As [`start`], with the port it got.
+fn start_at(flags: &[&str]) -> (App, String) {
+    let mut command = Command::new(cache::file("apps/go/split"));
+    command.args(PPROF).args(flags).arg("cpu");
+    let mut app = App::launch(command);
+    let address = app.wait_for("pprof");
+    app.wait_for("ready");
+    let port = address.rsplit(':').next().unwrap().to_owned();
+    (app, port)
+}
+
+#[test]
+fn several_programs_of_a_pod_have_each_their_own_secret_prefix_and_certificate() {
+    let (one, first) = start_at(&["-token", "one", "-prefix", "/admin"]);
+    let (two, second) = start_at(&["-token", "two", "-tls"]);
+    let ports = format!("{first},{second}");
+    let server = |headers: [String; 2], tls: &str, prefix: &str| {
+        let [first, second] = &headers;
+        let flags = [
+            "--go-pprof-port",
+            &ports,
+            "--go-pprof-header",
+            first,
+            "--go-pprof-header",
+            second,
+        ];
+        Server::start(&[&flags[..], &[tls, "--go-pprof-path-prefix", prefix]].concat())
+    };
+    let header = |port: &str, token: &str| format!("{port}=Authorization: Bearer {token}");
+    let tls = format!("--go-pprof-insecure-tls={second}");
+    let prefix = format!("{first}=/admin");
+    let told = server([header(&first, "one"), header(&second, "two")], &tls, &prefix);
+    for app in [&one, &two] {
+        told.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+    }
+    // Whoever gets the other's says so.
+    let crossed = server([header(&second, "one"), header(&first, "two")], &tls, &prefix);
+    for app in [&one, &two] {
+        let refused = crossed.get(&format!("/profile?pid={}&seconds=1", app.pid));
+        assert_eq!(refused.json()["reason"], "pprof_unauthorized", "{}", refused.text());
+    }
+}
+
+#[test]
+fn a_unix_socket_serves_pprof_as_a_port_does() {
+    let folder = std::env::temp_dir().join(format!("sideflame-unix-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let socket = folder.join("pprof.sock");
+    let app = start("split", "cpu", &["-pprof", &format!("unix:{}", socket.display())]);
+    let server = Server::default();
+    let answer = server
+        .get(&format!("/profile?pid={}&seconds=1&format=collapsed", app.pid))
+        .ok();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(answer.text().contains("main.sixty"), "{}", answer.text());
+    let gone = Server::default().get(&format!("/profile?pid={}&seconds=1", app.pid));
+    assert_eq!(gone.json()["reason"], "pprof_not_found", "{}", gone.text());
+    assert!(gone.text().contains("pprof.sock"), "{}", gone.text());
+}
+
+#[test]
+fn mutual_tls_and_a_redirect_have_reasons_of_their_own() {
+    let (mutual, _) = start_at(&["-tls", "-mtls"]);
+    let (elsewhere, _) = start_at(&["-redirect", "https://shop.example/login"]);
+    let server = Server::start(&["--go-pprof-insecure-tls"]);
+    let reason = |app: &App| {
+        let refused = server.get(&format!("/profile?pid={}&seconds=1", app.pid)).json();
+        (
+            refused["reason"].clone(),
+            refused["detail"].as_str().unwrap().to_owned(),
+        )
+    };
+    let (key, detail) = reason(&mutual);
+    assert_eq!(key, "pprof_wants_certificate", "{detail}");
+    let (key, detail) = reason(&elsewhere);
+    assert_eq!(key, "pprof_redirected", "{detail}");
+    assert!(detail.contains("https://shop.example/login"), "{detail}");
 }
 
 #[test]
@@ -151,16 +232,145 @@ fn a_profile_somebody_else_takes_is_a_conflict() {
         "{}",
         refused.text()
     );
-    // Our own capture of the same target is "busy", and says for how long.
-    let busy = one.get(&format!("/profile?pid={}&seconds=1", app.pid));
-    assert_eq!(busy.status, 429, "{}", busy.text());
-    assert!(
-        busy.header("retry-after")
-            .parse::<u64>()
-            .is_ok_and(|seconds| (1..=11).contains(&seconds))
-    );
     one.send("DELETE", &format!("/captures/{id}"), &[]);
     other.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}
+
+#[test]
+fn who_would_wait_long_for_the_profiler_is_told_for_how_long() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    let id = server.capture(&format!("pid={}&seconds=300", app.pid));
+    let busy = server.get(&format!("/profile?pid={}&seconds=1", app.pid));
+    assert_eq!((busy.status, busy.code().as_str()), (429, "busy"), "{}", busy.text());
+    let wait = busy.header("retry-after").parse::<u64>().unwrap();
+    assert!((290..=301).contains(&wait), "{wait}");
+    // A profiler is all that it takes for itself.
+    for beside in ["trace?seconds=1&", "allocs?seconds=1&", "heap?"] {
+        server.get(&format!("/debug/pprof/{beside}pid={}", app.pid)).ok();
+    }
+    server.send("DELETE", &format!("/captures/{id}"), &[]);
+    server.get(&format!("/profile?pid={}&seconds=1", app.pid)).ok();
+}
+
+#[test]
+fn scrapers_and_people_do_not_refuse_each_other() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    let scraped = [
+        "profile?seconds=2&",
+        "allocs?seconds=2&",
+        "goroutine?",
+        "mutex?seconds=2&",
+        "block?seconds=2&",
+        "heap?",
+    ];
+    let scraped = scraped.map(|path| format!("/debug/pprof/{path}pid={}", app.pid));
+    let by_a_person = format!("/profile?pid={}&seconds=3&format=collapsed", app.pid);
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            let server = &server;
+            let asked = scraped.iter().chain([&by_a_person]);
+            let answers: Vec<_> = asked.map(|path| (path, scope.spawn(|| server.get(path)))).collect();
+            for (path, answer) in answers {
+                let answer = answer.join().unwrap();
+                assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            }
+        });
+    }
+}
+
+#[test]
+fn the_whole_grammar_of_go_is_understood() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    let get = |path: &str| {
+        let and = if path.contains('?') { '&' } else { '?' };
+        server.get(&format!("/debug/pprof/{path}{and}pid={}", app.pid))
+    };
+    let text = get("goroutine?debug=1").ok();
+    assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
+    assert!(text.text().starts_with("goroutine profile: total "), "{}", text.text());
+    let dump = get("goroutine?debug=2").ok().text();
+    assert!(dump.starts_with("goroutine ") && dump.contains("main.cpu"), "{dump}");
+    assert!(get("heap?debug=1&gc=1").ok().text().starts_with("heap profile: "));
+    assert!(
+        get("shop.carts?debug=1")
+            .ok()
+            .text()
+            .starts_with("shop.carts profile: total 2")
+    );
+    for binary in [
+        "shop.carts",
+        "heap?gc=1",
+        "heap?seconds=1",
+        "goroutine?seconds=1",
+        "threadcreate?seconds=1",
+    ] {
+        assert!(get(binary).ok().body.starts_with(&[0x1f, 0x8b]), "{binary}");
+    }
+    // Which Go answers with a profile all the same.
+    assert!(get("profile?seconds=1&debug=1").ok().body.starts_with(&[0x1f, 0x8b]));
+    let trace = get("trace?seconds=0.2").ok();
+    assert!(trace.body.starts_with(b"go 1."));
+    let id = trace.header("sideflame-capture");
+    let sampled = server.get(&format!("/captures/{id}")).ok().json()["quality"]["durationMs"].clone();
+    assert!(
+        sampled.as_u64().is_some_and(|millis| (1..1000).contains(&millis)),
+        "{sampled}"
+    );
+    let arguments = get("cmdline").ok().text();
+    assert!(arguments.ends_with("split\0-pprof\0127.0.0.1:0\0cpu"), "{arguments:?}");
+    assert_eq!(get("symbol?0x1").ok().text(), "num_symbols: 0\n");
+    for (refused, status) in [
+        ("heap?seconds=1&debug=1", 400),
+        ("shop.carts?seconds=1", 400),
+        ("profile?hz=200", 400),
+        ("shop.orders", 404),
+    ] {
+        let answer = get(refused);
+        assert_eq!(answer.status, status, "{refused}: {}", answer.text());
+        assert_eq!(answer.header("x-go-pprof"), "1", "{refused}");
+    }
+    let collapsed = format!("/profile?pid={}&event=shop.carts&format=collapsed", app.pid);
+    assert!(server.get(&collapsed).ok().text().contains("main.startPprof"));
+    let by_format = format!("/profile?pid={}&event=goroutine&format=text&debug=2", app.pid);
+    assert!(server.get(&by_format).ok().text().contains("main.cpu"));
+}
+
+#[test]
+fn the_index_promises_what_the_process_has_and_keeps_it() {
+    let app = start("split", "cpu", &PPROF);
+    let server = Server::default();
+    let index = server.get(&format!("/debug/pprof/?pid={}", app.pid)).ok().text();
+    let names = index.lines().filter_map(|line| line.strip_prefix("/debug/pprof/"));
+    let names: Vec<&str> = names.filter_map(|rest| rest.split_whitespace().next()).collect();
+    let expected = [
+        "allocs",
+        "block",
+        "cmdline",
+        "goroutine",
+        "heap",
+        "mutex",
+        "profile",
+        "shop.carts",
+        "symbol",
+        "threadcreate",
+        "trace",
+    ];
+    assert_eq!(names, expected, "{index}");
+    for name in names {
+        let seconds = if name == "profile" { "seconds=1&" } else { "" };
+        server
+            .get(&format!("/debug/pprof/{name}?{seconds}pid={}", app.pid))
+            .ok();
+    }
+    let jvm = App::start(e2e::app::java("17", &[], "cpu"));
+    let index = server.get(&format!("/debug/pprof/?pid={}", jvm.pid)).ok().text();
+    assert!(
+        index.contains("/debug/pprof/profile ") && !index.contains("/debug/pprof/goroutine"),
+        "{index}"
+    );
 }
 
 #[test]

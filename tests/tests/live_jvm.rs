@@ -174,6 +174,39 @@ fn go_tool_pprof_reads_a_java_process_over_http() {
     let text = String::from_utf8_lossy(&top.stdout);
     assert!(top.status.success(), "{}", String::from_utf8_lossy(&top.stderr));
     assert!(text.contains("Split.sixty") || text.contains("Split.spin"), "{text}");
+    // Time and not counts, as of a Go program.
+    assert!(text.contains("Type: cpu"), "{text}");
+}
+
+#[test]
+fn scrapers_and_people_wait_for_each_other() {
+    let app = App::start(app::java("17", &[], "cpu"));
+    let server = Server::default();
+    let asked = [
+        "/debug/pprof/profile?seconds=2&",
+        "/debug/pprof/allocs?seconds=2&",
+        "/debug/pprof/mutex?seconds=2&",
+        "/debug/pprof/heap?seconds=2&",
+        "/profile?seconds=3&",
+    ];
+    let asked = asked.map(|path| format!("{path}pid={}", app.pid));
+    std::thread::scope(|scope| {
+        let server = &server;
+        let answers: Vec<_> = asked
+            .iter()
+            .map(|path| (path, scope.spawn(|| server.get(path))))
+            .collect();
+        for (path, answer) in answers {
+            let answer = answer.join().unwrap();
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+    });
+    let id = server.capture(&format!("pid={}&seconds=300", app.pid));
+    let busy = server.get(&format!("/debug/pprof/allocs?seconds=2&pid={}", app.pid));
+    assert_eq!(busy.status, 429, "{}", busy.text());
+    let wait = busy.header("retry-after").parse::<u64>().unwrap();
+    assert!((290..=301).contains(&wait), "{wait}");
+    server.send("DELETE", &format!("/captures/{id}"), &[]);
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Capture {
         let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
         let name = (!as_it_is).then_some(format.name());
         if let Some(name) = name {
-            let sample_type = self.sample_type(&quality);
+            let sample_type = self.sample_type(format, &quality);
             let order = RenderOrder {
                 kind: self.kind,
                 format,
@@ -239,15 +239,19 @@ impl Capture {
         }
     }
 
-    /// Which of several sample types a flame graph shows; `None` leaves it to the recording.
-    fn sample_type(&self, quality: &Quality) -> Option<String> {
+    /// Which of several sample types a reader is shown first; `None` leaves it to the recording.
+    fn sample_type(&self, format: Format, quality: &Quality) -> Option<String> {
         let name = match (self.kind, &self.event) {
             (RecordingKind::Pprof, Event::Alloc) => "alloc_space",
             (RecordingKind::Pprof, Event::Heap) => "inuse_space",
             // Nanoseconds waited, as `go tool pprof` shows by default, not how often.
             (RecordingKind::Pprof, Event::Lock | Event::Block) => "delay",
             // Counts are what async-profiler's collapsed text holds and its users know.
-            (RecordingKind::Collapsed, _) if CollapsedValues::of(quality).interval.is_some() => "samples",
+            (RecordingKind::Collapsed, _) if CollapsedValues::of(quality).interval.is_some() => match format {
+                // Time, as in Go's own profiles.
+                Format::Pprof => return Some(CollapsedValues::of(quality).value.name),
+                _ => "samples",
+            },
             _ => return None,
         };
         Some(name.to_owned())

@@ -3,7 +3,10 @@
 //! Knows no runtime: what each has and takes is asked of [`crate::runtime`]. Pure but for a look at our own files. GET starts
 //! what HEAD announces, because both come from here.
 
+use std::time::Duration;
+
 use super::request::{CaptureRequest, RequestError};
+use super::slots::Claim;
 use super::{CaptureError, Settings, selector};
 use crate::child::Inspection;
 use crate::format::{Format, RecordingKind};
@@ -16,6 +19,21 @@ pub struct CapturePlan {
     pub order: RecordOrder,
     /// What the waiting client gets.
     pub format: Format,
+}
+
+impl CapturePlan {
+    /// What it needs to run.
+    pub fn claim(&self) -> Claim {
+        let RecordOrder {
+            target, plan, seconds, ..
+        } = &self.order;
+        let seconds = if plan.is_of_a_moment() { 0 } else { *seconds };
+        Claim {
+            target: target.id(),
+            exclusive: plan.exclusive(),
+            duration: Duration::from_secs(seconds),
+        }
+    }
 }
 
 /// Decides what a capture of the process that `request` chooses will do, or says why there will be none.

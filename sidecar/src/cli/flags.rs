@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{parse_directory, parse_duration, parse_header, parse_prefix, parse_size};
+use super::values::{parse_directory, parse_duration, parse_header, parse_insecure_tls, parse_prefix, parse_size};
 use crate::capture::Settings;
-use crate::runtime::{GoPprofSettings, JvmSettings, RuntimeSettings};
+use crate::runtime::{GoPprofSettings, JvmSettings, RuntimeSettings, Scope, Scoped};
 
 /// How processes are looked into.
 #[derive(Debug, Args)]
@@ -18,16 +18,17 @@ pub struct InspectionFlags {
     /// Port where a Go program serves net/http/pprof, repeatable; its listening ports are tried anyway
     #[arg(long, env = "SIDEFLAME_GO_PPROF_PORT", value_name = "PORT", value_delimiter = ',')]
     go_pprof_port: Vec<u16>,
-    /// Path in front of /debug/pprof/
-    #[arg(long, env = "SIDEFLAME_GO_PPROF_PATH_PREFIX", value_name = "PATH", default_value = "", value_parser = parse_prefix)]
-    go_pprof_path_prefix: String,
-    /// Header for the ports of --go-pprof-port and no others, repeatable, e.g. "Authorization: Bearer …"; use the variable to
-    /// keep it secret
-    #[arg(long, env = "SIDEFLAME_GO_PPROF_HEADER", value_name = "NAME: VALUE", hide_env_values = true, value_parser = parse_header, requires = "go_pprof_port")]
-    go_pprof_header: Vec<(String, String)>,
-    /// Accept any certificate of an https pprof port
-    #[arg(long, env = "SIDEFLAME_GO_PPROF_INSECURE_TLS")]
-    go_pprof_insecure_tls: bool,
+    /// Path in front of /debug/pprof/, repeatable; of one program behind its port, its name or both, e.g. 6061=/admin or
+    /// cart:6061=/admin. Without a path it is tried anyway
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_PATH_PREFIX", value_name = "[SCOPE=]PATH", value_delimiter = ',', value_parser = parse_prefix)]
+    go_pprof_path_prefix: Vec<Scoped<String>>,
+    /// Header for the ports of --go-pprof-port and no others, repeatable, e.g. "Authorization: Bearer …"; for one of them alone
+    /// with its port before it, e.g. "6061=Authorization: Bearer …". Use the variable to keep it secret, one per line
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_HEADER", value_name = "[SCOPE=]NAME: VALUE", value_delimiter = '\n', hide_env_values = true, value_parser = parse_header, requires = "go_pprof_port")]
+    go_pprof_header: Vec<Scoped<(String, String)>>,
+    /// Accept any certificate of an https pprof port, or of some alone, e.g. --go-pprof-insecure-tls=6061,cart
+    #[arg(long, env = "SIDEFLAME_GO_PPROF_INSECURE_TLS", value_name = "SCOPE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_delimiter = ',', value_parser = parse_insecure_tls)]
+    go_pprof_insecure_tls: Vec<Option<Scope>>,
     /// Where the kubelet names the node's containers, for a sideflame that sees all processes of a node
     /// [default: /host/var/log/containers or /var/log/containers, here or as pid 1 sees it]
     #[arg(long, env = "SIDEFLAME_CONTAINER_LOGS", value_name = "DIR", value_parser = parse_directory)]
@@ -49,9 +50,9 @@ impl InspectionFlags {
             jvm: JvmSettings::new(async_profiler),
             go: GoPprofSettings {
                 ports: go_pprof_port,
-                path_prefix: go_pprof_path_prefix,
+                path_prefixes: go_pprof_path_prefix,
                 headers: go_pprof_header,
-                insecure_tls: go_pprof_insecure_tls,
+                insecure_tls: go_pprof_insecure_tls.into_iter().flatten().collect(),
             },
         };
         (runtimes, container_logs)

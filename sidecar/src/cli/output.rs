@@ -123,6 +123,8 @@ mod tests {
         for (name, format) in [
             ("a.svg", Some(Format::Svg)),
             ("b.collapsed.txt", Some(Format::Collapsed)),
+            ("b.txt", Some(Format::Collapsed)),
+            ("b.pprof.txt", Some(Format::Text)),
             ("c.pb.gz", Some(Format::Pprof)),
             ("d.speedscope.json", Some(Format::Speedscope)),
             ("e.gif", None),

@@ -38,7 +38,7 @@ pub struct RenderCommand {
     /// The recording; - reads stdin
     input: PathBuf,
     /// What the recording is; without it, its content decides
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, visible_alias = "input", value_name = "FORMAT")]
     from: Option<RenderFrom>,
     /// svg, collapsed, pprof or speedscope [default: by the ending of FILE, else svg]
     #[arg(short, long, visible_alias = "format", value_name = "FORMAT", value_parser = parse_format)]

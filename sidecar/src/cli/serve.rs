@@ -30,7 +30,7 @@ pub struct ServeCommand {
     /// File with a bearer token that every request must carry, read again when it changes; required to listen beyond loopback
     #[arg(long, env = "SIDEFLAME_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Captures at a time, over all processes
+    /// Captures at a time that take a profiler for themselves, over all processes
     #[arg(long, env = "SIDEFLAME_MAX_CAPTURES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     max_captures: u16,
     #[command(flatten)]

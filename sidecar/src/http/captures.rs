@@ -54,7 +54,7 @@ impl CaptureView {
     }
 }
 
-/// Starts a capture and answers at once.
+/// Starts a capture and answers at once, or when the profiler it needs is free, 40 s later at most.
 ///
 /// Parameters come in the query string, in a JSON body, or both.
 #[utoipa::path(post, path = "/captures", tag = "captures", params(CaptureParameters),

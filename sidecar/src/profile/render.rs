@@ -201,7 +201,7 @@ fn write(
             }
         }
         // `formats()` of the two kinds that come here has none of these.
-        (Format::Jfr | Format::Nettrace | Format::Trace, _) => Ok(()),
+        (Format::Jfr | Format::Nettrace | Format::Trace | Format::Text, _) => Ok(()),
     }
     .and_then(|()| out.flush())
     .map_err(RenderError::Write)?;

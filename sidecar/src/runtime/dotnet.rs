@@ -13,3 +13,4 @@ pub mod process_info;
 pub mod provider_syntax;
 pub mod providers;
 pub mod record;
+mod startup;

@@ -1,13 +1,18 @@
 //! The Go runtime, through `net/http/pprof`. Called by [`super`].
 
+mod absence;
+pub(crate) mod address;
 mod build_info;
+mod candidates;
 mod capture;
 pub mod detect;
 pub mod doctor;
 mod executable;
 mod listening_sockets;
+pub mod parameters;
 pub mod plan;
 pub(crate) mod pprof_client;
+mod pprof_index;
 mod pprof_probe;
 mod profile_scan;
 pub mod record;
@@ -15,3 +20,4 @@ mod recording_check;
 mod refusal;
 mod request;
 pub mod settings;
+mod unix_sockets;

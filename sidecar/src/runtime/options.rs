@@ -1,6 +1,6 @@
 //! Parameters that only the processes of one runtime take: declared and read by its folder, told apart here.
 
-use super::{Runtime, dotnet, jvm};
+use super::{Runtime, dotnet, go, jvm};
 use crate::parameter::{self, Parameter, Refusal, Takes};
 
 /// What a request says to each runtime.
@@ -10,6 +10,8 @@ pub struct Options {
     pub jvm: jvm::parameters::JvmOptions,
     /// To a .NET process.
     pub dotnet: dotnet::parameters::DotnetOptions,
+    /// To a Go program.
+    pub go: go::parameters::GoOptions,
     given: Vec<(Runtime, &'static str)>,
 }
 
@@ -18,7 +20,8 @@ impl Options {
     pub fn parameters() -> impl Iterator<Item = (Runtime, &'static Parameter)> {
         let jvm = jvm::parameters::ROWS.iter().map(|row| (Runtime::Jvm, &row.parameter));
         let dotnet = dotnet::parameters::ROWS.iter();
-        jvm.chain(dotnet.map(|row| (Runtime::Dotnet, &row.parameter)))
+        let go = go::parameters::ROWS.iter().map(|row| (Runtime::Go, &row.parameter));
+        jvm.chain(dotnet.map(|row| (Runtime::Dotnet, &row.parameter))).chain(go)
     }
 
     /// Takes the value of the parameter called `name`.
@@ -32,6 +35,9 @@ impl Options {
         } else if let Some(row) = parameter::row(&dotnet::parameters::ROWS, name) {
             row.set(&mut self.dotnet, value)?;
             (Runtime::Dotnet, &row.parameter)
+        } else if let Some(row) = parameter::row(&go::parameters::ROWS, name) {
+            row.set(&mut self.go, value)?;
+            (Runtime::Go, &row.parameter)
         } else {
             return Err(Refusal::because("there is no such parameter"));
         };

@@ -97,15 +97,19 @@ pub enum RuntimeFacts {
 pub struct PprofEndpoint {
     /// `http` or `https`.
     pub scheme: String,
-    /// Host and port to dial, e.g. `127.0.0.1:6060` or `[::1]:6060`.
+    /// Host and port to dial, e.g. `127.0.0.1:6060` or `[::1]:6060`, or a Unix socket, e.g. `unix:/run/shop.sock`.
     pub authority: String,
     /// Path of the index with its closing slash, e.g. `/debug/pprof/`.
     pub path: String,
+    /// The profiles that the index names; empty if it was not read.
+    #[serde(default)]
+    pub profiles: Vec<String>,
 }
 
 impl fmt::Display for PprofEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+        let colon = if self.authority.starts_with("unix:") { ":" } else { "" };
+        write!(f, "{}://{}{colon}{}", self.scheme, self.authority, self.path)
     }
 }
 
@@ -125,7 +129,7 @@ pub enum PprofAbsence {
         /// The operating system's words.
         detail: String,
     },
-    /// It listens on no TCP port.
+    /// It listens on no TCP port and no Unix socket.
     NoListeningPort,
     /// It listens, but no port answered like pprof.
     NotOnPorts {
@@ -133,7 +137,10 @@ pub enum PprofAbsence {
         ports: Vec<u16>,
         /// Ports that were not, for want of time or because there are too many.
         untried: Vec<u16>,
-        /// The path that was asked for.
+        /// Its Unix sockets, of which the first were asked, too.
+        #[serde(default)]
+        sockets: Vec<String>,
+        /// The paths that were asked for.
         path: String,
     },
     /// A port wants to know who asks.
@@ -147,6 +154,20 @@ pub enum PprofAbsence {
     UnverifiedTls {
         /// Where.
         address: String,
+    },
+    /// A port wants a certificate of ours.
+    MutualTls {
+        /// Where.
+        address: String,
+    },
+    /// A port sends us elsewhere.
+    Redirected {
+        /// Where.
+        address: String,
+        /// 301, 302, …
+        status: u16,
+        /// Whereto.
+        location: String,
     },
     /// Our own fault, e.g. a header that cannot be sent.
     ProbeFailed {

@@ -50,11 +50,11 @@ func main() {
 
 	startPprof()
 	if *httpAddr != "" {
-		listener := listen("http", *httpAddr)
+		listener := listen("http", "tcp", *httpAddr)
 		go func() { log.Fatal(http.Serve(listener, http.NotFoundHandler())) }()
 	}
 	if *tcpAddr != "" {
-		go echo(listen("tcp", *tcpAddr))
+		go echo(listen("tcp", "tcp", *tcpAddr))
 	}
 	for range threads {
 		go scenario()
@@ -67,8 +67,8 @@ func main() {
 }
 
 // listen prints the address it got, since the caller may have asked for port 0.
-func listen(what, addr string) net.Listener {
-	listener, err := net.Listen("tcp", addr)
+func listen(what, network, addr string) net.Listener {
+	listener, err := net.Listen(network, addr)
 	if err != nil {
 		log.Fatal(err)
 	}

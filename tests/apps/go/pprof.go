@@ -14,25 +14,57 @@ import (
 	"net"
 	"net/http"
 	_ "net/http/pprof"
+	"runtime/pprof"
+	"strings"
 	"time"
 )
 
 var (
-	pprofAddr   = flag.String("pprof", "", "serve net/http/pprof on this address")
-	pprofTLS    = flag.Bool("tls", false, "serve it over https with a certificate made at start-up")
-	pprofPrefix = flag.String("prefix", "", "serve it below this path, such as /admin")
+	pprofAddr     = flag.String("pprof", "", "serve net/http/pprof on this address, or on unix:PATH")
+	pprofTLS      = flag.Bool("tls", false, "serve it over https with a certificate made at start-up")
+	pprofMutual   = flag.Bool("mtls", false, "with -tls: to those alone who show a certificate, too")
+	pprofPrefix   = flag.String("prefix", "", "serve it below this path, such as /admin")
+	pprofToken    = flag.String("token", "", "serve it to those alone who send this bearer token")
+	pprofRedirect = flag.String("redirect", "", "send everybody to this place instead")
 )
+
+// A profile of the program's own: two carts are open.
+var carts = pprof.NewProfile("shop.carts")
 
 func startPprof() {
 	if *pprofAddr == "" {
 		return
 	}
-	listener := listen("pprof", *pprofAddr)
-	if *pprofTLS {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+	for cart := range 2 {
+		carts.Add(cart, 0)
 	}
-	handler := http.StripPrefix(*pprofPrefix, http.DefaultServeMux)
+	network, address := "tcp", *pprofAddr
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", path
+	}
+	listener := listen("pprof", network, address)
+	if *pprofTLS {
+		config := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+		if *pprofMutual {
+			config.ClientAuth = tls.RequireAnyClientCert
+		}
+		listener = tls.NewListener(listener, config)
+	}
+	handler := guard(http.StripPrefix(*pprofPrefix, http.DefaultServeMux))
 	go func() { log.Fatal(http.Serve(listener, handler)) }()
+}
+
+func guard(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case *pprofRedirect != "":
+			http.Redirect(w, r, *pprofRedirect, http.StatusFound)
+		case *pprofToken != "" && r.Header.Get("Authorization") != "Bearer "+*pprofToken:
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+		default:
+			handler.ServeHTTP(w, r)
+		}
+	})
 }
 
 func certificate() tls.Certificate {

@@ -26,7 +26,7 @@ fn settings(library: bool) -> Settings {
         store_directory: None,
         store_bytes: 1 << 20,
         store_captures: 1,
-        expiry: std::time::Duration::ZERO,
+        expiry: Duration::ZERO,
     }
 }
 
@@ -46,6 +46,7 @@ fn facts() -> impl Strategy<Value = RuntimeFacts> {
             scheme: "http".to_owned(),
             authority: authority.to_owned(),
             path: "/debug/pprof/".to_owned(),
+            profiles: Vec::new(),
         }),
         pprof_absence: authority.is_none().then_some(PprofAbsence::NoListeningPort),
     };
@@ -97,6 +98,7 @@ fn query() -> impl Strategy<Value = Vec<(String, String)>> {
             "pod" | "container" => &["app"],
             "seconds" => &["1", "600", "601", "30s"],
             "event" => &["ctimer", "nativemem", "nativelock", "cache-misses", "a.b.c"],
+            "debug" => &["1", "2", "3"],
             "frequency" => &["1", "1000"],
             "interval" => &["1", "1us", "10ms", "512k", "3g", "7b"],
             "include" | "exclude" => &["a/b", "java.*"],

@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Event;
 use crate::process::{Container, Process, ProcessId};
-use crate::runtime::{RuntimeFacts, Target, Verdict};
+use crate::runtime::{Availability, RuntimeFacts, Target, Verdict};
 
 /// A target and what can be had from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,14 @@ pub struct Inspection {
     pub target: Target,
     /// One verdict per event of the runtime.
     pub verdicts: Vec<Verdict>,
+}
+
+impl Inspection {
+    /// The events that can be had, with or without a limitation.
+    pub fn possible_events(&self) -> impl Iterator<Item = &Event> {
+        let possible = |verdict: &&Verdict| verdict.availability != Availability::Impossible;
+        self.verdicts.iter().filter(possible).map(|verdict| &verdict.event)
+    }
 }
 
 /// An inspector to the server.

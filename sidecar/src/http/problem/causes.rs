@@ -69,6 +69,15 @@ impl Problem {
             .allowed(allowed)
     }
 
+    pub(in crate::http) fn no_rate(name: &str) -> Self {
+        Self::new(
+            Code::InvalidParameter,
+            format!("{name}: the handler of a Go program takes no rate, it samples 100 times a second"),
+            format!("leave {name} out; of a JVM, GET /profile?format=pprof&frequency=<rate>"),
+        )
+        .parameter(name)
+    }
+
     pub(in crate::http) fn malformed_body(detail: impl Into<String>) -> Self {
         let remedy =
             "send a JSON object with the parameters of GET /profile, e.g. {\"seconds\": 10, \"event\": \"cpu\"}";

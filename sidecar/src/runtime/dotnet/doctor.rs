@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::detect::{socket_path, temporary_directory};
+use super::startup;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::{Examination, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
@@ -37,6 +38,9 @@ fn blocker(examination: &Examination<'_>) -> Option<Reason> {
     let Ok(root) = examination.root else {
         return Some(no_access(target));
     };
+    if let Some(paused) = startup::paused(examination.table, &target.process) {
+        return Some(paused);
+    }
     match &target.facts {
         RuntimeFacts::Dotnet {
             socket: Some(socket), ..
@@ -82,6 +86,9 @@ pub fn no_socket(table: &ProcessTable, process: &Process, root: &TargetRoot) -> 
         );
     }
     let directory = temporary_directory(table, process);
+    if let Some(reason) = too_long(&directory, &socket_path(table, process)) {
+        return reason;
+    }
     let shown = directory.display();
     match root.file_system(&directory) {
         Ok(file_system) if file_system.read_only => Reason::new(
@@ -107,6 +114,24 @@ pub fn no_socket(table: &ProcessTable, process: &Process, root: &TargetRoot) -> 
             format!("let {shown} exist and be writable for the process, or set TMPDIR to such a directory"),
         ),
     }
+}
+
+/// The kernel's name of a socket has 108 bytes, the NUL at its end included (`unix(7)`).
+fn too_long(directory: &Path, socket: &Path) -> Option<Reason> {
+    const LONGEST: usize = 107;
+    let length = socket.as_os_str().len();
+    let room = LONGEST.saturating_sub(length - directory.as_os_str().len());
+    (length > LONGEST).then(|| {
+        Reason::new(
+            "tmpdir_too_long",
+            format!(
+                "the name of the diagnostic socket in TMPDIR={} would have {length} bytes; a socket's has at most {LONGEST}, so the \
+                 runtime made none",
+                directory.display()
+            ),
+            format!("set TMPDIR to a directory of at most {room} bytes, or not at all, and restart the process"),
+        )
+    })
 }
 
 /// The variable that switches diagnostics off, as `NAME=value`. The runtime reads numbers as hexadecimal, knows
@@ -180,6 +205,18 @@ mod tests {
         let reason = no_socket(&table, &process, &root);
         assert_eq!(reason.key, "no_diagnostic_socket");
         assert!(reason.remedy.contains("/scratch"), "{reason:?}");
+    }
+
+    #[test]
+    fn a_directory_too_long_for_a_socket_is_the_reason() {
+        let directory = format!("/{}", "a".repeat(80));
+        let (_proc, table, process) = ourselves(format!("TMPDIR={directory}\0").as_bytes());
+        let root = TargetRoot::open(&table, process.id).unwrap();
+        let reason = no_socket(&table, &process, &root);
+        assert_eq!(reason.key, "tmpdir_too_long");
+        assert!(reason.sentence.contains(&directory), "{reason:?}");
+        let room = |length: usize| too_long(Path::new("/a"), Path::new(&"x".repeat(length))).is_none();
+        assert!(room(107) && !room(108));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::event_pipe::EventPipeSession;
 use super::ipc;
 use super::plan::DotnetPlan;
 use super::providers::SessionPlan;
+use super::startup;
 use crate::event::Event;
 use crate::process::TargetRoot;
 use crate::profile::Quality;
@@ -39,8 +40,12 @@ pub fn record(
         .table()
         .get(order.target.process.id.pid)
         .filter(|process| process.id == order.target.id());
-    if process.ok_or(RecordError::TargetExited)?.is_stopped() {
+    let process = process.ok_or(RecordError::TargetExited)?;
+    if process.is_stopped() {
         return Err(RecordError::Impossible(stopped()));
+    }
+    if let Some(paused) = startup::paused(control.table(), &process) {
+        return Err(RecordError::Impossible(paused));
     }
     let root = TargetRoot::open(control.table(), order.target.id()).map_err(|error| match error.raw_os_error() {
         Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,

@@ -12,6 +12,7 @@ use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use super::absence;
 use super::plan::GoPlan;
 use super::pprof_client::{ClientError, Connection, HangUp, PprofClient, read_body};
 use super::profile_scan::ProfileFacts;
@@ -19,6 +20,7 @@ use super::recording_check::RecordingCheck;
 use super::refusal::refusal;
 use super::request::Span;
 use crate::format::RecordingKind;
+use crate::process::TargetRoot;
 use crate::runtime::{Control, Interruption, Phase, RecordError, Reporter};
 
 /// How often we look at orders and clocks while waiting.
@@ -57,7 +59,7 @@ pub(super) struct Recorded {
 pub(super) struct Capture<'a> {
     plan: &'a GoPlan,
     client: PprofClient,
-    seconds: u64,
+    root: Option<TargetRoot>,
     output: &'a mut dyn Write,
     control: &'a Control,
     reporter: &'a mut Reporter,
@@ -75,7 +77,7 @@ pub(super) struct Capture<'a> {
 impl<'a> Capture<'a> {
     /// A capture that has not begun. Needs a tokio runtime with time.
     pub(super) fn new(
-        (plan, client, seconds): (&'a GoPlan, PprofClient, u64),
+        (plan, client, root): (&'a GoPlan, PprofClient, Option<TargetRoot>),
         output: &'a mut dyn Write,
         control: &'a Control,
         reporter: &'a mut Reporter,
@@ -86,7 +88,7 @@ impl<'a> Capture<'a> {
         Self {
             plan,
             client,
-            seconds,
+            root,
             output,
             control,
             reporter,
@@ -107,8 +109,11 @@ impl<'a> Capture<'a> {
     /// See [`crate::runtime::record`].
     pub(super) async fn run(mut self) -> Result<Recorded, RecordError> {
         self.reporter.phase(Phase::Attaching);
-        let (client, address, scheme) = (self.client.clone(), self.plan.address, self.plan.scheme);
-        let connecting = async move { tokio::time::timeout(CONNECT, client.connect(address, scheme)).await };
+        let (client, root, plan) = (self.client.clone(), self.root.take(), self.plan);
+        let connecting = async move {
+            let connecting = client.connect(&plan.address, plan.scheme, root.as_ref());
+            tokio::time::timeout(CONNECT, connecting).await
+        };
         let connection = match self.attend(connecting).await? {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Err(self.broken(&error)),
@@ -122,10 +127,7 @@ impl<'a> Capture<'a> {
         let started = SystemTime::now();
         self.started = Instant::now();
         self.last_byte = self.started;
-        self.sampling_ends = match self.plan.request.span {
-            Span::Snapshot => self.started,
-            Span::Sampled | Span::Difference => self.started + Duration::from_secs(self.seconds),
-        };
+        self.sampling_ends = self.started + self.plan.request.time;
         let facts = self.ask(connection).await?;
         let sampled = self
             .sampling_ends
@@ -297,6 +299,9 @@ impl<'a> Capture<'a> {
             return RecordError::NothingToKeep { detail };
         }
         match error {
+            ClientError::WantsCertificate => {
+                RecordError::Impossible(absence::wants_certificate(&self.plan.address.to_string()))
+            }
             ClientError::Http(_) if self.hang_up.is_some() => self.protocol(&format!(
                 "{error}; it broke off after {:.1} s: the WriteTimeout of the app's http.Server may be shorter than \
                  the capture",

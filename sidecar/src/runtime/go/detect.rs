@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use nix::fcntl::OFlag;
 
 use super::build_info::{self, BuildInfo};
-use super::pprof_probe;
+use super::pprof_probe::{self, Program};
 use crate::process::{Process, ProcessTable};
 use crate::runtime::{Detected, GoPprofSettings, RuntimeFacts};
 
@@ -25,10 +25,6 @@ pub fn detect(table: &ProcessTable, process: &Process, settings: &GoPprofSetting
         }
         Err(_) => return None,
     };
-    let (pprof, pprof_absence) = match pprof_probe::find(table, process, settings) {
-        Ok(endpoint) => (Some(endpoint), None),
-        Err(absence) => (None, Some(absence)),
-    };
     let BuildInfo {
         version,
         package,
@@ -36,6 +32,10 @@ pub fn detect(table: &ProcessTable, process: &Process, settings: &GoPprofSetting
     } = info;
     let package = package.filter(|package| package != NO_PACKAGE);
     let name = package.clone().unwrap_or_else(|| process.executable_name());
+    let (pprof, pprof_absence) = match pprof_probe::find(table, Program { process, name: &name }, settings) {
+        Ok(endpoint) => (Some(endpoint), None),
+        Err(absence) => (None, Some(absence)),
+    };
     let facts = RuntimeFacts::Go {
         version,
         module: module.or(package),
@@ -47,17 +47,19 @@ pub fn detect(table: &ProcessTable, process: &Process, settings: &GoPprofSetting
 
 /// pprof needs no right but to connect. With a configured port a program of another user can be profiled, too.
 fn detect_by_port(table: &ProcessTable, process: &Process, settings: &GoPprofSettings) -> Option<Detected> {
-    let pprof = Some(pprof_probe::find_configured(table, process, settings)?);
+    let name = process.executable_name();
+    let pprof = Some(pprof_probe::find_configured(
+        table,
+        Program { process, name: &name },
+        settings,
+    )?);
     let facts = RuntimeFacts::Go {
         version: None,
         module: None,
         pprof,
         pprof_absence: None,
     };
-    Some(Detected {
-        facts,
-        name: process.executable_name(),
-    })
+    Some(Detected { facts, name })
 }
 
 /// The file the kernel executes, whatever its path means in our mount namespace.

@@ -1,13 +1,9 @@
 //! Checks for Go targets: everything hangs on a pprof port, which `detect` has looked for.
 
-use std::net::SocketAddr;
-
+use super::absence;
+use super::request::profile_of;
 use crate::event::Event;
-use crate::runtime::{Examination, PprofAbsence, Reason, RuntimeFacts, Target, Verdict, stopped};
-
-/// What a program must do to be profiled.
-const SERVE_PPROF: &str = "add to the program: import _ \"net/http/pprof\", and \
-                           go http.ListenAndServe(\"127.0.0.1:6060\", nil) in main";
+use crate::runtime::{Examination, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped};
 
 /// Events of `net/http/pprof`, and `wall`, which people ask for.
 const EVENTS: [Event; 9] = [
@@ -22,11 +18,13 @@ const EVENTS: [Event; 9] = [
     Event::Trace,
 ];
 
-/// Verdicts for every event of the runtime.
+/// Verdicts for every event of the runtime, and for the profiles that this program has beside them.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
     let target = examination.target;
+    let own = own_profiles(target).map(|name| Event::Named(name.to_owned()));
     EVENTS
         .into_iter()
+        .chain(own)
         .map(|event| match why_impossible(target, &event) {
             Some(reason) => Verdict::impossible(event, reason),
             None => Verdict::available(event),
@@ -39,21 +37,47 @@ pub fn why_impossible(target: &Target, event: &Event) -> Option<Reason> {
     if *event == Event::Wall {
         return Some(no_wall_profile());
     }
-    if !EVENTS.contains(event) {
+    if !EVENTS.contains(event) && !own_profiles(target).any(|name| name == event.name()) {
         return Some(no_such_profile(event));
     }
     if target.process.is_stopped() {
         return Some(stopped());
     }
-    let RuntimeFacts::Go {
-        pprof: None,
-        pprof_absence,
-        ..
-    } = &target.facts
-    else {
-        return None;
+    match &target.facts {
+        RuntimeFacts::Go {
+            pprof: None,
+            pprof_absence,
+            ..
+        } => Some(explain(pprof_absence.as_ref(), event)),
+        RuntimeFacts::Go { pprof: Some(index), .. } if lacks(&index.profiles, event) => {
+            Some(missing_profile(index, event))
+        }
+        _ => None,
+    }
+}
+
+/// Profiles in the program's index that are none of our events: Go's newer ones, and those that it defines itself.
+fn own_profiles(target: &Target) -> impl Iterator<Item = &str> {
+    let profiles = match &target.facts {
+        RuntimeFacts::Go { pprof: Some(index), .. } => index.profiles.as_slice(),
+        _ => &[],
     };
-    Some(explain(pprof_absence.as_ref(), event))
+    let known = |name: &str| EVENTS.iter().filter_map(profile_of).any(|(profile, _)| profile == name);
+    profiles.iter().map(String::as_str).filter(move |name| !known(name))
+}
+
+/// True if an index that was read has no profile of this event.
+fn lacks(profiles: &[String], event: &Event) -> bool {
+    let profile = profile_of(event);
+    profile.is_some_and(|(profile, _)| !profiles.is_empty() && !profiles.iter().any(|name| *name == profile))
+}
+
+fn missing_profile(index: &PprofEndpoint, event: &Event) -> Reason {
+    Reason::new(
+        "profile_not_served",
+        format!("the program's {index} does not list the profile of {event}"),
+        format!("use one that it lists: {}", index.profiles.join(", ")),
+    )
 }
 
 fn no_wall_profile() -> Reason {
@@ -81,8 +105,8 @@ fn no_such_profile(event: &Event) -> Reason {
     )
 }
 
-fn explain(absence: Option<&PprofAbsence>, event: &Event) -> Reason {
-    let mut reason = absence.map_or_else(not_looked_for, explain_absence);
+fn explain(why: Option<&PprofAbsence>, event: &Event) -> Reason {
+    let mut reason = why.map_or_else(absence::not_looked_for, absence::explain);
     // Somebody who knows perf will ask.
     if *event == Event::Cpu {
         reason
@@ -90,83 +114,6 @@ fn explain(absence: Option<&PprofAbsence>, event: &Event) -> Reason {
             .push_str("; this version of sideflame samples Go programs through pprof only, not with perf");
     }
     reason
-}
-
-fn not_looked_for() -> Reason {
-    Reason::new("pprof_not_found", "the program serves no net/http/pprof", SERVE_PPROF)
-}
-
-/// The port is not, or no longer, the program's.
-pub(super) fn listens_elsewhere(address: SocketAddr) -> Reason {
-    Reason::new(
-        "pprof_not_found",
-        format!("the program does not listen on {address}, where a pprof port was found or expected"),
-        "try again in a few seconds: it has just closed the port, or another process has it",
-    )
-}
-
-/// What to tell sideflame when `port` wants to know who asks.
-pub(super) fn give_header(port: &str) -> String {
-    format!(
-        "give sideflame the port and the header: --go-pprof-port {port} --go-pprof-header 'Authorization: Bearer <token>'"
-    )
-}
-
-/// The sentence for each absence.
-fn explain_absence(absence: &PprofAbsence) -> Reason {
-    match absence {
-        PprofAbsence::Stopped => stopped(),
-        PprofAbsence::OtherNetworkNamespace { .. } => Reason::new(
-            "other_network_namespace",
-            "the program is in another network namespace, and to enter it sideflame lacks CAP_SYS_ADMIN or CAP_SYS_PTRACE; the \
-             program's loopback ports cannot be reached from here",
-            "run sideflame with capabilities: {add: [SYS_ADMIN, SYS_PTRACE]} (kubectl debug node/<node> --profile=sysadmin has \
-             them) or in the same pod (kubectl debug --target=<container>); or kubectl port-forward to that pod's pprof port \
-             and use go tool pprof",
-        ),
-        PprofAbsence::SocketsUnreadable { detail } => Reason::new(
-            "sockets_unreadable",
-            format!("sideflame may not see on which ports the program listens: {detail}"),
-            "name the pprof port: --go-pprof-port <port>; or run sideflame as the user and group of the program",
-        ),
-        PprofAbsence::NoListeningPort => Reason::new(
-            "no_listening_port",
-            "the program listens on no TCP port, so it serves no net/http/pprof",
-            SERVE_PPROF,
-        ),
-        PprofAbsence::NotOnPorts { ports, untried, path } => not_on_ports(ports, untried, path),
-        PprofAbsence::Unauthorized { address, status } => Reason::new(
-            "pprof_unauthorized",
-            format!("{address} answered {status}: it wants to know who asks for profiles"),
-            give_header(address.rsplit(':').next().unwrap_or(address)),
-        ),
-        PprofAbsence::UnverifiedTls { address } => Reason::new(
-            "tls_certificate_unverified",
-            format!("{address} speaks TLS, and no authority vouches for the certificate of a local port"),
-            "accept it: --go-pprof-insecure-tls",
-        ),
-        PprofAbsence::ProbeFailed { detail } => Reason::new(
-            "pprof_probe_failed",
-            format!("sideflame could not ask for pprof: {detail}"),
-            "correct --go-pprof-header or --go-pprof-path-prefix",
-        ),
-    }
-}
-
-fn not_on_ports(ports: &[u16], untried: &[u16], path: &str) -> Reason {
-    let list = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    let asked = match ports {
-        [port] => format!("port {port} does not serve net/http/pprof at {path}"),
-        ports => format!("none of the ports {} serves net/http/pprof at {path}", list(ports)),
-    };
-    let shown = &untried[..untried.len().min(16)];
-    let more = if shown.len() < untried.len() { ", …" } else { "" };
-    let sentence = match shown {
-        [] => asked,
-        shown => format!("{asked}; not asked: {}{more}", list(shown)),
-    };
-    let remedy = format!("{SERVE_PPROF}; or, if it serves pprof elsewhere, --go-pprof-port or --go-pprof-path-prefix");
-    Reason::new("pprof_not_found", sentence, remedy)
 }
 
 #[cfg(test)]
@@ -200,7 +147,36 @@ mod tests {
             scheme: "http".to_owned(),
             authority: "127.0.0.1:6060".to_owned(),
             path: "/debug/pprof/".to_owned(),
+            profiles: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_profiles_of_the_index_are_those_there_are() {
+        let names = [
+            "allocs",
+            "goroutine",
+            "goroutineleak",
+            "heap",
+            "profile",
+            "shop.carts",
+            "threadcreate",
+            "trace",
+        ];
+        let target = target(Ok(PprofEndpoint {
+            profiles: names.map(str::to_owned).into(),
+            ..endpoint()
+        }));
+        let key = |event: &str| {
+            let reason = why_impossible(&target, &event.parse().unwrap());
+            reason.map_or_else(String::new, |reason| reason.key.into_owned())
+        };
+        for there in ["cpu", "alloc", "trace", "goroutineleak", "shop.carts"] {
+            assert_eq!(key(there), "", "{there}");
+        }
+        assert_eq!(key("block"), "profile_not_served");
+        assert_eq!(key("shop.orders"), "event_not_of_runtime");
+        assert_eq!(key("wall"), "go_has_no_wall_profile");
     }
 
     #[test]
@@ -257,6 +233,20 @@ mod tests {
                 "--go-pprof-insecure-tls",
             ),
             (
+                PprofAbsence::MutualTls { address: address() },
+                "pprof_wants_certificate",
+                "without TLS",
+            ),
+            (
+                PprofAbsence::Redirected {
+                    address: address(),
+                    status: 302,
+                    location: "/login".to_owned(),
+                },
+                "pprof_redirected",
+                "--go-pprof-path-prefix",
+            ),
+            (
                 PprofAbsence::ProbeFailed {
                     detail: "a header".to_owned(),
                 },
@@ -276,6 +266,7 @@ mod tests {
         let absence = PprofAbsence::NotOnPorts {
             ports: vec![8080, 9090],
             untried: (1..100).collect(),
+            sockets: vec!["/run/shop.sock".to_owned(), "@shop".to_owned()],
             path: "/debug/pprof/".to_owned(),
         };
         let reason = why_impossible(&target(Err(absence)), &Event::Cpu).unwrap();
@@ -290,6 +281,7 @@ mod tests {
             "{}",
             reason.sentence
         );
+        assert!(reason.sentence.contains("/run/shop.sock, @shop"), "{}", reason.sentence);
         assert!(reason.sentence.ends_with("not with perf"), "{}", reason.sentence);
     }
 

@@ -72,28 +72,34 @@ pub(super) fn of_user(table: &ProcessTable, process: &Process) -> io::Result<Vec
 /// # Errors
 /// `EACCES` without the right to list the descriptors of the process; `ENOENT` when it is gone.
 pub(super) fn of(table: &ProcessTable, pid: i32) -> io::Result<Vec<SocketAddr>> {
-    let directory = table.directory(pid);
-    let mut listeners = of_namespace(table, pid)?;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let listeners = of_namespace(table, pid)?;
+    let held = held_by(&table.directory(pid), listeners)?;
+    let mut addresses: Vec<SocketAddr> = held.into_iter().map(|listener| listener.address).collect();
+    addresses.sort_by_key(|address| (address.port(), address.is_ipv6(), address.ip()));
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    Ok(addresses)
+}
+
+/// Those of `sockets`, by inode, that the process of this folder of `/proc` holds.
+///
+/// # Errors
+/// `EACCES` without the right to list the descriptors of the process; `ENOENT` when it is gone.
+pub(super) fn held_by<T>(directory: &Path, mut sockets: HashMap<u64, T>) -> io::Result<Vec<T>> {
+    let mut held = Vec::new();
     for entry in std::fs::read_dir(directory.join("fd"))?.take(DESCRIPTORS) {
         match std::fs::read_link(entry?.path()) {
-            Ok(link) => {
-                let listener = socket_inode(&link).and_then(|inode| listeners.remove(&inode));
-                addresses.extend(listener.map(|listener| listener.address));
-            }
+            Ok(link) => held.extend(socket_inode(&link).and_then(|inode| sockets.remove(&inode))),
             // Listing may be allowed where reading is not (CAP_DAC_READ_SEARCH without the right to ptrace).
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
             // Descriptors close while we look.
             Err(_) => {}
         }
-        if listeners.is_empty() {
+        if sockets.is_empty() {
             break;
         }
     }
-    addresses.sort_by_key(|address| (address.port(), address.is_ipv6(), address.ip()));
-    let mut seen = HashSet::new();
-    addresses.retain(|address| seen.insert(*address));
-    Ok(addresses)
+    Ok(held)
 }
 
 fn socket_inode(link: &Path) -> Option<u64> {

@@ -2,33 +2,31 @@
 //!
 //! Made and checked by the server before anything starts ([`plan`]); the recorder executes it.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::doctor;
 use super::pprof_client::{PprofClient, Scheme};
-use super::pprof_probe::index_path;
-use super::request::ProfileRequest;
-use super::settings::GoPprofSettings;
+use super::request::{ProfileRequest, Span};
+use super::settings::{GoPprofSettings, PlaceSettings};
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::{Asked, PlanError, PprofEndpoint, Reason, RuntimeFacts};
+use crate::runtime::{Asked, Exclusive, PlanError, PprofEndpoint, Reason, RuntimeFacts};
 
 /// One recording of a Go program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GoPlan {
     /// Where the index answered.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// Plain or TLS.
     pub(super) scheme: Scheme,
     /// Path of the index, with its closing slash.
     pub(super) index: String,
     /// What to ask for.
     pub(super) request: ProfileRequest,
-    /// How to ask: with the headers only if they are for this port.
-    pub(super) settings: GoPprofSettings,
+    /// How to ask, with the headers that are for this port.
+    pub(super) settings: PlaceSettings,
 }
 
 impl GoPlan {
@@ -36,13 +34,28 @@ impl GoPlan {
     pub fn kind(&self) -> RecordingKind {
         self.request.kind
     }
+
+    /// True if the program answers at once.
+    pub fn is_of_a_moment(&self) -> bool {
+        self.request.span == Span::Snapshot
+    }
+
+    /// The Go runtime has one CPU profiler and one tracer; everything else it gives to whoever asks.
+    pub fn exclusive(&self) -> Option<Exclusive> {
+        match &*self.request.profile {
+            "profile" => Some(Exclusive("the CPU profiler")),
+            "trace" => Some(Exclusive("the tracer")),
+            _ => None,
+        }
+    }
 }
 
 /// The recordings a Go program can give of `event`.
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Trace => &[RecordingKind::Trace],
-        _ => &[RecordingKind::Pprof],
+        Event::Cpu => &[RecordingKind::Pprof],
+        _ => &[RecordingKind::Pprof, RecordingKind::Text],
     }
 }
 
@@ -50,7 +63,13 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
 pub fn keeps_totals(event: &Event) -> bool {
     matches!(
         event,
-        Event::Alloc | Event::Heap | Event::Lock | Event::Block | Event::Goroutine | Event::Threadcreate
+        Event::Alloc
+            | Event::Heap
+            | Event::Lock
+            | Event::Block
+            | Event::Goroutine
+            | Event::Threadcreate
+            | Event::Named(_)
     )
 }
 
@@ -61,7 +80,6 @@ pub fn keeps_totals(event: &Event) -> bool {
 pub fn plan(asked: &Asked<'_>, settings: &GoPprofSettings) -> Result<GoPlan, PlanError> {
     let reason = doctor::why_impossible(asked.target, asked.event);
     reason.map_or(Ok(()), |reason| Err(PlanError::Impossible(reason)))?;
-    PprofClient::new(settings).map_err(|error| unusable(&error.to_string()))?;
     let RuntimeFacts::Go {
         pprof: Some(endpoint), ..
     } = &asked.target.facts
@@ -72,18 +90,22 @@ pub fn plan(asked: &Asked<'_>, settings: &GoPprofSettings) -> Result<GoPlan, Pla
         scheme,
         authority,
         path,
+        profiles: _,
     } = endpoint;
     // An inspector that was taken over by what it looked at may have written the endpoint. That the target listens there
     // is checked by the recorder, as its user, right before it connects.
-    let address: SocketAddr = authority.parse().map_err(|_| unusable("its address is malformed"))?;
+    let address: Address = authority.parse().map_err(|_| unusable("its address is malformed"))?;
     let scheme = Scheme::parse(scheme).ok_or_else(|| unusable("its scheme is unknown"))?;
-    let index = Some(index_path(&settings.path_prefix)).filter(|index| index == path);
+    let settings = settings.of(&asked.target.name, address.port());
+    PprofClient::new(&settings).map_err(|error| unusable(&error.to_string()))?;
+    let index = settings.indexes.iter().find(|index| *index == path).cloned();
+    let request = ProfileRequest::new(asked.event, asked.seconds, asked.kind, &asked.options.go)?;
     Ok(GoPlan {
         address,
         scheme,
         index: index.ok_or_else(|| unusable("its path is not the one that was asked for"))?,
-        request: ProfileRequest::new(asked.event, asked.seconds).ok_or_else(|| unusable("it has no such profile"))?,
-        settings: settings.for_port(address.port()),
+        request: request.ok_or_else(|| unusable("it has no such profile"))?,
+        settings,
     })
 }
 
@@ -99,6 +121,7 @@ fn unusable(detail: &str) -> PlanError {
 mod tests {
     use super::*;
     use crate::process::Process;
+    use crate::runtime::go::settings::{Scope, Scoped};
     use crate::runtime::{Options, Target};
 
     fn planned(authority: &str, path: &str) -> Result<GoPlan, PlanError> {
@@ -106,6 +129,7 @@ mod tests {
             scheme: "http".to_owned(),
             authority: authority.to_owned(),
             path: path.to_owned(),
+            profiles: Vec::new(),
         };
         let target = Target {
             process: Process::example(17),
@@ -126,7 +150,10 @@ mod tests {
         };
         let settings = GoPprofSettings {
             ports: vec![6060],
-            headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+            headers: vec![Scoped {
+                scope: Scope::default(),
+                value: ("Authorization".to_owned(), "Bearer s3cret".to_owned()),
+            }],
             ..GoPprofSettings::default()
         };
         plan(&asked, &settings)

@@ -4,10 +4,12 @@
 //! Go recorder. The server on the other side is the profiled app: what it sends is hostile.
 
 mod any_certificate;
+mod no_client_certificate;
 mod wire;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +21,16 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use self::any_certificate::AnyCertificate;
+use self::no_client_certificate::NoClientCertificate;
 pub(crate) use self::wire::HangUp;
-use self::wire::Wire;
-use crate::runtime::GoPprofSettings;
+use self::wire::{Stream, Wire};
+use super::address::Address;
+use super::settings::PlaceSettings;
+use crate::process::TargetRoot;
 
 /// A `User-Agent` by which the app's access log tells who asked.
 const USER_AGENT: &str = concat!("sideflame/", env!("CARGO_PKG_VERSION"));
@@ -72,6 +77,9 @@ pub(crate) enum ClientError {
     /// The handshake failed.
     #[error("TLS handshake failed: {0}")]
     Tls(io::Error),
+    /// The port wants a certificate of ours, and we have none.
+    #[error("the port wants a client certificate")]
+    WantsCertificate,
     /// The answer is a TLS record: the port wants TLS first.
     #[error("the port speaks TLS")]
     SpeaksTls,
@@ -91,7 +99,7 @@ fn describe(error: &hyper::Error) -> String {
     }
 }
 
-/// What every request carries, from [`GoPprofSettings`].
+/// What every request to a place carries, from [`PlaceSettings`].
 #[derive(Debug, Clone)]
 pub(crate) struct PprofClient {
     headers: HeaderMap,
@@ -103,7 +111,7 @@ impl PprofClient {
     ///
     /// # Errors
     /// A header that HTTP does not allow; its value is not repeated, it may be a secret.
-    pub(crate) fn new(settings: &GoPprofSettings) -> Result<Self, ClientError> {
+    pub(crate) fn new(settings: &PlaceSettings) -> Result<Self, ClientError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         for (name, value) in &settings.headers {
@@ -130,20 +138,31 @@ impl PprofClient {
         self.insecure_tls
     }
 
-    /// Connects to `address`; the request itself is [`Connection::get`].
+    /// Connects to `address`; the request itself is [`Connection::get`]. Unix sockets are reached below `root` alone.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] after at most 200 ms, [`ClientError::Tls`]. The handshake has no deadline of its own.
-    pub(crate) async fn connect(&self, address: SocketAddr, scheme: Scheme) -> Result<Connection, ClientError> {
-        let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map_err(ClientError::Connect)?,
-            Err(_) => return Err(ClientError::Connect(io::ErrorKind::TimedOut.into())),
+    /// [`ClientError::Connect`] after at most 200 ms, [`ClientError::Tls`], [`ClientError::WantsCertificate`]. The handshake
+    /// has no deadline of its own.
+    pub(crate) async fn connect(
+        &self,
+        address: &Address,
+        scheme: Scheme,
+        root: Option<&TargetRoot>,
+    ) -> Result<Connection, ClientError> {
+        let certificate = Arc::new(NoClientCertificate::default());
+        let stream: Box<dyn Stream> = match address {
+            Address::Unix(path) => Box::new(connect_below(root, path).map_err(ClientError::Connect)?),
+            Address::Tcp(address) => match (scheme, tcp(*address).await?) {
+                (Scheme::Http, stream) => Box::new(stream),
+                (Scheme::Https, stream) if self.insecure_tls => {
+                    Box::new(handshake(*address, stream, &certificate).await?)
+                }
+                (Scheme::Https, _) => {
+                    return Err(ClientError::Tls(io::Error::other("its certificate cannot be verified")));
+                }
+            },
         };
-        let wire = match scheme {
-            Scheme::Http => Wire::new(Box::new(stream)),
-            Scheme::Https if self.insecure_tls => Wire::new(Box::new(handshake(address, stream).await?)),
-            Scheme::Https => return Err(ClientError::Tls(io::Error::other("its certificate cannot be verified"))),
-        };
+        let wire = Wire::new(stream);
         let seen = wire.hang_up();
         let mut http = http1::Builder::new();
         http.max_headers(MAX_HEADERS);
@@ -156,14 +175,30 @@ impl PprofClient {
             sender,
             hang_up: seen,
             headers: self.headers.clone(),
-            address,
+            host: address.host(),
+            certificate,
         })
     }
+}
+
+async fn tcp(address: SocketAddr) -> Result<TcpStream, ClientError> {
+    match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(ClientError::Connect),
+        Err(_) => Err(ClientError::Connect(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn connect_below(root: Option<&TargetRoot>, path: &Path) -> io::Result<UnixStream> {
+    let root = root.ok_or(io::ErrorKind::PermissionDenied)?;
+    let stream = root.connect(path)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 async fn handshake(
     address: SocketAddr,
     stream: TcpStream,
+    certificate: &Arc<NoClientCertificate>,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ClientError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyCertificate::new(&provider));
@@ -172,13 +207,17 @@ async fn handshake(
         .map_err(|error| ClientError::Tls(io::Error::other(error)))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_client_cert_resolver(Arc::clone(certificate) as _);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::IpAddress(address.ip().into());
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .map_err(ClientError::Tls)
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    connected.map_err(|error| {
+        if certificate.was_asked_for() {
+            ClientError::WantsCertificate
+        } else {
+            ClientError::Tls(error)
+        }
+    })
 }
 
 /// A connection that can carry one request.
@@ -187,7 +226,8 @@ pub(crate) struct Connection {
     sender: http1::SendRequest<Empty<Bytes>>,
     hang_up: HangUp,
     headers: HeaderMap,
-    address: SocketAddr,
+    host: String,
+    certificate: Arc<NoClientCertificate>,
 }
 
 impl Connection {
@@ -199,10 +239,11 @@ impl Connection {
     /// Sends the request and waits for the head of the answer.
     ///
     /// # Errors
-    /// [`ClientError::SpeaksTls`], [`ClientError::Http`], [`ClientError::Request`] for a path that is none.
+    /// [`ClientError::SpeaksTls`], [`ClientError::WantsCertificate`], [`ClientError::Http`], [`ClientError::Request`] for a path
+    /// that is none.
     pub(crate) async fn get(mut self, path_and_query: &str) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::get(path_and_query)
-            .header(header::HOST, self.address.to_string())
+            .header(header::HOST, &self.host)
             .header(header::CONNECTION, "close")
             .body(Empty::new())
             .map_err(|error| ClientError::Request(error.to_string()))?;
@@ -213,6 +254,9 @@ impl Connection {
         self.sender.send_request(request).await.map_err(|error| {
             if self.hang_up.answered_with_tls() {
                 ClientError::SpeaksTls
+            } else if self.certificate.was_asked_for() {
+                // With TLS 1.3 the handshake ends before the server says so.
+                ClientError::WantsCertificate
             } else {
                 ClientError::Http(error)
             }

@@ -4,20 +4,25 @@
 //! well-formed request each, bounded in ports, bytes and time, and the server keeps the answer. Called by
 //! [`super::detect`].
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, LOCATION};
 use tokio::time::{Instant, timeout_at};
 
-use super::listening_sockets::{self, dial_addresses};
+use super::address::Address;
+use super::candidates::{Candidate, candidates, trust_by_user};
 use super::pprof_client::{ClientError, PprofClient, Scheme, read_body};
-use crate::process::{Process, ProcessTable};
+use super::settings::PlaceSettings;
+use super::{listening_sockets, pprof_index, unix_sockets};
+use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::{GoPprofSettings, PprofAbsence, PprofEndpoint};
 
 /// Ports asked per process.
 const PORTS: usize = 16;
+
+/// Unix sockets asked per process, after the ports.
+const SOCKETS: usize = 4;
 
 /// Bound for all ports of a process together.
 const ALL_PORTS: Duration = Duration::from_secs(2);
@@ -28,29 +33,25 @@ const ONE_PORT: Duration = Duration::from_secs(1);
 /// Go 1.26's index is 3 KB; custom profiles add a row each.
 const INDEX_LIMIT: usize = 64 << 10;
 
-/// The port of every example in Go's documentation.
-const CUSTOMARY_PORT: u16 = 6060;
-
-/// A port worth asking, and the addresses to reach it at, in order.
-#[derive(Debug, PartialEq, Eq)]
-struct Candidate {
-    port: u16,
-    addresses: Vec<SocketAddr>,
-    /// The process was seen listening there; else the answer must prove that it comes from this process.
-    seen: bool,
-    /// The operator's headers are for this port, and as far as we may tell it is this process that listens there.
-    trusted: bool,
+/// Whose index is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Program<'a> {
+    /// The process.
+    pub(super) process: &'a Process,
+    /// What it is called.
+    pub(super) name: &'a str,
 }
 
-/// Asks the ports of `process`, the configured ones first.
+/// Asks the ports of `program`, the configured ones first, then its Unix sockets.
 ///
 /// # Errors
 /// Why there is no endpoint, the reason a person can do most about if there are several.
 pub(super) fn find(
     table: &ProcessTable,
-    process: &Process,
+    program: Program<'_>,
     settings: &GoPprofSettings,
 ) -> Result<PprofEndpoint, PprofAbsence> {
+    let process = program.process;
     if process.is_stopped() {
         return Err(PprofAbsence::Stopped);
     }
@@ -69,6 +70,7 @@ pub(super) fn find(
     if unreadable.is_some() {
         trust_by_user(&mut candidates, table, process);
     }
+    let sockets = unix_sockets::of(table, process.id.pid).unwrap_or_default();
     match unreadable {
         Some(error) if candidates.is_empty() => {
             return Err(PprofAbsence::SocketsUnreadable {
@@ -77,256 +79,263 @@ pub(super) fn find(
         }
         _ => {}
     }
-    if candidates.is_empty() {
+    if candidates.is_empty() && sockets.is_empty() {
         return Err(PprofAbsence::NoListeningPort);
     }
-    ask_all(process, settings, candidates)
+    let root = TargetRoot::open(table, process.id).ok();
+    ask_all(program, settings, candidates, (root.as_ref(), sockets))
 }
 
 /// Like [`find`] for a process we may not look into: only the configured ports, and only an answer that proves to
 /// come from this process.
 pub(super) fn find_configured(
     table: &ProcessTable,
-    process: &Process,
+    program: Program<'_>,
     settings: &GoPprofSettings,
 ) -> Option<PprofEndpoint> {
+    let process = program.process;
     if settings.ports.is_empty() || process.is_stopped() || table.other_network(process.id.pid).is_some() {
         return None;
     }
     let mut candidates = candidates(&[], &settings.ports);
     trust_by_user(&mut candidates, table, process);
-    ask_all(process, settings, candidates).ok()
+    ask_all(program, settings, candidates, (None, Vec::new())).ok()
 }
 
-/// Where we may not see whose a socket is, we see at least whose user's. Candidates are the configured ones then.
-fn trust_by_user(candidates: &mut [Candidate], table: &ProcessTable, process: &Process) {
-    let listening = listening_sockets::of_user(table, process).unwrap_or_default();
-    let reachable: Vec<SocketAddr> = listening.into_iter().flat_map(dial_addresses).collect();
-    for candidate in candidates {
-        // What would not lead there must not be asked either.
-        let leads_there: Vec<SocketAddr> = candidate
-            .addresses
-            .extract_if(.., |address| reachable.contains(address))
-            .collect();
-        candidate.trusted = !leads_there.is_empty();
-        if candidate.trusted {
-            candidate.addresses = leads_there;
-        }
-    }
-}
-
-fn candidates(listening: &[SocketAddr], configured: &[u16]) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for port in configured {
-        if !candidates.iter().any(|known| known.port == *port) {
-            candidates.push(Candidate {
-                port: *port,
-                addresses: Vec::new(),
-                seen: false,
-                trusted: false,
-            });
-        }
-    }
-    let mut listening = listening.to_owned();
-    // pprof mostly hides on loopback, where disturbing a protocol is least likely too.
-    listening.sort_by_key(|address| {
-        (
-            address.port() != CUSTOMARY_PORT,
-            !address.ip().is_loopback(),
-            address.port(),
-        )
-    });
-    for address in listening {
-        let dial = dial_addresses(address);
-        if dial.is_empty() {
-            continue;
-        }
-        let known = candidates.iter().position(|known| known.port == address.port());
-        let index = known.unwrap_or_else(|| {
-            candidates.push(Candidate {
-                port: address.port(),
-                addresses: Vec::new(),
-                seen: true,
-                trusted: false,
-            });
-            candidates.len() - 1
-        });
-        candidates[index].seen = true;
-        candidates[index].trusted = configured.contains(&address.port());
-        for address in dial {
-            if !candidates[index].addresses.contains(&address) {
-                candidates[index].addresses.push(address);
-            }
-        }
-    }
-    for candidate in &mut candidates {
-        if candidate.addresses.is_empty() {
-            candidate.addresses = dial_addresses(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), candidate.port));
-            candidate.addresses.reverse();
-        }
-    }
-    candidates
-}
-
-/// What one port said.
+/// What one place said.
 enum Answer {
     Pprof(PprofEndpoint),
-    Unauthorized { address: SocketAddr, status: u16 },
-    UnverifiedTls { address: SocketAddr },
+    /// There may be pprof, and somebody can do something about it.
+    Absent(PprofAbsence),
     SomethingElse,
 }
 
 fn ask_all(
-    process: &Process,
+    program: Program<'_>,
     settings: &GoPprofSettings,
     mut candidates: Vec<Candidate>,
+    (root, sockets): (Option<&TargetRoot>, Vec<String>),
 ) -> Result<PprofEndpoint, PprofAbsence> {
     let untried = candidates.split_off(candidates.len().min(PORTS));
-    let failed = |detail: String| PprofAbsence::ProbeFailed { detail };
-    let client = |settings| PprofClient::new(settings).map_err(|error| failed(error.to_string()));
-    let (client, anonymous) = (client(settings)?, client(&settings.without_headers())?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
-        .map_err(|error| failed(error.to_string()))?;
-    let index = index_path(&settings.path_prefix);
+        .map_err(|error| PprofAbsence::ProbeFailed {
+            detail: error.to_string(),
+        })?;
     let mut probe = Probe {
-        client,
-        anonymous,
-        index,
-        process,
+        program,
+        settings,
+        root,
         asked: Vec::new(),
+        paths: Vec::new(),
+        end: None,
     };
     let mut untried: Vec<u16> = untried.iter().map(|candidate| candidate.port).collect();
     runtime
-        .block_on(probe.ask(&candidates, &mut untried))
+        .block_on(probe.ask(&candidates, &mut untried, &sockets))
         .map_err(|absence| {
             absence.unwrap_or(PprofAbsence::NotOnPorts {
                 ports: probe.asked,
                 untried,
-                path: probe.index,
+                sockets,
+                path: probe.paths.join(" or "),
             })
         })
 }
 
-/// `/debug/pprof/` behind the operator's prefix.
-pub(super) fn index_path(prefix: &str) -> String {
-    let prefix = prefix.trim_matches('/');
-    if prefix.is_empty() {
-        "/debug/pprof/".to_owned()
-    } else {
-        format!("/{prefix}/debug/pprof/")
-    }
+struct Probe<'a> {
+    program: Program<'a>,
+    settings: &'a GoPprofSettings,
+    root: Option<&'a TargetRoot>,
+    /// Ports so far.
+    asked: Vec<u16>,
+    /// Paths so far.
+    paths: Vec<String>,
+    /// When all must be done.
+    end: Option<Instant>,
 }
 
-struct Probe<'a> {
-    /// With the operator's headers.
-    client: PprofClient,
-    /// Without them.
-    anonymous: PprofClient,
-    index: String,
-    process: &'a Process,
-    asked: Vec<u16>,
+/// How a place is asked.
+struct Way<'a> {
+    client: &'a PprofClient,
+    address: &'a Address,
+    index: &'a str,
+    /// The process was seen listening there.
+    seen: bool,
 }
 
 impl Probe<'_> {
-    /// The first endpoint, else the absence that a flag could cure.
+    /// The first endpoint, else the absence that somebody can do most about.
     async fn ask(
         &mut self,
         candidates: &[Candidate],
         untried: &mut Vec<u16>,
+        sockets: &[String],
     ) -> Result<PprofEndpoint, Option<PprofAbsence>> {
         let end = Instant::now() + ALL_PORTS;
-        let (mut unauthorized, mut unverified) = (None, None);
+        self.end = Some(end);
+        let mut absences = Vec::new();
         for candidate in candidates {
             if Instant::now() >= end {
                 untried.push(candidate.port);
                 continue;
             }
             self.asked.push(candidate.port);
-            let deadline = end.min(Instant::now() + ONE_PORT);
-            match timeout_at(deadline, self.ask_port(candidate)).await {
-                Ok(Answer::Pprof(endpoint)) => return Ok(endpoint),
-                Ok(Answer::Unauthorized { address, status }) => {
-                    unauthorized.get_or_insert(PprofAbsence::Unauthorized {
-                        address: address.to_string(),
-                        status,
-                    });
-                }
-                Ok(Answer::UnverifiedTls { address }) => {
-                    unverified.get_or_insert(PprofAbsence::UnverifiedTls {
-                        address: address.to_string(),
-                    });
-                }
-                // Too slow is something else, too: the profiles would not come either.
-                Ok(Answer::SomethingElse) | Err(_) => {}
+            let settings = self.settings.of(self.program.name, Some(candidate.port));
+            let settings = if candidate.trusted {
+                settings
+            } else {
+                settings.without_headers()
+            };
+            let addresses = candidate.addresses.iter().copied().map(Address::from).collect();
+            match self.ask_place(addresses, &settings, candidate.seen).await {
+                Answer::Pprof(endpoint) => return Ok(endpoint),
+                Answer::Absent(absence) => absences.push(absence),
+                Answer::SomethingElse => {}
             }
         }
-        Err(unauthorized.or(unverified))
-    }
-
-    async fn ask_port(&self, candidate: &Candidate) -> Answer {
-        for address in &candidate.addresses {
-            let answer = match self.ask_address(*address, Scheme::Http, candidate).await {
-                Err(ClientError::Connect(_)) => continue,
-                Err(ClientError::SpeaksTls) if self.client.accepts_any_certificate() => {
-                    self.ask_address(*address, Scheme::Https, candidate).await
-                }
-                Err(ClientError::SpeaksTls) if candidate.seen => Ok(Answer::UnverifiedTls { address: *address }),
-                answer => answer,
-            };
-            return answer.unwrap_or(Answer::SomethingElse);
+        let settings = self.settings.of(self.program.name, None);
+        for path in sockets.iter().filter(|name| name.starts_with('/')).take(SOCKETS) {
+            let address = vec![Address::Unix(path.into())];
+            match self.ask_place(address, &settings, true).await {
+                Answer::Pprof(endpoint) => return Ok(endpoint),
+                Answer::Absent(absence) => absences.push(absence),
+                Answer::SomethingElse => {}
+            }
         }
-        Answer::SomethingElse
+        // The first of the best.
+        absences.sort_by_key(helpfulness);
+        Err(absences.into_iter().next())
     }
 
-    async fn ask_address(
-        &self,
-        address: SocketAddr,
-        scheme: Scheme,
-        candidate: &Candidate,
-    ) -> Result<Answer, ClientError> {
-        let client = if candidate.trusted {
-            &self.client
-        } else {
-            &self.anonymous
+    /// One port or socket, which may be reached at several addresses.
+    async fn ask_place(&mut self, addresses: Vec<Address>, settings: &PlaceSettings, seen: bool) -> Answer {
+        for index in &settings.indexes {
+            if !self.paths.contains(index) {
+                self.paths.push(index.clone());
+            }
+        }
+        let client = match PprofClient::new(settings) {
+            Ok(client) => client,
+            Err(error) => {
+                return Answer::Absent(PprofAbsence::ProbeFailed {
+                    detail: error.to_string(),
+                });
+            }
         };
-        let seen = candidate.seen;
-        let response = client.connect(address, scheme).await?.get(&self.index).await?;
-        let (head, body) = response.into_parts();
-        if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && seen {
-            return Ok(Answer::Unauthorized {
+        let deadline = self.end.into_iter().fold(Instant::now() + ONE_PORT, Instant::min);
+        let mut best = Answer::SomethingElse;
+        for index in &settings.indexes {
+            for address in &addresses {
+                let way = Way {
+                    client: &client,
+                    address,
+                    index,
+                    seen,
+                };
+                match timeout_at(deadline, self.ask_way(&way)).await {
+                    Ok(Err(ClientError::Connect(_))) => continue,
+                    Ok(Ok(Answer::Pprof(endpoint))) => return Answer::Pprof(endpoint),
+                    Ok(Ok(absent @ Answer::Absent(_))) if matches!(best, Answer::SomethingElse) => best = absent,
+                    // Too slow is something else, too: the profiles would not come either.
+                    Err(_) => return best,
+                    Ok(_) => {}
+                }
+                break;
+            }
+        }
+        best
+    }
+
+    async fn ask_way(&self, way: &Way<'_>) -> Result<Answer, ClientError> {
+        let address = || way.address.to_string();
+        let answer = match self.ask_by(way, Scheme::Http).await {
+            Err(ClientError::SpeaksTls) if way.client.accepts_any_certificate() => {
+                self.ask_by(way, Scheme::Https).await
+            }
+            answer => answer,
+        };
+        match answer {
+            Err(ClientError::SpeaksTls) if way.seen => {
+                Ok(Answer::Absent(PprofAbsence::UnverifiedTls { address: address() }))
+            }
+            Err(ClientError::WantsCertificate) if way.seen => {
+                Ok(Answer::Absent(PprofAbsence::MutualTls { address: address() }))
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_by(&self, way: &Way<'_>, scheme: Scheme) -> Result<Answer, ClientError> {
+        let connection = way.client.connect(way.address, scheme, self.root).await?;
+        let (head, body) = connection.get(way.index).await?.into_parts();
+        let (address, status) = (way.address.to_string(), head.status.as_u16());
+        if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && way.seen {
+            return Ok(Answer::Absent(PprofAbsence::Unauthorized { address, status }));
+        }
+        if head.status.is_redirection()
+            && way.seen
+            && let Some(location) = head.headers.get(LOCATION)
+        {
+            return Ok(Answer::Absent(PprofAbsence::Redirected {
                 address,
-                status: head.status.as_u16(),
-            });
+                status,
+                location: shown(location.as_bytes()),
+            }));
         }
         let body = read_body(body, INDEX_LIMIT).await?;
         if scheme == Scheme::Http && head.status == StatusCode::BAD_REQUEST && asks_for_tls(&body) {
             return Err(ClientError::SpeaksTls);
         }
-        if !is_pprof(head.status, &head.headers, &body) || !(seen || self.is_process(client, address, scheme).await?) {
+        let is_pprof = is_pprof(head.status, &head.headers, &body);
+        if !is_pprof || !(way.seen || self.is_process(way, scheme).await?) {
             return Ok(Answer::SomethingElse);
         }
-        let (authority, path) = (address.to_string(), self.index.clone());
         Ok(Answer::Pprof(PprofEndpoint {
             scheme: scheme.name().to_owned(),
-            authority,
-            path,
+            authority: address,
+            path: way.index.to_owned(),
+            profiles: pprof_index::profiles(&String::from_utf8_lossy(&body)),
         }))
     }
 
     /// True when the pprof server says that its arguments are those of the process.
-    async fn is_process(&self, client: &PprofClient, address: SocketAddr, scheme: Scheme) -> Result<bool, ClientError> {
-        let connection = client.connect(address, scheme).await?;
-        let response = connection.get(&format!("{}cmdline", self.index)).await?;
+    async fn is_process(&self, way: &Way<'_>, scheme: Scheme) -> Result<bool, ClientError> {
+        let connection = way.client.connect(way.address, scheme, self.root).await?;
+        let response = connection.get(&format!("{}cmdline", way.index)).await?;
         let body = read_body(response.into_body(), INDEX_LIMIT).await?;
         let arguments = String::from_utf8_lossy(&body);
-        Ok(arguments
-            .split('\0')
-            .filter(|argument| !argument.is_empty())
-            .eq(self.process.command_line.arguments()))
+        Ok(arguments.split('\0').filter(|argument| !argument.is_empty()).eq(self
+            .program
+            .process
+            .command_line
+            .arguments()))
     }
+}
+
+/// The smaller, the more likely pprof is there and a flag opens it.
+fn helpfulness(absence: &PprofAbsence) -> u8 {
+    match absence {
+        PprofAbsence::ProbeFailed { .. } => 0,
+        PprofAbsence::Unauthorized { .. } => 1,
+        PprofAbsence::MutualTls { .. } => 2,
+        PprofAbsence::UnverifiedTls { .. } => 3,
+        // Many an app sends everybody to a page where people log in.
+        _ => 4,
+    }
+}
+
+/// A place that the app names, short and printable.
+fn shown(location: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    let plain = |c: &char| matches!(c, '!'..='~');
+    String::from_utf8_lossy(location)
+        .chars()
+        .filter(plain)
+        .take(LONGEST)
+        .collect()
 }
 
 /// What Go's and nginx's servers say to plain HTTP on a TLS port.

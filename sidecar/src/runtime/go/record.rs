@@ -5,12 +5,15 @@
 use std::io::Write;
 use std::time::UNIX_EPOCH;
 
+use super::address::Address;
 use super::capture::{Capture, Recorded};
 use super::plan::GoPlan;
 use super::pprof_client::PprofClient;
 use super::request::Span;
-use super::{doctor, listening_sockets};
+use super::{absence, listening_sockets};
 use crate::event::Event;
+use crate::format::RecordingKind;
+use crate::process::TargetRoot;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
 use crate::runtime::{Control, RecordError, RecordOrder, Reporter};
@@ -31,8 +34,16 @@ pub fn record(
         return Err(RecordError::TargetExited);
     }
     // The operator's headers go along: not to another program that has taken the port meanwhile, nor where an inspector made up.
-    if !listening_sockets::reach(control.table(), &order.target.process, plan.address) {
-        return Err(RecordError::Impossible(doctor::listens_elsewhere(plan.address)));
+    let (reached, root) = match &plan.address {
+        Address::Tcp(address) => {
+            let reached = listening_sockets::reach(control.table(), &order.target.process, *address);
+            (reached, None)
+        }
+        // Whose it is shows when we connect.
+        Address::Unix(_) => (true, TargetRoot::open(control.table(), order.target.id()).ok()),
+    };
+    if !reached {
+        return Err(RecordError::Impossible(absence::listens_elsewhere(&plan.address)));
     }
     let client = PprofClient::new(&plan.settings).map_err(|error| RecordError::Internal {
         step: "prepare the request".to_owned(),
@@ -44,7 +55,7 @@ pub fn record(
         .build()
         .map_err(|error| RecordError::io("start the event loop", &error))?;
     let recorded = runtime.block_on(async {
-        Capture::new((plan, client, order.seconds), output, control, reporter)
+        Capture::new((plan, client, root), output, control, reporter)
             .run()
             .await
     })?;
@@ -104,8 +115,8 @@ fn limitations(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded, sampled_
     // A timer of the app may fire early by a tick, and its clock starts a little after ours.
     const TOLERANCE_MS: u64 = 500;
     let mut sentences = Vec::new();
-    let asked_ms = order.seconds.saturating_mul(1000);
-    if plan.request.span != Span::Snapshot && !recorded.stopped && sampled_ms + TOLERANCE_MS < asked_ms {
+    let asked_ms = plan.request.time.as_millis();
+    if !recorded.stopped && u128::from(sampled_ms + TOLERANCE_MS) < asked_ms {
         let seconds = std::time::Duration::from_millis(sampled_ms).as_secs_f64();
         sentences.push(match plan.request.span {
             Span::Difference => format!(
@@ -118,7 +129,8 @@ fn limitations(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded, sampled_
     if order.event == Event::Block && plan.request.span == Span::Difference {
         sentences.push("contains our own request: net/http/pprof waits for the end in runtime.selectgo".to_owned());
     }
-    if recorded.facts.stacks == 0
+    if plan.request.kind == RecordingKind::Pprof
+        && recorded.facts.stacks == 0
         && let Some(why) = why_empty(&order.event)
     {
         sentences.push(format!("empty: {why}"));

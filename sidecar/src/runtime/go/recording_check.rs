@@ -23,6 +23,11 @@ pub(super) enum RecordingCheck {
         /// The first bytes.
         header: Vec<u8>,
     },
+    /// Of text only HTTP can tell that it is whole.
+    Text {
+        /// Bytes so far.
+        length: u64,
+    },
 }
 
 impl RecordingCheck {
@@ -32,6 +37,7 @@ impl RecordingCheck {
             RecordingKind::Trace => Self::Trace {
                 header: Vec::with_capacity(TRACE_HEADER),
             },
+            RecordingKind::Text => Self::Text { length: 0 },
             _ => Self::Profile(Box::new(GzDecoder::new(ProfileScan::new()))),
         }
     }
@@ -46,6 +52,10 @@ impl RecordingCheck {
                 io::ErrorKind::WriteZero => io::Error::new(io::ErrorKind::InvalidData, "bytes behind the profile"),
                 _ => error,
             }),
+            Self::Text { length } => {
+                *length += bytes.len() as u64;
+                Ok(())
+            }
             Self::Trace { header } => {
                 let wanted = TRACE_HEADER - header.len();
                 header.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
@@ -77,6 +87,8 @@ impl RecordingCheck {
                     .ok_or_else(|| cut("the profile is empty or ends inside a field"))
             }
             Self::Trace { header } if header.len() == TRACE_HEADER => Ok(ProfileFacts::default()),
+            Self::Text { length: 0 } => Err(cut("the text is empty")),
+            Self::Text { .. } => Ok(ProfileFacts::default()),
             Self::Trace { .. } => Err(cut("the execution trace is shorter than its header")),
         }
     }

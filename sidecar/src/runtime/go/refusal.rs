@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use super::doctor;
+use super::absence;
 use super::request::ProfileRequest;
 use crate::runtime::{Reason, RecordError};
 
@@ -21,7 +21,7 @@ pub(super) fn refusal(request: &ProfileRequest, status: StatusCode, body: &[u8])
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RecordError::Impossible(Reason::new(
             "pprof_unauthorized",
             format!("the pprof port answered {status} to {}", request.profile),
-            doctor::give_header("<port>"),
+            absence::give_header("<port>"),
         )),
         // runtime/pprof says `cpu profiling already in use`, runtime/trace `tracing already enabled` and newer ones
         // `execution tracer already enabled`.
@@ -71,12 +71,16 @@ mod tests {
 
     use super::{quote, refusal};
     use crate::event::Event;
+    use crate::format::RecordingKind;
     use crate::runtime::RecordError;
+    use crate::runtime::go::parameters::GoOptions;
     use crate::runtime::go::request::ProfileRequest;
 
     fn answer(event: &Event, status: u16, body: &str) -> RecordError {
         refusal(
-            &ProfileRequest::new(event, 5).unwrap(),
+            &ProfileRequest::new(event, 5, RecordingKind::Pprof, &GoOptions::default())
+                .unwrap()
+                .unwrap(),
             StatusCode::from_u16(status).unwrap(),
             body.as_bytes(),
         )

@@ -7,9 +7,10 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 
-use super::{Candidate, ask_all, asks_for_tls, candidates, dial_addresses, index_path, is_pprof, trust_by_user};
-use crate::process::{Process, ProcessTable};
-use crate::runtime::{GoPprofSettings, PprofAbsence, PprofEndpoint};
+use super::{Candidate, Program, ask_all, asks_for_tls, candidates, is_pprof, trust_by_user};
+use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::runtime::go::listening_sockets::dial_addresses;
+use crate::runtime::{GoPprofSettings, PprofAbsence, PprofEndpoint, Scope, Scoped};
 
 const INDEX: &str = "<html><title>/debug/pprof/</title><a href='goroutine?debug=1'>goroutine</a>\
                      <a href='threadcreate?debug=1'>threadcreate</a></html>";
@@ -49,7 +50,31 @@ fn seen(address: SocketAddr) -> Candidate {
 }
 
 fn ask(candidates: Vec<Candidate>, settings: &GoPprofSettings) -> Result<PprofEndpoint, PprofAbsence> {
-    ask_all(&myself(), settings, candidates)
+    ask_beside(candidates, settings, &[])
+}
+
+fn ask_beside(
+    candidates: Vec<Candidate>,
+    settings: &GoPprofSettings,
+    sockets: &[String],
+) -> Result<PprofEndpoint, PprofAbsence> {
+    let process = myself();
+    let program = Program {
+        process: &process,
+        name: "shop",
+    };
+    let root = TargetRoot::open(&ProcessTable::default(), process.id).unwrap();
+    ask_all(program, settings, candidates, (Some(&root), sockets.to_vec()))
+}
+
+/// For every program.
+fn unscoped<T>(value: T) -> Vec<Scoped<T>> {
+    let scope = Scope::default();
+    vec![Scoped { scope, value }]
+}
+
+fn authorization(value: &str) -> (String, String) {
+    ("Authorization".to_owned(), value.to_owned())
 }
 
 #[test]
@@ -64,8 +89,9 @@ fn a_port_with_the_index_is_the_endpoint() {
         http("200 OK", INDEX)
     });
     let settings = GoPprofSettings {
-        path_prefix: "/admin/".to_owned(),
-        headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+        ports: vec![address.port()],
+        path_prefixes: unscoped("/admin/".to_owned()),
+        headers: unscoped(authorization("Bearer s3cret")),
         ..GoPprofSettings::default()
     };
     let trusted = Candidate {
@@ -89,7 +115,7 @@ fn the_header_goes_to_the_port_it_was_given_for_if_the_process_listens_there() {
     let (named, discovered, of_another) = (server("named"), server("discovered"), server("of another"));
     let settings = GoPprofSettings {
         ports: vec![named.port(), of_another.port()],
-        headers: vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())],
+        headers: unscoped(authorization("Bearer s3cret")),
         ..GoPprofSettings::default()
     };
     ask(candidates(&[named, discovered], &settings.ports), &settings).unwrap_err();
@@ -137,14 +163,73 @@ fn ports_of_other_protocols_are_named() {
 }
 
 #[test]
-fn a_redirect_is_not_followed() {
+fn a_redirect_is_not_followed_and_said() {
     let pprof = serve(|_| http("200 OK", INDEX));
-    let location = format!("302 Found\r\nLocation: http://{pprof}/debug/pprof/");
+    let place = format!("http://{pprof}/debug/pprof/");
+    let location = format!("302 Found\r\nLocation: {place}");
     let redirect = serve(move |_| http(&location, ""));
-    assert!(matches!(
-        ask(vec![seen(redirect)], &GoPprofSettings::default()),
-        Err(PprofAbsence::NotOnPorts { ports, .. }) if ports == [redirect.port()]
-    ));
+    let absence = ask(vec![seen(redirect)], &GoPprofSettings::default()).unwrap_err();
+    let (address, status) = (redirect.to_string(), 302);
+    assert_eq!(
+        absence,
+        PprofAbsence::Redirected {
+            address,
+            status,
+            location: place
+        }
+    );
+    let elsewhere = ask(vec![seen(redirect), seen(pprof)], &GoPprofSettings::default()).unwrap();
+    assert_eq!(elsewhere.authority, pprof.to_string());
+}
+
+#[test]
+fn without_a_prefix_it_is_tried_too() {
+    let address = serve(|request| match request {
+        request if request.starts_with("GET /debug/pprof/ ") => http("200 OK", INDEX),
+        _ => http("404 Not Found", ""),
+    });
+    let settings = GoPprofSettings {
+        path_prefixes: unscoped("/admin".to_owned()),
+        ..GoPprofSettings::default()
+    };
+    let endpoint = ask(vec![seen(address)], &settings).unwrap();
+    assert_eq!(endpoint.path, "/debug/pprof/");
+    assert_eq!(endpoint.profiles, ["goroutine", "threadcreate"]);
+}
+
+#[test]
+fn a_unix_socket_is_asked_when_no_port_has_it_and_gets_no_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pprof.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            said.send(String::from_utf8_lossy(&request[..read]).into_owned())
+                .unwrap();
+            let _ = stream.write_all(&http("200 OK", INDEX));
+        }
+    });
+    let settings = GoPprofSettings {
+        headers: unscoped(authorization("Bearer s3cret")),
+        ..GoPprofSettings::default()
+    };
+    let sockets = ["@abstract".to_owned(), path.display().to_string()];
+    let endpoint = ask_beside(Vec::new(), &settings, &sockets).unwrap();
+    assert_eq!(endpoint.authority, format!("unix:{}", path.display()));
+    let request = heard.recv().unwrap();
+    assert!(
+        request.contains("host: localhost") && !request.contains("s3cret"),
+        "{request}"
+    );
+    let absence = ask_beside(Vec::new(), &settings, &sockets[..1]).unwrap_err();
+    let PprofAbsence::NotOnPorts { sockets, .. } = absence else {
+        panic!("{absence:?}")
+    };
+    assert_eq!(sockets, ["@abstract"]);
 }
 
 #[test]
@@ -261,11 +346,17 @@ fn at_most_sixteen_ports_are_asked() {
 
 #[test]
 fn a_header_that_cannot_be_sent_is_said_without_its_value() {
+    let address = serve(|_| Vec::new());
     let settings = GoPprofSettings {
-        headers: vec![("Authorization".to_owned(), "Bearer s3cret\r\nX: y".to_owned())],
+        ports: vec![address.port()],
+        headers: unscoped(authorization("Bearer s3cret\r\nX: y")),
         ..GoPprofSettings::default()
     };
-    let absence = ask(vec![seen(serve(|_| Vec::new()))], &settings).unwrap_err();
+    let trusted = Candidate {
+        trusted: true,
+        ..seen(address)
+    };
+    let absence = ask(vec![trusted], &settings).unwrap_err();
     let PprofAbsence::ProbeFailed { detail } = absence else {
         panic!("{absence:?}")
     };
@@ -328,10 +419,7 @@ fn only_an_answer_of_pprof_counts() {
 }
 
 #[test]
-fn paths_and_hints() {
-    assert_eq!(index_path(""), "/debug/pprof/");
-    assert_eq!(index_path("/"), "/debug/pprof/");
-    assert_eq!(index_path("/a/b/"), "/a/b/debug/pprof/");
+fn a_plain_request_to_a_tls_port_is_told_by_the_answer() {
     assert!(asks_for_tls(b"Client sent an HTTP request to an HTTPS server.\n"));
     assert!(asks_for_tls(
         b"<center>The plain HTTP request was sent to HTTPS port</center>"
