@@ -220,7 +220,8 @@ fn a_pod_with_a_budget_stays_within_it_and_its_quota() {
     let namespace = plane.namespace(&json!({}));
     let hard = json!({"limits.cpu": "8", "requests.cpu": "8", "limits.memory": "8Gi", "requests.memory": "8Gi"});
     put(plane, &namespace, &quota(hard));
-    let cpu = resources(json!({"cpu": "10m"}), json!({"cpu": "500m"}));
+    // The API server makes a budget of what the app requests, so that nothing more may be requested.
+    let cpu = resources(json!({"cpu": "0"}), json!({"cpu": "500m"}));
     for (budget, containers, expected) in [
         (
             json!({"requests": {"cpu": "1", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "100Mi"}}),

@@ -205,14 +205,8 @@ fn refusal(pod: &Value, ranges: &[Value], quotas: &[Value]) -> Option<String> {
     let of = |container: &Value, field: &str, resource: &str| nano(&container["resources"][field][resource]);
     let all = ["containers", "initContainers"].map(|list| spec[list].as_array().cloned().unwrap_or_default());
     let mut budget = spec["resources"].clone();
-    for resource in ["cpu", "memory"] {
-        let limit = budget["limits"][resource].clone();
-        if budget["requests"][resource].is_null() && !limit.is_null() {
-            // What the API server filled in before the webhook saw the pod stays; see `before`.
-            let requested = sum(&pod, "requests", resource).filter(|sum| *sum > 0);
-            budget["requests"][resource] = requested.map_or(limit, |sum| json!(Quantity::from_nano(sum).to_string()));
-        }
-    }
+    // What the API server filled in before the webhook saw the pod stays; see `before`.
+    fill_requests(&mut budget, &pod);
     for resource in RESOURCES {
         for container in all.iter().flatten() {
             let (request, limit) = (of(container, "requests", resource), of(container, "limits", resource));
@@ -281,19 +275,30 @@ fn refusal(pod: &Value, ranges: &[Value], quotas: &[Value]) -> Option<String> {
     None
 }
 
-/// The pod as the webhook gets it.
-fn before(mut pod: Value, ranges: &[Value]) -> Value {
-    let spec = filled(pod.clone(), ranges);
+/// A budget with limits gets requests: what the containers request, or the limit.
+fn fill_requests(budget: &mut Value, pod: &Value) {
+    if budget["limits"].as_object().is_none_or(serde_json::Map::is_empty) {
+        return;
+    }
     for resource in ["cpu", "memory"] {
-        let budget = &mut pod["spec"]["resources"];
-        if !budget["limits"][resource].is_null() && budget["requests"][resource].is_null() {
-            let requested = sum(&spec, "requests", resource).filter(|sum| *sum > 0);
-            budget["requests"][resource] = requested.map_or(budget["limits"][resource].clone(), |sum| {
-                json!(Quantity::from_nano(sum).to_string())
-            });
+        if budget["requests"][resource].is_null() {
+            let requested = sum(pod, "requests", resource).filter(|sum| *sum > 0);
+            let requested = requested.map(|sum| json!(Quantity::from_nano(sum).to_string()));
+            let amount = requested.unwrap_or_else(|| budget["limits"][resource].clone());
+            if !amount.is_null() {
+                budget["requests"][resource] = amount;
+            }
         }
     }
-    if pod["spec"]["resources"].is_null() {
+}
+
+/// The pod as the webhook gets it.
+fn before(mut pod: Value, ranges: &[Value]) -> Value {
+    if pod["spec"]["resources"].is_object() {
+        // It does so before LimitRanges are looked at.
+        let stated = filled(pod.clone(), &[]);
+        fill_requests(&mut pod["spec"]["resources"], &stated);
+    } else {
         pod["spec"].as_object_mut().map(|spec| spec.remove("resources"));
     }
     filled(pod, ranges)

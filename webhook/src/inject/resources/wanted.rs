@@ -102,12 +102,14 @@ pub(super) fn wanted(question: &Question<'_>, capture_size: &Quantity) -> Vec<Wa
         ),
     ] {
         let budgeted = is_budgeted(question.pod, resource);
-        // It lives from the pod's budget, unless it must state something.
-        if budgeted && !asked && !question.must_state(resource) {
+        let bounded = budget(question.pod, Field::Limits, resource);
+        // It lives from the pod's budget, unless it must state something. A budget of requests alone is no bound: the API server
+        // makes one of what the containers request, once the pod has a limit of anything.
+        if bounded.is_some() && !asked && !question.must_state(resource) {
             continue;
         }
         let request = if equal { limit } else { request };
-        let all_of_it = budget(question.pod, Field::Limits, resource).unwrap_or(u128::MAX);
+        let all_of_it = bounded.unwrap_or(u128::MAX);
         all.push(Wanted {
             resource,
             request: Some(request.nano()),
