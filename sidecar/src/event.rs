@@ -28,6 +28,8 @@ pub enum Event {
     Exceptions,
     /// Go's execution trace.
     Trace,
+    /// Several events of one JVM, in one recording: their names with commas between them.
+    Several(String),
     /// An event name handed to async-profiler as it is, e.g. `cache-misses` or `java.lang.Thread.start`.
     Named(String),
 }
@@ -60,7 +62,15 @@ impl Event {
             Self::Threadcreate => "threadcreate",
             Self::Exceptions => "exceptions",
             Self::Trace => "trace",
-            Self::Named(name) => name,
+            Self::Several(names) | Self::Named(names) => names,
+        }
+    }
+
+    /// The events it is made of: itself, unless it is several.
+    pub fn parts(&self) -> Vec<Self> {
+        match self {
+            Self::Several(names) => names.split(',').filter_map(|name| name.parse().ok()).collect(),
+            one => vec![one.clone()],
         }
     }
 }
@@ -77,9 +87,15 @@ impl From<Event> for String {
     }
 }
 
+/// Longest name, or list of names.
+const MOST: usize = 128;
+
+/// What `all` means. async-profiler's own word also looks at other processes, and drops what does not survive.
+const EVERYTHING: &str = "cpu,wall,alloc,lock,nativemem,nativelock";
+
 /// A name that could smuggle a second option into an agent's option string.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an event is 1 to 128 characters of A-Z a-z 0-9 _ . : $ < > * / -")]
+#[error("an event is 1 to 128 characters of A-Z a-z 0-9 _ . : $ < > * / -; several have commas between them")]
 pub struct InvalidEvent;
 
 impl TryFrom<String> for Event {
@@ -94,7 +110,18 @@ impl std::str::FromStr for Event {
     type Err = InvalidEvent;
 
     fn from_str(name: &str) -> Result<Self, InvalidEvent> {
+        if name.contains(',') {
+            let parts: Vec<Self> = name.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            let names: Vec<String> = parts.iter().map(ToString::to_string).collect();
+            let names = names.join(",");
+            return if names.len() > MOST {
+                Err(InvalidEvent)
+            } else {
+                Ok(Self::Several(names))
+            };
+        }
         match name {
+            "all" => return Ok(Self::Several(EVERYTHING.to_owned())),
             "mutex" => return Ok(Self::Lock),
             "allocs" => return Ok(Self::Alloc),
             _ => {}
@@ -103,9 +130,28 @@ impl std::str::FromStr for Event {
             return Ok(known);
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_.:$<>*/-".contains(c);
-        if name.is_empty() || name.len() > 128 || !name.chars().all(allowed) {
+        if name.is_empty() || name.len() > MOST || !name.chars().all(allowed) {
             return Err(InvalidEvent);
         }
         Ok(Self::Named(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_events_are_a_list_of_events() {
+        let event: Event = "cpu,allocs,mutex".parse().unwrap();
+        assert_eq!(event, Event::Several("cpu,alloc,lock".to_owned()));
+        assert_eq!(event.parts(), [Event::Cpu, Event::Alloc, Event::Lock]);
+        let all: Event = "all".parse().unwrap();
+        assert_eq!(all.parts().len(), 6);
+        assert_eq!(String::from(all.clone()).parse(), Ok(all), "as it travels");
+        for bad in ["cpu,", ",", "cpu,file=/x", "cpu, alloc"] {
+            assert!(bad.parse::<Event>().is_err(), "{bad}");
+        }
+        assert_eq!(Event::Cpu.parts(), [Event::Cpu]);
     }
 }

@@ -161,9 +161,13 @@ pub fn doctor(inspections: &[Inspection]) -> String {
                 Availability::Degraded => "degraded",
                 Availability::Impossible => "impossible",
             };
-            let key = verdict.reason.as_ref().map_or("", |reason| reason.key.as_ref());
-            rows.push(["  ".to_owned() + verdict.event.name(), word.to_owned(), key.to_owned()]);
-            reasons.extend(verdict.reason.as_ref().filter(|reason| !reasons.contains(reason)));
+            let keys: Vec<&str> = verdict.reasons().map(|reason| reason.key.as_ref()).collect();
+            rows.push(["  ".to_owned() + verdict.event.name(), word.to_owned(), keys.join(", ")]);
+            for reason in verdict.reasons() {
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
         }
         blocks.push(table(&rows));
         for reason in reasons {

@@ -6,6 +6,7 @@
 pub mod command_line;
 pub mod container;
 pub mod container_logs;
+pub mod cpu_time;
 pub mod handle;
 pub mod table;
 pub mod target_root;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use command_line::CommandLine;
 pub use container::Container;
 pub use container_logs::ContainerLogs;
+pub use cpu_time::{CpuTime, CpuUse};
 pub use handle::ProcessHandle;
 pub use table::ProcessTable;
 pub use target_root::TargetRoot;

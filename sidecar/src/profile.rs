@@ -11,6 +11,7 @@ pub mod format;
 pub mod frame_name;
 pub mod hidden_class;
 pub mod model;
+pub mod modified_utf8;
 pub mod quality;
 pub mod render;
 pub mod stamp;

@@ -31,8 +31,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::process::{CpuTime, Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
+use crate::profile::quality::Clock;
 
 pub use control::{Control, Interruption};
 pub use detected::Detected;
@@ -44,7 +45,7 @@ pub use plan_error::PlanError;
 pub use record_order::{RecordOrder, RoomGrant};
 pub use report::{NoRoom, Phase, RecordError, Reporter};
 pub use target::{JavaVm, PprofAbsence, PprofEndpoint, Runtime, RuntimeFacts, Target};
-pub use verdict::{Availability, Examination, Reason, Verdict, stopped};
+pub use verdict::{ALREADY_PROFILED, Availability, Examination, Reason, Verdict, stopped};
 pub use who::Who;
 
 /// What the operator told us about each runtime; from flags.
@@ -122,10 +123,23 @@ pub fn judged_as(runtime: Runtime, event: &Event) -> &Event {
     }
 }
 
+/// The events whose verdicts count for `event`: several of them where the runtime samples several at once.
+pub fn parts(runtime: Runtime, event: &Event) -> Vec<Event> {
+    match runtime {
+        Runtime::Jvm => event.parts(),
+        Runtime::Dotnet | Runtime::Go | Runtime::Native => vec![event.clone()],
+    }
+}
+
+/// An option of a runtime's own profiler that is no parameter, and why not.
+pub fn refused_option(word: &str) -> Option<(&'static str, &'static str)> {
+    jvm::agent_options::refused(word)
+}
+
 /// The native recordings that can be made of an event, the usual one first.
 pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
     match runtime {
-        Runtime::Jvm => jvm::plan::RECORDINGS,
+        Runtime::Jvm => jvm::plan::recordings(event),
         Runtime::Dotnet => dotnet::plan::RECORDINGS,
         Runtime::Go => go::plan::recordings(event),
         Runtime::Native => &[],
@@ -244,11 +258,23 @@ pub fn record(
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    match &order.plan {
+    let used = || CpuTime::of_process(control.table(), order.target.id());
+    let before = used();
+    let mut quality = match &order.plan {
         RuntimePlan::Jvm(plan) => jvm::record::record(order, plan, own_file, output, control, reporter),
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, output, control, reporter),
         RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
+    }?;
+    // A recorder that knows better when its sampler ran has said it.
+    if quality.cpu_ms.is_none() {
+        let used = before.zip(used()).map(|(before, after)| after.since(&before).process);
+        quality.cpu_ms = used.and_then(|used| u64::try_from(used.as_millis()).ok());
     }
+    if quality.sampled_cpu_ms.is_none() && quality.clock == Some(Clock::Cpu) && quality.interval_unit == "nanoseconds" {
+        let sampled = quality.samples.map(|samples| samples.saturating_mul(quality.interval));
+        quality.sampled_cpu_ms = sampled.map(|nanoseconds| nanoseconds / 1_000_000);
+    }
+    Ok(quality)
 }
 
 /// True if a recorder that was killed can leave anything in targets of `runtime`.

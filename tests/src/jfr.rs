@@ -9,11 +9,23 @@ use crate::app;
 /// # Panics
 /// It does not take the file.
 pub fn summary(jdk: &str, jfr: &[u8]) -> String {
+    answer(jdk, jfr, &["summary"])
+}
+
+/// The events of a type, as `jfr print` of a JDK writes them.
+///
+/// # Panics
+/// It does not take the file.
+pub fn events(jdk: &str, jfr: &[u8], of_type: &str) -> String {
+    answer(jdk, jfr, &["print", "--events", of_type])
+}
+
+fn answer(jdk: &str, jfr: &[u8], command: &[&str]) -> String {
     let thread = std::thread::current().id();
     let file = std::env::temp_dir().join(format!("sideflame-{}-{thread:?}.jfr", std::process::id()));
     std::fs::write(&file, jfr).expect("writable");
     let tool = app::jdk_home(jdk).join("bin/jfr");
-    let output = Command::new(tool).arg("summary").arg(&file).output();
+    let output = Command::new(tool).args(command).arg(&file).output();
     std::fs::remove_file(file).expect("removable");
     let output = output.expect("the JDK has jfr");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

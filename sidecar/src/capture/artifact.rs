@@ -161,6 +161,7 @@ impl Capture {
                 format,
                 quality,
                 sample_type,
+                names: self.names,
                 max_bytes: 0,
             };
             let _turn = workshop.queue.turn(until).await?;

@@ -9,6 +9,7 @@ use super::plan::CapturePlan;
 use super::registry::Registry;
 use super::{Capture, Settings};
 use crate::format::RecordingKind;
+use crate::profile::Names;
 pub(super) use crate::profile::stamp::tests::quality;
 use crate::runtime::{RecordOrder, RuntimeSettings};
 
@@ -40,6 +41,7 @@ pub(super) fn plan(kind: RecordingKind) -> CapturePlan {
     CapturePlan {
         order: RecordOrder::example(kind),
         format: kind.formats()[0],
+        names: Names::default(),
     }
 }
 

@@ -9,8 +9,10 @@ use super::request::{CaptureRequest, RequestError};
 use super::slots::Claim;
 use super::{CaptureError, Settings, selector};
 use crate::child::Inspection;
+use crate::event::Event;
 use crate::format::{Format, RecordingKind};
-use crate::runtime::{self, Asked, Availability, PlanError, Reason, RecordOrder, RoomGrant, Runtime};
+use crate::profile::Names;
+use crate::runtime::{self, ALREADY_PROFILED, Asked, Availability, PlanError, Reason, RecordOrder, RoomGrant, Runtime};
 
 /// What a capture will do.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,8 @@ pub struct CapturePlan {
     pub order: RecordOrder,
     /// What the waiting client gets.
     pub format: Format,
+    /// How artifacts write names that differ from run to run.
+    pub names: Names,
 }
 
 impl CapturePlan {
@@ -76,6 +80,7 @@ pub fn plan(
             plan,
         },
         format,
+        names: request.names,
     })
 }
 
@@ -92,11 +97,20 @@ impl From<PlanError> for CaptureError {
 }
 
 fn refuse_impossible(request: &CaptureRequest, chosen: &Inspection) -> Result<(), CaptureError> {
+    for event in runtime::parts(chosen.target.runtime(), &request.event).iter() {
+        refuse_impossible_event(event, chosen)?;
+    }
+    Ok(())
+}
+
+fn refuse_impossible_event(event: &Event, chosen: &Inspection) -> Result<(), CaptureError> {
     let runtime = chosen.target.runtime();
-    let event = runtime::judged_as(runtime, &request.event);
-    let verdict = chosen.verdicts.iter().find(|verdict| verdict.event == *event);
+    let judged = runtime::judged_as(runtime, event);
+    let verdict = chosen.verdicts.iter().find(|verdict| verdict.event == *judged);
+    // Another profiler may have ended since the findings were made: the recorder looks again.
+    let passes = |reason: &Option<Reason>| reason.as_ref().is_some_and(|reason| reason.key == ALREADY_PROFILED);
     match verdict {
-        Some(verdict) if verdict.availability == Availability::Impossible => {
+        Some(verdict) if verdict.availability == Availability::Impossible && !passes(&verdict.reason) => {
             let unexplained = || Reason::new("impossible", "the doctor gave no reason", "see GET /doctor");
             let reason = verdict.reason.clone();
             Err(CaptureError::Impossible(reason.unwrap_or_else(unexplained)))
@@ -104,7 +118,7 @@ fn refuse_impossible(request: &CaptureRequest, chosen: &Inspection) -> Result<()
         Some(_) => Ok(()),
         None => Err(CaptureError::EventNotOffered {
             runtime,
-            event: request.event.clone(),
+            event: event.clone(),
             allowed: chosen
                 .verdicts
                 .iter()

@@ -7,7 +7,8 @@ use super::selector::{SELECTORS, Selector};
 use crate::event::Event;
 use crate::format::Format;
 use crate::parameter::{self, Parameter, Refusal, Row, Takes};
-use crate::runtime::{Options, Runtime};
+use crate::profile::Names;
+use crate::runtime::{self, Options, Runtime};
 
 /// A capture as it was asked for, whatever runs here.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub struct CaptureRequest {
     pub format: Option<Format>,
     /// Formats the client prefers (Accept), best first; used only without `format`.
     pub accept: Vec<Format>,
+    /// How names that differ from run to run are written.
+    pub names: Names,
     /// Parameters that only some runtimes take.
     pub options: Options,
 }
@@ -39,6 +42,14 @@ pub enum RequestError {
         name: String,
         /// All parameters.
         allowed: Vec<&'static str>,
+    },
+    /// An option of a profiler that is not the user's to set.
+    #[error("{name} cannot be given: {because}")]
+    Refused {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        because: &'static str,
     },
     /// A parameter that takes one value was given twice.
     #[error("parameter {name:?} is given more than once")]
@@ -75,7 +86,7 @@ pub enum RequestError {
 pub const DEFAULT_SECONDS: u64 = 30;
 
 /// Parameters of every capture.
-static ROWS: [Row<CaptureRequest>; 3] = [
+static ROWS: [Row<CaptureRequest>; 4] = [
     Row::new(
         Parameter {
             flag: "duration",
@@ -99,7 +110,9 @@ static ROWS: [Row<CaptureRequest>; 3] = [
                 "EVENT",
                 Takes::Name {
                     names: || Event::ALL.iter().map(ToString::to_string).collect(),
-                    or: Some("the name of an async-profiler event, e.g. cache-misses"),
+                    or: Some(
+                        "the name of an async-profiler event, e.g. cache-misses; several of a JVM for format=jfr: cpu,alloc,lock or all",
+                    ),
                 },
                 "What to sample",
             )
@@ -130,6 +143,26 @@ static ROWS: [Row<CaptureRequest>; 3] = [
             Ok(())
         },
     ),
+    Row::new(
+        Parameter {
+            default: Some("normalised"),
+            ..Parameter::new(
+                "names",
+                "NAMES",
+                Takes::Name {
+                    names: || Names::ALL.map(|names| names.name().to_owned()).into(),
+                    or: None,
+                },
+                "Names of lambdas and hidden classes of a JVM: without the address and number that differ from run to run, \
+                 or as they are",
+            )
+        },
+        |request, _, value| {
+            let names = Names::ALL.into_iter().find(|names| names.name() == value);
+            request.names = names.ok_or_else(Refusal::default)?;
+            Ok(())
+        },
+    ),
 ];
 
 impl Default for CaptureRequest {
@@ -141,6 +174,7 @@ impl Default for CaptureRequest {
             event: Event::Cpu,
             format: None,
             accept: Vec::new(),
+            names: Names::default(),
             options: Options::default(),
         }
     }
@@ -201,6 +235,9 @@ pub(super) fn read(
     let mut seen: Vec<&'static Parameter> = Vec::new();
     for (word, value) in pairs {
         let Some(parameter) = known.iter().find(|parameter| parameter.is_called(word)) else {
+            if let Some((name, because)) = runtime::refused_option(word) {
+                return Err(RequestError::Refused { name, because });
+            }
             return Err(RequestError::Unknown {
                 name: shorten(word),
                 allowed: known.iter().map(|parameter| parameter.name).collect(),

@@ -17,7 +17,7 @@ use super::{CaptureError, unix_millis};
 use crate::child::Command;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
-use crate::profile::Quality;
+use crate::profile::{Names, Quality};
 use crate::runtime::{Phase, Who};
 
 /// Unguessable name of a capture.
@@ -73,6 +73,8 @@ pub struct Capture {
     pub kind: RecordingKind,
     /// The format asked for.
     pub format: Format,
+    /// How its artifacts write names that differ from run to run.
+    pub names: Names,
     /// When it was accepted.
     pub created_at: SystemTime,
     /// Its folder in the store.
@@ -103,6 +105,7 @@ impl Capture {
             seconds: order.seconds,
             kind: order.kind(),
             format: plan.format,
+            names: plan.names,
             created_at: SystemTime::now(),
             directory,
             state: watch::Sender::new(CaptureState::Running(Phase::Attaching)),

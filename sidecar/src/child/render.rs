@@ -11,7 +11,7 @@ use super::Children;
 use super::ending::ChildError;
 use super::order::ChildOrder;
 use crate::format::{Format, RecordingKind};
-use crate::profile::Quality;
+use crate::profile::{Names, Quality};
 use crate::runtime::NoRoom;
 
 /// What a renderer is told.
@@ -26,6 +26,8 @@ pub struct RenderOrder {
     pub quality: Quality,
     /// Which of a profile's sample types a flame graph shows.
     pub sample_type: Option<String>,
+    /// How names that differ from run to run are written.
+    pub names: Names,
     /// Largest artifact.
     pub max_bytes: u64,
 }
@@ -93,6 +95,7 @@ mod tests {
             format: Format::Svg,
             quality: Quality::default(),
             sample_type: None,
+            names: Names::default(),
             max_bytes: 1,
         };
         let file = || tempfile::tempfile().unwrap();

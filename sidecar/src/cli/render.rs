@@ -48,6 +48,14 @@ pub struct RenderCommand {
     /// Which sample type of a pprof file to draw, e.g. alloc_space
     #[arg(long, value_name = "TYPE")]
     sample_type: Option<String>,
+    /// Names of a JVM's lambdas and hidden classes: normalised, so that two runs compare, or raw
+    #[arg(long, value_name = "NAMES", value_parser = parse_names, default_value = Names::default().name())]
+    names: Names,
+}
+
+fn parse_names(text: &str) -> Result<Names, String> {
+    let known = Names::ALL.into_iter().find(|names| names.name() == text);
+    known.ok_or_else(|| format!("not one of {}", Names::ALL.map(Names::name).join(", ")))
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {
@@ -66,8 +74,9 @@ pub fn run(command: RenderCommand) -> ExitCode {
         output,
         file: FileFlag { filename },
         sample_type,
+        names,
     } = command;
-    match convert(&input, from.map(Into::into), output, filename, sample_type) {
+    match convert(&input, from.map(Into::into), output, filename, (sample_type, names)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(path)) => {
             println!("{}", path.display());
@@ -89,7 +98,7 @@ fn convert(
     kind: Option<RecordingKind>,
     format: Option<Format>,
     filename: Option<PathBuf>,
-    sample_type: Option<String>,
+    (sample_type, names): (Option<String>, Names),
 ) -> Result<Option<PathBuf>, Box<dyn std::error::Error>> {
     let source: Box<dyn Read> = if input == Path::new("-") {
         Box::new(std::io::stdin())
@@ -118,7 +127,7 @@ fn convert(
         sample_type,
         title: stem.clone(),
         collapsed: None,
-        names: Names::default(),
+        names,
     };
     let mut output = Output::create(filename.as_deref(), &format!("{stem}.{}", format.extension()))?;
     let rendered = {
@@ -145,7 +154,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (input, output) = (folder.path().join("heap.txt"), folder.path().join("heap.svg"));
         std::fs::write(&input, "heap profile: 1: 2 [3: 4] @ heap/1\n1: 1024 [1: 1024] @ 16\n").unwrap();
-        let render = |kind| convert(&input, kind, Some(Format::Svg), Some(output.clone()), None);
+        let render = |kind| {
+            convert(
+                &input,
+                kind,
+                Some(Format::Svg),
+                Some(output.clone()),
+                (None, Names::default()),
+            )
+        };
         let refusal = render(None).unwrap_err().to_string();
         assert!(
             refusal.contains("legacy text") && refusal.contains("go tool pprof -proto"),

@@ -121,6 +121,8 @@ fn headers(artifact: &Artifact, id: &str, disposition: &Disposition) -> HeaderMa
         ("sideflame-sampler", quality.sampler.clone()),
         ("sideflame-samples", counted(quality.samples)),
         ("sideflame-lost", counted(quality.lost)),
+        ("sideflame-cpu-ms", counted(quality.cpu_ms)),
+        ("sideflame-sampled-cpu-ms", counted(quality.sampled_cpu_ms)),
         (
             "sideflame-unresolved",
             quality.unresolved.map(|share| format!("{share:.4}")),

@@ -56,6 +56,7 @@ enum Code {
     TargetExited,
     TargetMisbehaved,
     ToolFailed,
+    SamplerDied,
     ShuttingDown,
     StepTimedOut,
     StoreFull,
@@ -121,6 +122,7 @@ impl Code {
             Self::TargetExited => ("target_exited", S::NOT_FOUND, "the process exited"),
             Self::TargetMisbehaved => ("target_misbehaved", S::BAD_GATEWAY, "unexpected answer of the process"),
             Self::ToolFailed => ("tool_failed", S::BAD_GATEWAY, "the profiler failed"),
+            Self::SamplerDied => ("sampler_died", S::BAD_GATEWAY, "the profiler stopped in mid-capture"),
             Self::ShuttingDown => ("shutting_down", S::SERVICE_UNAVAILABLE, "shutting down"),
             Self::StepTimedOut => (
                 "step_timed_out",

@@ -17,7 +17,7 @@ use super::strings::{StringId, Strings};
 const MAX_ROWS: usize = 64 << 20;
 /// Distinct stacks.
 const MAX_SAMPLES: usize = 8 << 20;
-/// Frames of one stack. async-profiler stops at 2048 by default, Go at 128, the kernel at 127.
+/// Frames of one stack. async-profiler stops at 8192 unless told otherwise, Go at 64, the kernel at 127.
 const MAX_DEPTH: usize = 16 << 10;
 /// Values per sample. Go's heap profile has four.
 const MAX_SAMPLE_TYPES: usize = 64;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::builder::ModelError;
-use super::frame_name::{UNKNOWN, plain};
+use super::frame_name::{CUT, UNKNOWN, plain};
 use super::model::{FrameKind, Location, Profile};
 
 /// A frame: rank of its name, and kind. Packed, because there may be millions.
@@ -60,11 +60,12 @@ pub struct FlatStacks<'a> {
 }
 
 impl<'a> FlatStacks<'a> {
-    /// The stacks of one value of a profile.
+    /// The stacks of one value of a profile, whose sampler takes at most `max_frames` of a stack. A stack that reached them
+    /// lacks its callers: it begins with [`CUT`], so that what is left of it is not taken for the root.
     ///
     /// # Errors
     /// The values add up to more than an `i64`.
-    pub fn new(profile: &'a Profile, value_index: usize) -> Result<Self, ModelError> {
+    pub fn new(profile: &'a Profile, value_index: usize, max_frames: Option<u32>) -> Result<Self, ModelError> {
         let told = |kind| {
             matches!(
                 kind,
@@ -86,6 +87,8 @@ impl<'a> FlatStacks<'a> {
             ends: vec![],
         };
         let unknown = FrameTable::frame(&flat.names, UNKNOWN, FrameKind::Other);
+        let cut = FrameTable::frame(&flat.names, CUT, FrameKind::Other);
+        let limit = max_frames.map_or(usize::MAX, |frames| frames as usize);
         for sample in profile.samples() {
             let value = sample.values.get(value_index).copied().unwrap_or_default();
             let Ok(weight @ 1..) = u64::try_from(value) else {
@@ -98,6 +101,16 @@ impl<'a> FlatStacks<'a> {
             }
             if sample.stack.is_empty() {
                 flat.frames.push(unknown);
+            }
+            let start = flat.ends.last().map_or(0, |end| *end as usize);
+            let threads = flat
+                .frames
+                .get(start)
+                .is_some_and(|root| root.kind() == FrameKind::Thread);
+            let root = start + usize::from(threads);
+            if flat.frames.len() - root >= limit && flat.frames.get(root).map(|frame| frame.rank()) != Some(cut.rank())
+            {
+                flat.frames.insert(root, cut);
             }
             flat.total = flat.total.checked_add(weight).ok_or(ModelError::Overflow)?;
             flat.weights.push(weight);
@@ -147,7 +160,7 @@ impl<'a> FrameTable<'a> {
             .filter(|location| profile.lines(location).is_empty());
         let mut names: Vec<_> = functions
             .chain(unnamed.map(address))
-            .chain([Cow::Borrowed(UNKNOWN)])
+            .chain([Cow::Borrowed(UNKNOWN), Cow::Borrowed(CUT)])
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -187,5 +200,51 @@ impl<'a> FrameTable<'a> {
             .binary_search_by(|probe| probe.as_ref().cmp(name))
             .unwrap_or_default();
         Frame::new(u32::try_from(rank).unwrap_or_default(), kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{ProfileBuilder, ValueType};
+
+    /// The stacks in words, root first, of a sampler that takes three frames.
+    fn stacks(stacks: &[&[(&str, FrameKind)]]) -> Vec<String> {
+        let mut builder = ProfileBuilder::new(vec![ValueType::new("samples", "count")]).unwrap();
+        for frames in stacks {
+            let stack: Vec<_> = frames
+                .iter()
+                .rev()
+                .map(|(name, kind)| builder.frame(name, *kind).unwrap())
+                .collect();
+            builder.sample(&stack, &[1], &[]).unwrap();
+        }
+        let profile = builder.finish();
+        let flat = FlatStacks::new(&profile, 0, Some(3)).unwrap();
+        let words = |index| {
+            let names = flat.stack(index).iter().map(|frame| flat.names[frame.rank()].as_ref());
+            names.collect::<Vec<_>>().join(";")
+        };
+        (0..flat.count()).map(words).collect()
+    }
+
+    #[test]
+    fn what_is_left_of_a_cut_stack_is_not_taken_for_the_root() {
+        const THREAD: (&str, FrameKind) = ("[main tid=7]", FrameKind::Thread);
+        let f = |name| (name, FrameKind::Jit);
+        assert_eq!(
+            stacks(&[
+                &[f("c"), f("b"), f("a")],
+                &[THREAD, f("c"), f("b"), f("a")],
+                &[THREAD, f("b"), f("a")],
+                &[(CUT, FrameKind::Native), f("b"), f("a")],
+            ]),
+            [
+                "[truncated];c;b;a",
+                "[main tid=7];[truncated];c;b;a",
+                "[main tid=7];b;a",
+                "[truncated];b;a",
+            ]
+        );
     }
 }

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 /// What a frame without a name is shown as; perf, async-profiler and pprof users know it.
 pub const UNKNOWN: &str = "[unknown]";
 
+/// What stands in the place of the callers of a stack that was cut, as async-profiler writes it.
+pub const CUT: &str = "[truncated]";
+
 /// Whether a name tells nothing about the code: empty, `unknown` in its spellings (`[unknown]`, `[unknown_Java]`, `??`), a
 /// stack that could not be walked ([`is_failed_walk`]) or is not there (`[no_Java_frame]`), a method that is gone
 /// (`[stale_jmethodID]`), the anonymous `[kernel]`, a library without a symbol (`[libc.so.6]`, `[libc.so.6+0x1f]`,
@@ -50,9 +53,9 @@ pub fn is_failed_walk(name: &str) -> bool {
     })
 }
 
-/// Whether it is async-profiler's mark of a stack that was too deep and lacks its callers.
+/// Whether it is [`CUT`].
 pub fn is_cut(name: &str) -> bool {
-    name == "[truncated]"
+    name == CUT
 }
 
 /// Whether it is no function but async-profiler's name of a thread, `[main tid=7]`.

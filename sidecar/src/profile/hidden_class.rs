@@ -18,6 +18,17 @@ pub enum Names {
 }
 
 impl Names {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Normalised, Self::Raw];
+
+    /// The word for it in URLs and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normalised => "normalised",
+            Self::Raw => "raw",
+        }
+    }
+
     /// The name of a frame.
     pub fn of(self, name: &str) -> Cow<'_, str> {
         match self {

@@ -37,6 +37,12 @@ pub struct Quality {
     pub expected_samples: Option<u64>,
     /// Samples known to be lost.
     pub lost: Option<u64>,
+    /// CPU time that the process used while it was sampled, milliseconds, by the kernel's count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// CPU time that the samples stand for, milliseconds, where they stand for CPU time; before any filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled_cpu_ms: Option<u64>,
     /// Share of the shown value, 0 to 1, whose leaf has no name or whose stack could not be walked; counted when rendered.
     pub unresolved: Option<f64>,
     /// The most frames that the sampler takes of one stack, if it has a limit that is known.

@@ -184,6 +184,7 @@ fn write(
     let quality = options.quality.clone().or(stamp.map(|stamp| *stamp));
     let rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
     let stamp = stamp::line(&rendered.quality);
+    let max_frames = rendered.quality.max_frames;
     match (format, native) {
         (Format::Pprof, Some(bytes)) => out.write_all(bytes),
         (Format::Pprof, None) => {
@@ -192,9 +193,9 @@ fn write(
             pprof::write::write(profile, out)
         }
         (Format::Speedscope, _) => speedscope::write::write(profile, value_index, title, &stamp, out),
-        (Format::Collapsed, _) => collapsed::write::write(&FlatStacks::new(profile, value_index)?, out),
+        (Format::Collapsed, _) => collapsed::write::write(&FlatStacks::new(profile, value_index, max_frames)?, out),
         (Format::Svg, _) => {
-            let stacks = FlatStacks::new(profile, value_index)?;
+            let stacks = FlatStacks::new(profile, value_index, max_frames)?;
             match profile.sample_types.get(value_index) {
                 Some(value) => svg::write::write(&stacks, value, title, &stamp, out),
                 None => Ok(()),

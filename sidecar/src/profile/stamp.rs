@@ -25,6 +25,12 @@ pub fn line(quality: &Quality) -> String {
     if let Some(lost) = quality.lost {
         parts.push(format!("{lost} lost"));
     }
+    let duration = |ms: u64| amount(ms.saturating_mul(1_000_000), "nanoseconds");
+    match (quality.sampled_cpu_ms, quality.cpu_ms) {
+        (Some(seen), Some(used)) => parts.push(format!("{} of {} of CPU seen", duration(seen), duration(used))),
+        (None, Some(used)) => parts.push(format!("{} of CPU used", duration(used))),
+        (_, None) => {}
+    }
     if let Some(share) = quality.unresolved {
         parts.push(format!("{} unresolved", percent(share)));
     }
@@ -38,7 +44,6 @@ pub fn line(quality: &Quality) -> String {
         quality.pid.map(|pid| format!("pid {pid}")),
         quality.runtime.clone(),
     ]));
-    let duration = |ms: u64| amount(ms.saturating_mul(1_000_000), "nanoseconds");
     parts.extend(known([
         quality.started_at_ms.map(utc),
         quality.duration_ms.map(|ms| format!("+{}", duration(ms))),
@@ -149,6 +154,8 @@ pub(crate) mod tests {
             samples: Some(2961),
             expected_samples: Some(3000),
             lost: Some(0),
+            cpu_ms: Some(30_100),
+            sampled_cpu_ms: Some(29_610),
             unresolved: Some(0.0123),
             pid: Some(17),
             process: Some("shop".into()),
@@ -164,8 +171,8 @@ pub(crate) mod tests {
     fn the_line_says_everything() {
         assert_eq!(
             line(&quality()),
-            "async-profiler 4.6 cpu (perf_events) · every 10 ms · 2961 of 3000 samples · 0 lost · 1.2% unresolved · \
-             CPU time · shop pid 17 jvm 17.0.15 · 2026-11-21T00:00:00Z +30 s"
+            "async-profiler 4.6 cpu (perf_events) · every 10 ms · 2961 of 3000 samples · 0 lost · \
+             29.6 s of 30.1 s of CPU seen · 1.2% unresolved · CPU time · shop pid 17 jvm 17.0.15 · 2026-11-21T00:00:00Z +30 s"
         );
     }
 

@@ -62,6 +62,19 @@ pub enum RecordError {
         /// Its own words.
         message: String,
     },
+    /// The profiler ceased to sample in mid-capture.
+    #[error(
+        "the sampler stopped in mid-capture: it saw {:.1} s of the {:.1} s of CPU time that lasting threads used{}",
+        *.sampled_ms as f64 / 1000.0, *.cpu_ms as f64 / 1000.0, .cause.as_ref().map_or(String::new(), |cause| format!(" ({cause})"))
+    )]
+    SamplerDied {
+        /// CPU time that its samples stand for, milliseconds.
+        sampled_ms: u64,
+        /// CPU time of the threads that lived from the start to the end, milliseconds.
+        cpu_ms: u64,
+        /// Its own words, if it had any.
+        cause: Option<String>,
+    },
     /// An argument only the runtime could judge, e.g. an event async-profiler does not know.
     #[error("{message}")]
     BadArgument {

@@ -32,6 +32,9 @@ impl Reason {
     }
 }
 
+/// The key of a target that another profiler is at work in.
+pub const ALREADY_PROFILED: &str = "already_profiled";
+
 /// How well an event can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +57,9 @@ pub struct Verdict {
     pub availability: Availability,
     /// Why not fully; `None` exactly when available.
     pub reason: Option<Reason>,
+    /// What else makes it less than it could be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Reason>,
 }
 
 impl Verdict {
@@ -63,7 +69,25 @@ impl Verdict {
             event,
             availability: Availability::Available,
             reason: None,
+            also: Vec::new(),
         }
+    }
+
+    /// Works with these limitations, the worst first; without any as designed.
+    pub fn limited(event: Event, limitations: impl IntoIterator<Item = Reason>) -> Self {
+        let mut limitations = limitations.into_iter();
+        match limitations.next() {
+            None => Self::available(event),
+            Some(worst) => Self {
+                also: limitations.collect(),
+                ..Self::degraded(event, worst)
+            },
+        }
+    }
+
+    /// Every reason, the one that counts first.
+    pub fn reasons(&self) -> impl Iterator<Item = &Reason> {
+        self.reason.iter().chain(&self.also)
     }
 
     /// Works with a limitation.
@@ -72,6 +96,7 @@ impl Verdict {
             event,
             availability: Availability::Degraded,
             reason: Some(reason),
+            also: Vec::new(),
         }
     }
 
@@ -81,6 +106,7 @@ impl Verdict {
             event,
             availability: Availability::Impossible,
             reason: Some(reason),
+            also: Vec::new(),
         }
     }
 }

@@ -128,7 +128,7 @@ proptest! {
         let started = plan(&request, &inspections, &settings);
         prop_assert_eq!(announced.is_ok(), started.is_ok());
         match started {
-            Ok(CapturePlan { order, format }) => {
+            Ok(CapturePlan { order, format, .. }) => {
                 prop_assert_eq!(announced.unwrap().format, format);
                 prop_assert!(order.kind().formats().contains(&format));
                 prop_assert!(runtime::recordings(order.target.runtime(), &order.event).contains(&order.kind()));
@@ -198,9 +198,30 @@ fn what_only_fits_other_events_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn events_that_only_async_profiler_names_fall_with_cpu() {
-    let reason = Reason::new("attach_disabled", "sentence", "remedy");
-    let verdicts = vec![Verdict::impossible(Event::Cpu, reason.clone())];
-    let error = refused(&[("event", "cache-misses")], &jvm(verdicts), true);
-    assert!(matches!(error, CaptureError::Impossible(given) if given == reason));
+fn events_that_only_async_profiler_names_fall_with_cpu_and_counters_with_each_other() {
+    let reason = |key| Reason::new(key, "sentence", "remedy");
+    let verdicts = vec![
+        Verdict::impossible(Event::Cpu, reason("attach_disabled")),
+        Verdict::impossible("cycles".parse().unwrap(), reason("no_hardware_counter")),
+        Verdict::available(Event::Alloc),
+    ];
+    for (event, key) in [
+        ("page-faults", "attach_disabled"),
+        ("cache-misses", "no_hardware_counter"),
+        ("alloc,nativemem", "attach_disabled"),
+    ] {
+        let error = refused(&[("event", event)], &jvm(verdicts.clone()), true);
+        assert!(
+            matches!(&error, CaptureError::Impossible(given) if given.key == key),
+            "{event}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn another_profiler_is_looked_for_anew_when_a_capture_begins() {
+    let ended = Reason::new(ALREADY_PROFILED, "sentence", "remedy");
+    let verdicts = vec![Verdict::impossible(Event::Cpu, ended)];
+    let request = CaptureRequest::default();
+    assert!(plan(&request, &jvm(verdicts), &settings(true)).is_ok());
 }

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use super::{RenderOrder, RenderReport};
 use crate::child::channel::Channel;
 use crate::confine;
-use crate::profile::Names;
 use crate::profile::render::{RenderError, RenderOptions, render};
 use crate::runtime::NoRoom;
 
@@ -28,6 +27,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
         format,
         quality,
         sample_type,
+        names,
         max_bytes: _,
     } = order;
     let options = RenderOptions {
@@ -36,7 +36,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
         quality: Some(quality),
         sample_type,
         collapsed: None,
-        names: Names::default(),
+        names,
     };
     let report = match render(recording, kind, &options, &mut artifact) {
         Ok(rendered) => RenderReport::Done(Box::new(rendered.quality)),

@@ -8,7 +8,7 @@ use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
 use crate::child::ChildError;
 use crate::format::Format;
-use crate::runtime::{NoRoom, Reason, RecordError};
+use crate::runtime::{ALREADY_PROFILED, NoRoom, Reason, RecordError};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
 
@@ -193,7 +193,13 @@ impl Problem {
     }
 
     fn impossible(reason: Reason) -> Self {
-        let mut problem = Self::new(Code::Impossible, reason.sentence, reason.remedy);
+        // Whether the doctor saw it or the profiler itself said it, a profiler at work is one and the same answer.
+        let code = if reason.key == ALREADY_PROFILED {
+            Code::AlreadyProfiled
+        } else {
+            Code::Impossible
+        };
+        let mut problem = Self::new(code, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());
         problem
     }
@@ -220,6 +226,9 @@ impl From<RequestError> for Problem {
         let detail = error.to_string();
         match error {
             RequestError::Unknown { name, allowed } => Self::unknown_parameter(&name, &allowed),
+            RequestError::Refused { name, .. } => {
+                Self::new(Code::UnknownParameter, detail, format!("leave {name} out")).parameter(name)
+            }
             RequestError::Repeated { name } => Self::repeated_parameter(name),
             RequestError::Invalid {
                 name,
@@ -326,6 +335,12 @@ impl From<RecordError> for Problem {
                 format!("change or leave out {parameter}"),
             )
             .parameter(parameter),
+            RecordError::SamplerDied { .. } => Self::new(
+                Code::SamplerDied,
+                detail,
+                "raise the limit of open files of the application, or use event=ctimer, which takes none; see that nothing in \
+                 it handles SIGPROF",
+            ),
             RecordError::StoreFull { limit } => Self::store_full(limit, detail),
             RecordError::OutOfMemory => Self::out_of_memory(detail),
             RecordError::Killed => Self::child_killed(detail),

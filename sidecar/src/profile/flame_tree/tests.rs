@@ -58,7 +58,7 @@ proptest! {
     ) {
         let whole = every_path(&stacks);
         let profile = profile(&stacks);
-        let flat = FlatStacks::new(&profile, 0).unwrap();
+        let flat = FlatStacks::new(&profile, 0, None).unwrap();
         let budget = Budget { min_share, cost: budget, path_bytes: usize::MAX };
         let tree = FlameTree::grow(&flat, budget, |_| 1);
         let kept = paths(&flat, &tree);

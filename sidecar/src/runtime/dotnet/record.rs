@@ -122,6 +122,8 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
         } else {
             Clock::None
         }),
+        // `EP_MAX_STACK_DEPTH`.
+        max_frames: Some(100),
         expected_samples: u64::try_from(copied.sampled.as_nanos())
             .ok()
             .and_then(|time| time.checked_div(interval)),

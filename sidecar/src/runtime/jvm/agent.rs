@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::async_profiler;
+use super::async_profiler::{self, Metrics};
 use super::attach::Attach;
 use super::attach_protocol::{LoadOutcome, load_outcome};
 use super::doctor;
@@ -114,12 +114,15 @@ impl<'a> Agent<'a> {
         Ok(async_profiler::running_for(&answer.log))
     }
 
-    /// Samples async-profiler had to skip, if it says so.
-    pub fn skipped(&mut self, waits: &Waits<'_>) -> Option<u64> {
-        let answer = self
-            .run(waits, ("ask async-profiler for its metrics", QUICK), "metrics")
-            .ok()?;
-        async_profiler::metric(&answer.log, "samples_skipped_total")
+    /// What async-profiler counted in its last session; nothing if it does not say.
+    pub fn metrics(&mut self, waits: &Waits<'_>) -> Metrics {
+        let answer = self.run(waits, ("ask async-profiler for its metrics", QUICK), "metrics");
+        answer.map_or_else(|_| Metrics::default(), |answer| Metrics::read(&answer.log))
+    }
+
+    /// What it has said since the last command.
+    pub fn said(&self) -> String {
+        self.session.text(LOG)
     }
 
     /// Ends the session of ours that `marker` announced, and no other. True if nothing of ours runs any more.

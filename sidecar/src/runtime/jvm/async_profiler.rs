@@ -14,6 +14,8 @@ pub enum Refusal {
     PerfDenied,
     /// perf_events ran out of descriptors or memory.
     PerfLimit,
+    /// The kernel has no such perf event, or no perf_events.
+    PerfMissing,
     /// Anything else, in its words.
     Other(String),
 }
@@ -29,6 +31,7 @@ pub fn refusal(log: &str) -> Refusal {
         }
         text if text.contains("Perf events resource limit") => Refusal::PerfLimit,
         text if text.contains("Perf events unavailable. Try") => Refusal::PerfDenied,
+        "Perf events unavailable" => Refusal::PerfMissing,
         "" => Refusal::Other("it gave no reason".to_owned()),
         text => Refusal::Other(text.to_owned()),
     }
@@ -36,11 +39,13 @@ pub fn refusal(log: &str) -> Refusal {
 
 /// The kernel's word on a perf event it refused.
 pub fn perf_failure(log: &str) -> Option<&str> {
-    let failure = |text: &str| text.starts_with("perf_event_open for TID ");
-    messages(log, "[WARN] ")
-        .find(|text| failure(text))?
-        .split_once("failed: ")
-        .map(|(_, cause)| cause)
+    perf_failures(log).next()
+}
+
+/// The kernel's word on each perf event it refused.
+pub fn perf_failures(log: &str) -> impl Iterator<Item = &str> {
+    let of_events = messages(log, "[WARN] ").filter(|text| text.starts_with("perf_event_open for TID "));
+    of_events.filter_map(|text| Some(text.split_once("failed: ")?.1))
 }
 
 /// Messages of one level; they are short, and control characters are not for us to pass on.
@@ -58,8 +63,34 @@ pub fn running_for(status: &str) -> Option<u64> {
     rest.split(' ').next()?.parse().ok()
 }
 
-/// A number of the answer to `metrics`.
-pub fn metric(metrics: &str, name: &str) -> Option<u64> {
+/// What it counted in a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Samples, those below included.
+    pub samples: Option<u64>,
+    /// Samples for which it had no time.
+    pub skipped: Option<u64>,
+    /// Samples whose stack did not fit into its memory.
+    pub overflows: Option<u64>,
+}
+
+impl Metrics {
+    /// Reads the answer to `metrics`.
+    pub fn read(answer: &str) -> Self {
+        Self {
+            samples: metric(answer, "samples_total"),
+            skipped: metric(answer, "samples_skipped_total"),
+            overflows: metric(answer, "calltracestorage_overflows_total"),
+        }
+    }
+
+    /// Samples that are not in the recording.
+    pub fn lost(&self) -> Option<u64> {
+        Some(self.skipped?.saturating_add(self.overflows.unwrap_or(0)))
+    }
+}
+
+fn metric(metrics: &str, name: &str) -> Option<u64> {
     metrics
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
@@ -86,6 +117,9 @@ mod tests {
                       --fdtransfer or --all-user option or 'sysctl kernel.perf_event_paranoid=1'\n";
         assert_eq!(refusal(denied), Refusal::PerfDenied);
         assert_eq!(perf_failure(denied), Some("Permission denied"));
+        let missing =
+            "[WARN] perf_event_open for TID 9 failed: No such file or directory\n[ERROR] Perf events unavailable\n";
+        assert_eq!(refusal(missing), Refusal::PerfMissing);
         assert_eq!(
             refusal("[ERROR] Unsupported event type\n"),
             Refusal::Other("Unsupported event type".to_owned())
@@ -98,10 +132,9 @@ mod tests {
         assert_eq!(running_for("Profiling is running for 12 seconds\n"), Some(12));
         assert_eq!(running_for("Profiler is not active\n"), None);
         assert_eq!(running_for("Profiling is running for ever"), None);
-        assert_eq!(
-            metric("samples_total 5\nsamples_skipped_total 2\n", "samples_skipped_total"),
-            Some(2)
-        );
+        let metrics = Metrics::read("samples_total 5\nsamples_skipped_total 2\ncalltracestorage_overflows_total 1\n");
+        assert_eq!((metrics.samples, metrics.lost()), (Some(5), Some(3)));
+        assert_eq!(Metrics::read("4.5").lost(), None);
         assert_eq!(version("4.6"), Some("4.6"));
         assert_eq!(version("[WARN] odd\n4.6\n"), Some("4.6"));
         assert_eq!(version("<b>"), None);

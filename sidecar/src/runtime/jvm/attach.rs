@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::attach_protocol::{self, EncodeError, Reply, Version};
+use super::attach_socket::{self, Listener};
 use super::detect::socket_path;
 use super::doctor;
 use super::waits::Waits;
@@ -142,9 +143,19 @@ impl<'a> Attach<'a> {
                 }
                 Err(error) => {
                     waits.expect_target()?;
-                    return Err(deadline.protocol(format!("{} cannot be used: {error}", self.socket)));
+                    return Err(self.unusable(waits, deadline, &error));
                 }
             }
+        }
+    }
+
+    fn unusable(&self, waits: &Waits<'_>, deadline: &Deadline<'_>, error: &std::io::Error) -> RecordError {
+        let process = waits.table().get(waits.target().pid);
+        match process {
+            Some(process) if Listener::of(waits.table(), self.root, &process) == Listener::Foreign => {
+                RecordError::Impossible(attach_socket::tmp_shared(&process))
+            }
+            _ => deadline.protocol(format!("{} cannot be used: {error}", self.socket)),
         }
     }
 

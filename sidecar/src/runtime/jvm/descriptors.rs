@@ -24,10 +24,27 @@ pub fn too_few(table: &ProcessTable, process: &Process) -> Option<Reason> {
             "too_few_descriptors",
             format!(
                 "perf_events would take a file descriptor of the process for each of its {threads} threads, and it has \
-                 {open} of {limit} open: cpu is sampled by a timer per thread, without kernel frames"
+                 {open} of {limit} open"
             ),
             "raise the limit of open files (ulimit -n, LimitNOFILE=) of the application; a JVM with -XX:-MaxFDLimit does \
              not use its hard limit",
+        )
+    })
+}
+
+/// Why the JVM could not even take our connection: it has no descriptor left for it. `None` if it has some, or if it cannot
+/// be told.
+pub fn exhausted(table: &ProcessTable, process: &Process) -> Option<Reason> {
+    /// The listener's socket, our connection, the profiler's log and its recording.
+    const NEEDED: u64 = 4;
+    let limit = limit(table, process)?;
+    let open = open(table, process, limit)?;
+    (open + NEEDED > limit).then(|| {
+        Reason::new(
+            "no_descriptors_left",
+            format!("the process has {open} of {limit} file descriptors open, and can take no connection of a profiler"),
+            "raise the limit of open files (ulimit -n, LimitNOFILE=) of the application, or see what it leaves open: ls -l \
+             /proc/<pid>/fd",
         )
     })
 }
@@ -55,8 +72,8 @@ fn open(table: &ProcessTable, process: &Process, limit: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A process with `open` descriptors, a soft limit and 100 threads.
-    fn judged(open: usize, limit: &str) -> Option<Reason> {
+    /// A process with `open` descriptors, a soft limit and 100 threads, before a judge.
+    fn judged(open: usize, limit: &str, judge: fn(&ProcessTable, &Process) -> Option<Reason>) -> Option<String> {
         let proc = tempfile::tempdir().unwrap();
         let directory = proc.path().join("17");
         std::fs::create_dir_all(directory.join("fd")).unwrap();
@@ -73,20 +90,27 @@ mod tests {
             threads: 100,
             ..Process::example(17)
         };
-        too_few(&ProcessTable::at(proc.path()), &process)
+        judge(&ProcessTable::at(proc.path()), &process).map(|reason| reason.key.into_owned())
     }
 
     #[test]
     fn threads_and_some_growth_must_fit_beside_what_is_open() {
-        assert_eq!(judged(36, "200"), None);
-        assert_eq!(judged(37, "200").unwrap().key, "too_few_descriptors");
-        assert_eq!(judged(0, "1024"), None);
-        assert!(judged(200, "100").is_some());
+        assert_eq!(judged(36, "200", too_few), None);
+        assert_eq!(judged(37, "200", too_few).as_deref(), Some("too_few_descriptors"));
+        assert_eq!(judged(0, "1024", too_few), None);
+        assert!(judged(200, "100", too_few).is_some());
+    }
+
+    #[test]
+    fn a_process_without_descriptors_can_take_no_connection() {
+        assert_eq!(judged(36, "40", exhausted), None);
+        assert_eq!(judged(37, "40", exhausted).as_deref(), Some("no_descriptors_left"));
     }
 
     #[test]
     fn what_cannot_be_told_is_enough() {
-        assert_eq!(judged(300, "unlimited"), None);
+        assert_eq!(judged(300, "unlimited", too_few), None);
+        assert_eq!(judged(300, "unlimited", exhausted), None);
         assert_eq!(too_few(&ProcessTable::at("/nonexistent"), &Process::example(17)), None);
     }
 }

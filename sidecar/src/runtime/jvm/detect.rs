@@ -16,7 +16,7 @@ pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Op
     let root = TargetRoot::open(table, process.id).ok();
     let perf_data = root
         .as_ref()
-        .and_then(|root| PerfData::read(root, process))
+        .and_then(|root| PerfData::read(table, root, process))
         .unwrap_or_default();
     let version = root
         .as_ref()

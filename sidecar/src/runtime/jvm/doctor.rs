@@ -4,11 +4,14 @@
 //! the recorder right before it attaches.
 
 use super::agent_library;
-use super::command_line::{self, JavaCommand};
+use super::attach_socket::{self, Listener};
 use super::descriptors;
-use super::detect::socket_path;
-use super::hsperfdata::PerfData;
+use super::hardware;
+use super::inlining;
+use super::other_session;
 use super::settings::JvmSettings;
+use super::startup::Startup;
+use super::virtual_threads;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::{Availability, Examination, JavaVm, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
@@ -21,29 +24,50 @@ const FOREIGN: [Event; 4] = [Event::Block, Event::Goroutine, Event::Threadcreate
 
 /// Verdicts for every event of the runtime.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let target = examination.target;
-    let blocker = match examination.root {
-        Ok(root) => blocker(examination.table, target, &target.process, root),
-        Err(_) => Some(no_access(target)),
-    };
-    let sampled = SAMPLED.into_iter().map(
-        |event| match (&blocker, limitation(examination.table, target, &event)) {
-            (Some(reason), _) => Verdict::impossible(event, reason.clone()),
-            (None, Some((Availability::Impossible, reason))) => Verdict::impossible(event, reason),
-            (None, Some((_, reason))) => Verdict::degraded(event, reason),
-            (None, None) => Verdict::available(event),
-        },
-    );
+    let sampled = SAMPLED.into_iter().chain([hardware::CYCLES.clone()]);
+    let sampled = sampled.collect::<Vec<_>>();
     let foreign = FOREIGN.into_iter().map(|event| {
         let reason = no_such_event(&event);
         Verdict::impossible(event, reason)
     });
-    sampled.chain(foreign).collect()
+    let judged: Vec<Verdict> = match examination.root {
+        Ok(root) => {
+            let blocker = blocker(examination.table, examination.target, &examination.target.process, root);
+            let process = &examination.target.process;
+            let inlining = inlining::unseen(examination.table, root, process);
+            let judge = |event| verdict(examination, (blocker.as_ref(), inlining.as_ref()), event);
+            sampled.into_iter().map(judge).collect()
+        }
+        Err(_) => {
+            let judge = |event| Verdict::impossible(event, no_access(examination.target));
+            sampled.into_iter().map(judge).collect()
+        }
+    };
+    judged.into_iter().chain(foreign).collect()
 }
 
-/// The event whose verdict counts for `event`: events that only async-profiler knows by name stand or fall with `cpu`.
+/// `blocker` and `inlining` are true of the process, whatever the event.
+fn verdict(
+    examination: &Examination<'_>,
+    (blocker, inlining): (Option<&Reason>, Option<&Reason>),
+    event: Event,
+) -> Verdict {
+    let Examination { table, target, .. } = examination;
+    match blocker.cloned().or_else(|| impossible(table, target, &event)) {
+        Some(reason) => Verdict::impossible(event, reason),
+        None => {
+            let inlining = inlining.filter(|_| inlining::interrupt_code(&event)).cloned();
+            let own = limitation(table, &target.process, &event);
+            Verdict::limited(event, own.into_iter().chain(inlining))
+        }
+    }
+}
+
+/// The event whose verdict counts for `event`: events that only async-profiler knows by name stand or fall with `cpu`, those
+/// of the processor's counters with each other.
 pub fn judged_as(event: &Event) -> &Event {
     match event {
+        event if hardware::is_hardware(event) => &hardware::CYCLES,
         Event::Named(_) => &Event::Cpu,
         event => event,
     }
@@ -71,41 +95,21 @@ pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &
     if matches!(target.facts, RuntimeFacts::Jvm { vm: JavaVm::OpenJ9, .. }) {
         return Some(openj9_unsupported());
     }
-    let environment = table.environment(
-        process.id.pid,
-        &["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"],
-    );
-    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
-    let command = JavaCommand::parse(&process.command_line);
-    // The JVM's own list has what it read from files, too; it does not exist with -XX:-UsePerfData.
-    let told = PerfData::read(root, process)
-        .and_then(|data| data.arguments)
-        .unwrap_or_default();
-    // In the order in which the JVM reads them: the last word counts.
-    let options = [variable("JAVA_TOOL_OPTIONS"), variable("JDK_JAVA_OPTIONS")]
-        .into_iter()
-        .flat_map(str::split_whitespace)
-        .chain(command.options.iter().copied())
-        .chain(variable("_JAVA_OPTIONS").split_whitespace())
-        .chain(told.split_whitespace());
-    let options: Vec<&str> = options.collect();
-    if command_line::switch(&options, "DisableAttachMechanism") == Some(true) {
+    let startup = Startup::of(table, root, process);
+    if startup.attach_disabled() {
         return Some(attach_disabled());
     }
-    if command_line::switch(&options, "EnableDynamicAgentLoading") == Some(false) {
+    if startup.switch("EnableDynamicAgentLoading") == Some(false) {
         return Some(agent_loading_disabled());
     }
-    tmp(table, process, root).or_else(|| {
-        let listens = has_socket(root, process);
-        (!listens && !process.handles_sigquit()).then(sigquit_unhandled)
-    })
-}
-
-/// True if the JVM's listener has been started before. A file that somebody else who shares the directory put there is no
-/// sign of it.
-fn has_socket(root: &TargetRoot, process: &Process) -> bool {
-    let owner = root.owner(socket_path(process));
-    owner.is_ok_and(|owner| owner == process.credentials.uid)
+    if let Some(reason) = tmp(table, process, root).or_else(|| descriptors::exhausted(table, process)) {
+        return Some(reason);
+    }
+    match Listener::of(table, root, process) {
+        Listener::Foreign => Some(attach_socket::tmp_shared(process)),
+        Listener::Absent if !process.handles_sigquit() => Some(sigquit_unhandled()),
+        Listener::Absent | Listener::Own => other_session::at_work(table, root, process),
+    }
 }
 
 fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Reason> {
@@ -118,7 +122,7 @@ fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Rea
         // Somewhere in it, a recording of a few megabytes must have room.
         Ok(facts) if facts.free_bytes < 8 << 20 => return Some(tmp_full(facts.free_bytes)),
         Ok(facts) if facts.no_exec => {
-            let elsewhere = !agent_library::loaded(table, process).is_empty()
+            let elsewhere = !agent_library::loaded(table, root, process).is_empty()
                 || agent_library::shares_files(table, root, process)
                 || agent_library::server_root(table, process).is_some();
             if !elsewhere {
@@ -140,28 +144,39 @@ fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Rea
     }
 }
 
-/// What is less than it should be about one event.
-fn limitation(table: &ProcessTable, target: &Target, event: &Event) -> Option<(Availability, Reason)> {
+/// What keeps one event from being sampled.
+fn impossible(table: &ProcessTable, target: &Target, event: &Event) -> Option<Reason> {
+    let release = || target.version().and_then(feature_release);
     match event {
-        Event::Cpu => perf_events_unavailable(table, &target.process)
-            .or_else(|| descriptors::too_few(table, &target.process))
-            .map(|reason| (Availability::Degraded, reason)),
-        Event::Heap
-            if target
-                .version()
-                .and_then(feature_release)
-                .is_some_and(|release| release < 11) =>
-        {
-            let reason = Reason::new(
-                "heap_needs_jdk11",
-                "live objects can be told from dead ones only by JDK 11 and later",
-                "run the application on JDK 11 or later, or use event=alloc",
-            );
-            Some((Availability::Impossible, reason))
-        }
-        Event::Heap => Some((Availability::Degraded, heap_since_start())),
+        Event::Heap if release().is_some_and(|release| release < 11) => Some(Reason::new(
+            "heap_needs_jdk11",
+            "live objects can be told from dead ones only by JDK 11 and later",
+            "run the application on JDK 11 or later, or use event=alloc",
+        )),
+        event if hardware::is_hardware(event) => hardware::blocker(table, &target.process),
         _ => None,
     }
+}
+
+/// What is less than it should be about one event.
+fn limitation(table: &ProcessTable, process: &Process, event: &Event) -> Option<Reason> {
+    match event {
+        Event::Cpu => {
+            perf_events_unavailable(table, process).or_else(|| descriptors::too_few(table, process).map(timers_instead))
+        }
+        Event::Wall => virtual_threads::unseen(table, process),
+        Event::Heap => Some(heap_since_start()),
+        _ => None,
+    }
+}
+
+/// What becomes of `cpu` without perf_events.
+pub fn timers_instead(reason: Reason) -> Reason {
+    let sentence = format!(
+        "{}: cpu is sampled by a timer per thread, without kernel frames",
+        reason.sentence
+    );
+    Reason { sentence, ..reason }
 }
 
 /// 8 of `1.8.0_402`, 17 of `17.0.15`.
@@ -176,33 +191,67 @@ fn feature_release(version: &str) -> Option<u32> {
 /// Why the JVM itself cannot open perf_events with kernel stacks, if that can be foretold: it is the JVM's right that
 /// counts, not ours.
 pub fn perf_events_unavailable(table: &ProcessTable, process: &Process) -> Option<Reason> {
-    const SYS_ADMIN: u64 = 1 << 21;
-    const PERFMON: u64 = 1 << 38;
-    let read = |name: &str| std::fs::read_to_string(table.directory(process.id.pid).join(name)).unwrap_or_default();
-    // Capabilities of another user namespace do not open perf_events.
-    let own_users = !read("uid_map").split_whitespace().eq(["0", "0", "4294967295"]);
-    let privileged = process.credentials.capabilities & (PERFMON | SYS_ADMIN) != 0 && !own_users;
-    if privileged {
-        return None;
+    ClosedPerf::of(table, process, ClosedPerf::KERNEL).map(|closed| timers_instead(closed.reason()))
+}
+
+/// Why the JVM itself can open no perf_events at all, not even those of its own code.
+pub fn perf_events_forbidden(table: &ProcessTable, process: &Process) -> Option<Reason> {
+    ClosedPerf::of(table, process, ClosedPerf::EVERYTHING).map(|closed| closed.reason())
+}
+
+/// True if the kernel will refuse it perf_events with kernel stacks. A seccomp profile may let them pass, which only a trial
+/// can tell.
+pub fn perf_events_refused(table: &ProcessTable, process: &Process) -> bool {
+    ClosedPerf::of(table, process, ClosedPerf::KERNEL).is_some_and(|closed| matches!(closed, ClosedPerf::Paranoid(_)))
+}
+
+/// What closes perf_events to a process.
+enum ClosedPerf {
+    /// `kernel.perf_event_paranoid`.
+    Paranoid(i32),
+    /// Its seccomp profile, most likely.
+    Seccomp,
+}
+
+impl ClosedPerf {
+    /// From here on `perf_event_paranoid` closes the kernel's part.
+    const KERNEL: i32 = 2;
+    /// From here on, by a patch of Debian's and Ubuntu's, all of it.
+    const EVERYTHING: i32 = 3;
+
+    fn of(table: &ProcessTable, process: &Process, closing: i32) -> Option<Self> {
+        const SYS_ADMIN: u64 = 1 << 21;
+        const PERFMON: u64 = 1 << 38;
+        let read = |name: &str| std::fs::read_to_string(table.directory(process.id.pid).join(name)).unwrap_or_default();
+        // Capabilities of another user namespace do not open perf_events.
+        let own_users = !read("uid_map").split_whitespace().eq(["0", "0", "4294967295"]);
+        let privileged = process.credentials.capabilities & (PERFMON | SYS_ADMIN) != 0 && !own_users;
+        if privileged {
+            return None;
+        }
+        let paranoid: i32 = read("../sys/kernel/perf_event_paranoid").trim().parse().unwrap_or(2);
+        let filtered = read("status")
+            .lines()
+            .any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+        match (paranoid >= closing, filtered) {
+            (true, _) => Some(Self::Paranoid(paranoid)),
+            (false, true) => Some(Self::Seccomp),
+            (false, false) => None,
+        }
     }
-    let paranoid: i32 = read("../sys/kernel/perf_event_paranoid").trim().parse().unwrap_or(2);
-    let filtered = read("status")
-        .lines()
-        .any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
-    let why = match (paranoid > 1, filtered) {
-        (true, _) => format!("kernel.perf_event_paranoid is {paranoid}"),
-        (false, true) => "its seccomp profile forbids perf_event_open".to_owned(),
-        (false, false) => return None,
-    };
-    Some(Reason::new(
-        "perf_events_unavailable",
-        format!(
-            "the process may not use perf_events ({why}, and it has no CAP_PERFMON): cpu is sampled by a timer per \
-             thread, without kernel frames"
-        ),
-        "add to the application's container: securityContext: {capabilities: {add: [PERFMON]}} (as uid 0), or on the \
-         node: sysctl kernel.perf_event_paranoid=1 with a seccomp profile that allows perf_event_open",
-    ))
+
+    fn reason(&self) -> Reason {
+        let why = match self {
+            Self::Paranoid(level) => format!("kernel.perf_event_paranoid is {level}"),
+            Self::Seccomp => "its seccomp profile forbids perf_event_open".to_owned(),
+        };
+        Reason::new(
+            "perf_events_unavailable",
+            format!("the process may not use perf_events ({why}, and it has no CAP_PERFMON)"),
+            "add to the application's container: securityContext: {capabilities: {add: [PERFMON]}} (as uid 0), or on the \
+             node: sysctl kernel.perf_event_paranoid=1 with a seccomp profile that allows perf_event_open",
+        )
+    }
 }
 
 /// Why an event that happens in the kernel would never be seen; AP would record an empty profile.
@@ -252,7 +301,8 @@ fn attach_disabled() -> Reason {
     Reason::new(
         "attach_disabled",
         "the JVM runs with -XX:+DisableAttachMechanism; a signal would only make it print its threads",
-        "remove -XX:+DisableAttachMechanism from the command line, JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS, _JAVA_OPTIONS",
+        "remove -XX:+DisableAttachMechanism from the command line, JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS, _JAVA_OPTIONS and \
+         the files they name: @file, -XX:Flags=, -XX:VMOptionsFile=",
     )
 }
 
@@ -321,16 +371,6 @@ fn tmp_missing(error: &std::io::Error) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_socket_of_somebody_else_is_no_listener() {
-        let (root, proc, mut process) = TargetRoot::example();
-        assert!(!has_socket(&root, &process));
-        std::fs::write(proc.path().join("17/root/tmp/.java_pid17"), "").unwrap();
-        assert!(has_socket(&root, &process));
-        process.credentials.uid += 1;
-        assert!(!has_socket(&root, &process));
-    }
 
     #[test]
     fn without_our_library_nothing_works_and_what_was_impossible_keeps_its_reason() {

@@ -1,14 +1,17 @@
 //! Reads the performance data a HotSpot JVM shares in `/tmp/hsperfdata_<user>/<pid>`.
 //!
 //! The file is the application's to forge: every offset and length in it is checked. Others who share its `/tmp` have no
-//! say: file and directory must be of the application's own user, as they are for the JVM's own tools. Called by
-//! [`super::detect`] and [`super::doctor`].
-//! Source: OpenJDK `perfMemory.hpp` (`PerfDataPrologue`, `PerfDataEntry`), version 2.0 since JDK 1.5.
+//! say: file and directory must be of the application's own user, as they are for the JVM's own tools, and the process
+//! must have the file mapped: with the same process id in another pid namespace a second JVM takes over the name. Called
+//! by [`super::detect`] and [`super::startup`].
+//! Source: OpenJDK `perfMemory.hpp` (`PerfDataPrologue`, `PerfDataEntry`), version 2.0 since JDK 1.5, and
+//! `statSampler.cpp` for the names.
 
 use std::io::Read;
+use std::path::Path;
 
 use super::detect::plausible_version;
-use crate::process::{Process, TargetRoot};
+use crate::process::{Process, ProcessTable, TargetRoot};
 
 /// HotSpot makes it 32 KiB; somebody may have raised PerfDataMemorySize.
 const LARGEST: u64 = 1 << 20;
@@ -20,13 +23,20 @@ pub struct PerfData {
     pub command: Option<String>,
     /// `java.property.java.version`, else the numbers of `java.property.java.vm.version`.
     pub version: Option<String>,
-    /// `java.rt.vmArgs`: every option of the JVM, also those from files and variables, in the order they were read.
+    /// `java.rt.vmArgs`: every option of the JVM, also those from variables and most files, in the order they were read.
     pub arguments: Option<String>,
+    /// `java.rt.vmFlags`: what a file of `-XX:Flags=` said, without `-XX:`.
+    pub flags: Option<String>,
+    /// The first of `sun.rt.jvmCapabilities`: whether the attach mechanism is on, however it was decided.
+    pub attachable: Option<bool>,
 }
+
+/// HotSpot cuts longer strings (`PerfDataManager::create_string_constant`).
+pub const LONGEST_TEXT: usize = 1024;
 
 impl PerfData {
     /// Looks for the file of the process, whatever its user is called.
-    pub fn read(root: &TargetRoot, process: &Process) -> Option<Self> {
+    pub fn read(table: &ProcessTable, root: &TargetRoot, process: &Process) -> Option<Self> {
         const MOST_NAMES: usize = 65_536;
         let (user, file) = (process.credentials.uid, process.namespace_pid.to_string());
         let tmp = root.open_directory("/tmp").ok()?;
@@ -38,12 +48,20 @@ impl PerfData {
                 let directory = tmp.directory(name).ok()?;
                 // Another's directory may hold a second name (a hard link) of a file of this user.
                 directory.owner().ok().filter(|owner| *owner == user)?;
-                let file = directory.open_file_of(&file, &[user]).ok()?;
+                let data = directory.open_file_of(&file, &[user]).ok()?;
+                is_mapped(table, process, &Path::new(name).join(&file)).then_some(())?;
                 let mut bytes = Vec::new();
-                file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+                data.take(LARGEST).read_to_end(&mut bytes).ok()?;
                 parse(&bytes)
             })
     }
+}
+
+/// True if the process shares its data in the file that ends in `name`. A file that another JVM has replaced is
+/// "(deleted)", and what has its name is the other's.
+fn is_mapped(table: &ProcessTable, process: &Process, name: &Path) -> bool {
+    let mut mapped = table.mapped_files(process.id.pid).into_iter().flatten();
+    mapped.any(|path| path.ends_with(name))
 }
 
 /// Reads the file; `None` if it is not one.
@@ -65,6 +83,14 @@ fn parse(bytes: &[u8]) -> Option<PerfData> {
         match entry_text(entry) {
             Some(("sun.rt.javaCommand", text)) => data.command = Some(text),
             Some(("java.rt.vmArgs", text)) => data.arguments = Some(text),
+            Some(("java.rt.vmFlags", text)) => data.flags = Some(text),
+            Some(("sun.rt.jvmCapabilities", text)) => {
+                data.attachable = match text.as_bytes().first() {
+                    Some(b'1') => Some(true),
+                    Some(b'0') => Some(false),
+                    _ => None,
+                };
+            }
             Some(("java.property.java.version", text)) => data.version = plausible_version(&text),
             Some(("java.property.java.vm.version", text)) => {
                 vm_version = text.split(['+', '-']).next().and_then(plausible_version);
@@ -130,11 +156,12 @@ mod tests {
         let entries = [
             entry("java.property.java.vm.version", "17.0.15+6-Debian"),
             entry("sun.rt.javaCommand", "demo.shop.Split cpu"),
+            entry("sun.rt.jvmCapabilities", "0100"),
         ];
         let mut bytes = vec![0xca, 0xfe, 0xc0, 0xc0, 1, 2, 0, 1];
         bytes.resize(24, 0);
         bytes.extend(32_i32.to_le_bytes());
-        bytes.extend(2_i32.to_le_bytes());
+        bytes.extend(3_i32.to_le_bytes());
         bytes.extend(entries.concat());
         bytes
     }
@@ -151,13 +178,22 @@ mod tests {
         std::fs::write(&shared, file()).unwrap();
         let mode = |mode| std::fs::set_permissions(&shared, PermissionsExt::from_mode(mode)).unwrap();
         mode(0o600);
-        assert_eq!(PerfData::read(&root, &process), parse(&file()));
+        let table = ProcessTable::at(proc.path());
+        let map = |path: &str| {
+            let row = format!("7f0000000000-7f0000008000 rw-s 00000000 08:01 7      {path}\n");
+            std::fs::write(proc.path().join("17/maps"), row).unwrap();
+        };
+        let read = |process: &Process| PerfData::read(&table, &root, process);
+        map("/tmp/hsperfdata_shop/17 (deleted)");
+        assert_eq!(read(&process), None, "another JVM's of the same process id");
+        map("/tmp/hsperfdata_shop/17");
+        assert_eq!(read(&process), parse(&file()));
         // The same file in the `/tmp` that a process of another user sees.
         process.credentials.uid = ours + 1;
-        assert_eq!(PerfData::read(&root, &process), None);
+        assert_eq!(read(&process), None);
         process.credentials.uid = ours;
         mode(0o666);
-        assert_eq!(PerfData::read(&root, &process), None);
+        assert_eq!(read(&process), None);
     }
 
     #[test]
@@ -165,6 +201,7 @@ mod tests {
         let data = parse(&file()).unwrap();
         assert_eq!(data.command.as_deref(), Some("demo.shop.Split cpu"));
         assert_eq!(data.version.as_deref(), Some("17.0.15"));
+        assert_eq!(data.attachable, Some(false));
     }
 
     #[test]

@@ -15,7 +15,26 @@ pub struct JvmOptions {
     pub include: Vec<String>,
     /// No stacks with such a frame.
     pub exclude: Vec<String>,
+    /// The deepest stack that is recorded.
+    pub max_frames: Option<u32>,
+    /// How native frames are walked.
+    pub cstack: Option<String>,
+    /// Features of the walk.
+    pub features: Vec<String>,
+    /// Options of async-profiler that say how something is sampled, each with its comma.
+    pub sampling: Vec<&'static str>,
+    /// Those that say how names are written.
+    pub style: Vec<&'static str>,
 }
+
+/// The option of async-profiler that leaves the kernel out.
+pub const USER_ONLY: &str = ",alluser";
+
+/// Modes of `cstack`.
+const CSTACK: [&str; 5] = ["fp", "dwarf", "vm", "vmx", "no"];
+
+/// Features that add frames and cannot hurt. Others of async-profiler's test itself, or take its fallbacks away.
+const FEATURES: [&str; 2] = ["vtable", "comptask"];
 
 /// Patterns in one request: as many as an option string of async-profiler holds with ease.
 const MOST_PATTERNS: usize = 16;
@@ -23,7 +42,7 @@ const MOST_PATTERNS: usize = 16;
 const PATTERNS: Takes = Takes::Text("up to 16 frame patterns of 1 to 256 characters without , and ;");
 
 /// The table.
-pub static ROWS: [Row<JvmOptions>; 5] = [
+pub static ROWS: [Row<JvmOptions>; 15] = [
     Row::new(
         Parameter {
             short: Some('F'),
@@ -86,7 +105,119 @@ pub static ROWS: [Row<JvmOptions>; 5] = [
         },
         |options, _, value| add_pattern(&mut options.exclude, value),
     ),
+    Row::new(
+        Parameter::new(
+            "jstackdepth",
+            "FRAMES",
+            Takes::Number {
+                what: "frames",
+                least: 2,
+                most: 16_000,
+            },
+            "The deepest stack that is recorded, 8192 frames without it; each takes 256 bytes of the application's memory",
+        ),
+        |options, takes, value| {
+            options.max_frames = u32::try_from(takes.number(value)?).ok();
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "cstack",
+            "MODE",
+            Takes::Name {
+                names: || CSTACK.map(str::to_owned).into(),
+                or: None,
+            },
+            "How stacks are walked",
+        ),
+        |options, _, value| {
+            let known = CSTACK.contains(&value);
+            options.cstack = Some(known.then(|| value.to_owned()).ok_or_else(Refusal::default)?);
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "features",
+            "FEATURES",
+            Takes::Names(|| FEATURES.map(str::to_owned).into()),
+            "Frames for the targets of virtual calls, and for what a compiler thread compiles",
+        ),
+        |options, _, value| {
+            let features: Vec<String> = value.split(',').map(str::to_owned).collect();
+            let known = features.iter().all(|feature| FEATURES.contains(&feature.as_str()));
+            options.features = known.then_some(features).ok_or_else(Refusal::default)?;
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new("alluser", "", Takes::Flag, "Leave out what happens in the kernel")
+        },
+        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, USER_ONLY),
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new(
+                "sched",
+                "",
+                Takes::Flag,
+                "Split stacks by the scheduling policy of their thread",
+            )
+        },
+        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, ",sched"),
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new(
+                "tlab",
+                "",
+                Takes::Flag,
+                "Sample allocations when a thread needs a new buffer, as before JDK 11",
+            )
+        },
+        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, ",tlab"),
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new("nofree", "", Takes::Flag, "Do not record what nativemem sees freed")
+        },
+        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, ",nofree"),
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new("sig", "", Takes::Flag, "Write methods with their signatures")
+        },
+        |options, takes, value| set_flag(&mut options.style, takes.flag(value)?, ",sig"),
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new("simple", "", Takes::Flag, "Write classes without their packages")
+        },
+        |options, takes, value| set_flag(&mut options.style, takes.flag(value)?, ",simple"),
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new("lib", "", Takes::Flag, "Write native functions with their libraries")
+        },
+        |options, takes, value| set_flag(&mut options.style, takes.flag(value)?, ",lib"),
+    ),
 ];
+
+fn set_flag(options: &mut Vec<&'static str>, on: bool, option: &'static str) -> Result<(), Refusal> {
+    if on {
+        options.push(option);
+    }
+    Ok(())
+}
 
 fn is_interval(text: &str) -> bool {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -121,6 +252,9 @@ mod tests {
         for bad in ["a,file=/x", "a;b", "a\nb", ""] {
             assert!(set("include", bad).is_err(), "{bad:?}");
             assert!(set("exclude", bad).is_err(), "{bad:?}");
+        }
+        for bad in ["vm,file=/x", "", "VM"] {
+            assert!(set("cstack", bad).is_err() && set("features", bad).is_err(), "{bad:?}");
         }
         for bad in ["10ms,file=x", "ms", "-1ms", "0", "10 ms", "1000000000000ms"] {
             assert!(set("interval", bad).is_err(), "{bad:?}");

@@ -1,15 +1,15 @@
 //! What async-profiler is asked to do in one JVM, as its option strings. Pure.
 //!
 //! Made and checked by the server before anything starts ([`plan`]); the recorder executes it. Source: async-profiler 4.6,
-//! `arguments.cpp` and `frameName.cpp`.
+//! `arguments.cpp`, `profiler.cpp` and `frameName.cpp`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::{self, Measure};
-use super::parameters::JvmOptions;
+use super::parameters::{self, JvmOptions};
+use super::sampling::{self, Engine, Sampling};
 use super::settings::JvmSettings;
 use super::transfer::Scale;
 use crate::event::Event;
@@ -17,17 +17,14 @@ use crate::format::RecordingKind;
 use crate::profile::quality::Clock;
 use crate::runtime::{Asked, PlanError};
 
-/// async-profiler's own defaults, made explicit so that the quality stamp can name them.
-const CPU_INTERVAL: u64 = 10_000_000;
-/// Wall clock samples every thread, also an idle one: this much for each of them keeps it at 2000 samples a second,
-/// some per cent of one core.
-const WALL_INTERVAL_PER_THREAD: u64 = 500_000;
-/// Bytes between two samples.
-const ALLOC_INTERVAL: u64 = 524_287;
-/// Nanoseconds of waiting between two samples.
-const LOCK_INTERVAL: u64 = 10_000;
-/// The deepest stack that it records (`jstackdepth`).
-pub const MAX_FRAMES: u32 = 2048;
+/// The deepest stack that is recorded unless the request says otherwise (`jstackdepth`). async-profiler keeps 16 buffers of
+/// 16 bytes for each frame of it in the application: 2 MiB. A deeper stack keeps one frame less, the innermost, below
+/// `[truncated]`.
+pub const MAX_FRAMES: u32 = 8192;
+
+/// What all distinct stacks of a session may take of the application's memory (`memlimit`), a thousand of the deepest or
+/// eighty thousand of the usual hundred frames. What does not fit is counted as lost.
+pub const STACK_MEMORY: u64 = 128 << 20;
 
 /// One recording of a JVM; nothing in the options comes from a user unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +34,10 @@ pub struct JvmPlan {
     pub library: PathBuf,
     /// The recording to make.
     pub kind: RecordingKind,
-    /// `event=cpu,interval=10000000`: what to sample.
-    pub sampling: String,
+    /// What interrupts threads, and whether a timer may do it instead.
+    pub engine: Engine,
+    /// Everything else that is sampled, and how: `,alloc=524287,live`.
+    sampling: String,
     /// Distance of two samples, 0 if async-profiler chooses.
     pub interval: u64,
     /// Unit of the interval and, after [`Self::scale`], of `value × interval`.
@@ -49,8 +48,15 @@ pub struct JvmPlan {
     pub total: bool,
     /// What to do with the numbers it writes.
     pub scale: Scale,
+    /// The deepest stack that is recorded.
+    pub max_frames: u32,
+    /// What happens in the kernel is left out.
+    pub user_only: bool,
     survivors: bool,
-    threads: bool,
+    /// Options of the walk and of what a stack holds besides its methods.
+    walk: String,
+    /// How names are written.
+    style: String,
     filters: String,
     timeout: u64,
 }
@@ -58,8 +64,13 @@ pub struct JvmPlan {
 /// Seconds after the ordered end at which async-profiler stops by itself, if it was not told to.
 const GRACE: u64 = 15;
 
-/// The recordings a JVM can give, the usual one first.
-pub const RECORDINGS: &[RecordingKind] = &[RecordingKind::Collapsed, RecordingKind::Jfr];
+/// The recordings a JVM can give of an event, the usual one first. Only a JFR tells several events apart.
+pub fn recordings(event: &Event) -> &'static [RecordingKind] {
+    match event {
+        Event::Several(_) => &[RecordingKind::Jfr],
+        _ => &[RecordingKind::Collapsed, RecordingKind::Jfr],
+    }
+}
 
 /// Plans a recording.
 ///
@@ -67,10 +78,52 @@ pub const RECORDINGS: &[RecordingKind] = &[RecordingKind::Collapsed, RecordingKi
 /// What async-profiler would misread, an event that a JVM does not have, or no library of ours to load.
 pub fn plan(asked: &Asked<'_>, settings: &JvmSettings) -> Result<JvmPlan, PlanError> {
     let options = &asked.options.jvm;
-    let mut plan = sampling(asked, options)?;
-    plan.filters = filters(&options.include, &options.exclude);
-    plan.library = settings.library().map_err(PlanError::Impossible)?.to_owned();
-    Ok(plan)
+    let Sampling {
+        engine,
+        others,
+        interval,
+        unit,
+        clock,
+        total,
+        scale,
+        survivors,
+    } = sampling::of(asked)?;
+    let max_frames = options.max_frames.unwrap_or(MAX_FRAMES);
+    Ok(JvmPlan {
+        library: settings.library().map_err(PlanError::Impossible)?.to_owned(),
+        kind: asked.kind,
+        engine,
+        sampling: others,
+        interval,
+        unit: unit.into(),
+        clock,
+        total,
+        scale,
+        max_frames,
+        user_only: options.sampling.contains(&parameters::USER_ONLY),
+        survivors,
+        walk: walk(options, max_frames),
+        style: options.style.concat(),
+        filters: filters(&options.include, &options.exclude),
+        timeout: asked.seconds.saturating_add(GRACE),
+    })
+}
+
+/// The options that say how stacks are walked, and what marks they get.
+fn walk(options: &JvmOptions, max_frames: u32) -> String {
+    let kept = max_frames - 1;
+    let mut walk = format!(",jstackdepth={max_frames}/{kept},memlimit={STACK_MEMORY}");
+    if options.threads {
+        walk.push_str(",threads");
+    }
+    if let Some(mode) = &options.cstack {
+        walk.extend([",cstack=", mode]);
+    }
+    if !options.features.is_empty() {
+        walk.extend([",features=", &options.features.join("+")]);
+    }
+    walk.extend(options.sampling.iter().copied());
+    walk
 }
 
 impl JvmPlan {
@@ -78,14 +131,7 @@ impl JvmPlan {
     /// what it missed, so its counter is the truth, not its number of samples.
     pub fn with_ctimer(&self) -> Self {
         Self {
-            sampling: format!("event=ctimer,interval={}", self.interval),
-            ..self.counting_overruns()
-        }
-    }
-
-    /// The plan for the engine that async-profiler chose.
-    pub fn counting_overruns(&self) -> Self {
-        Self {
+            engine: Engine::Timer(self.interval),
             total: true,
             scale: Scale::Divide(self.interval),
             ..self.clone()
@@ -99,10 +145,14 @@ impl JvmPlan {
 
     /// Options of the command that starts sampling; `recording` is where a JFR goes.
     pub fn start(&self, recording: &str) -> String {
-        let mut options = format!("start,{},timeout={}", self.sampling, self.timeout);
-        if self.threads {
-            options.push_str(",threads");
-        }
+        let Self {
+            engine,
+            sampling,
+            timeout,
+            walk,
+            ..
+        } = self;
+        let mut options = format!("start{}{sampling},timeout={timeout}{walk}", engine.options());
         // Collapsed text is written on stop only: started with a file, async-profiler would also write it when its
         // timeout ends it, after everybody who could remove it is gone.
         if self.kind == RecordingKind::Jfr {
@@ -129,7 +179,7 @@ impl JvmPlan {
 
     fn collapsed(&self, file: &str, total: bool) -> String {
         let counter = if total { ",total" } else { "" };
-        format!("file={file},collapsed,ann,dot{counter}{}", self.filters)
+        format!("file={file},collapsed,ann,dot{counter}{}{}", self.style, self.filters)
     }
 
     /// True if each sample stands for a fixed time.
@@ -137,123 +187,16 @@ impl JvmPlan {
         self.clock != Clock::None && self.interval > 0 && (!self.total || self.scale != Scale::Keep)
     }
 
-    /// True if the filters do not apply to the recording: async-profiler does not filter a JFR.
-    pub fn ignores_filters(&self) -> bool {
-        self.kind == RecordingKind::Jfr && !self.filters.is_empty()
-    }
-}
-
-fn sampling(asked: &Asked<'_>, options: &JvmOptions) -> Result<JvmPlan, PlanError> {
-    let measured = |measure, default| interval::of(options, asked.event, measure, default);
-    let plan = |sampling: String, interval, unit: &'static str, clock| JvmPlan {
-        library: PathBuf::new(),
-        kind: asked.kind,
-        sampling,
-        interval,
-        unit: unit.into(),
-        clock,
-        total: false,
-        scale: Scale::Keep,
-        survivors: false,
-        threads: options.threads,
-        filters: String::new(),
-        timeout: asked.seconds.saturating_add(GRACE),
-    };
-    let timed = |event: &str, default, clock| {
-        let interval = measured(Measure::Time, default)?;
-        Ok(plan(
-            format!("event={event},interval={interval}"),
-            interval,
-            "nanoseconds",
-            clock,
-        ))
-    };
-    match asked.event {
-        Event::Cpu => timed("cpu", CPU_INTERVAL, Clock::Cpu),
-        Event::Wall => {
-            let default = asked
-                .target
-                .process
-                .threads
-                .saturating_mul(WALL_INTERVAL_PER_THREAD)
-                .max(CPU_INTERVAL);
-            let plan = timed("wall", default, Clock::Wall)?;
-            // Without this, a thread that used less than 10 us of CPU since its last sample is taken to be where it
-            // was: measured, waits of 60 : 30 : 10 came out as 43 : 43 : 14.
-            Ok(JvmPlan {
-                sampling: plan.sampling.clone() + ",nobatch",
-                ..plan
-            })
-        }
-        Event::Alloc => {
-            let interval = measured(Measure::Bytes, ALLOC_INTERVAL)?;
-            Ok(JvmPlan {
-                total: true,
-                ..plan(format!("alloc={interval}"), interval, "bytes", Clock::None)
-            })
-        }
-        Event::Heap => {
-            let interval = measured(Measure::Bytes, ALLOC_INTERVAL)?;
-            let options = format!("alloc={interval},live");
-            Ok(JvmPlan {
-                survivors: true,
-                ..plan(options, interval, "bytes", Clock::None)
-            })
-        }
-        Event::Lock => {
-            let interval = measured(Measure::Duration, LOCK_INTERVAL)?;
-            Ok(JvmPlan {
-                total: true,
-                ..plan(format!("lock={interval}"), interval, "nanoseconds", Clock::None)
-            })
-        }
-        Event::Named(name) => named(name, &timed, &measured, &plan),
-        event => Err(PlanError::Impossible(super::doctor::no_such_event(event))),
-    }
-}
-
-/// Events that only async-profiler knows by name.
-fn named(
-    name: &str,
-    timed: &dyn Fn(&str, u64, Clock) -> Result<JvmPlan, PlanError>,
-    measured: &dyn Fn(Measure, u64) -> Result<u64, PlanError>,
-    plan: &dyn Fn(String, u64, &'static str, Clock) -> JvmPlan,
-) -> Result<JvmPlan, PlanError> {
-    let counted = |plan: JvmPlan| JvmPlan { total: true, ..plan };
-    match name {
-        "ctimer" => Ok(timed(name, CPU_INTERVAL, Clock::Cpu)?.counting_overruns()),
-        "itimer" | "cpu-clock" => timed(name, CPU_INTERVAL, Clock::Cpu),
-        "nativemem" => {
-            let interval = measured(Measure::Bytes, ALLOC_INTERVAL)?;
-            Ok(counted(plan(
-                format!("nativemem={interval}"),
-                interval,
-                "bytes",
-                Clock::None,
-            )))
-        }
-        "nativelock" => {
-            let interval = measured(Measure::Duration, LOCK_INTERVAL)?;
-            Ok(counted(plan(
-                format!("nativelock={interval}"),
-                interval,
-                "nanoseconds",
-                Clock::None,
-            )))
-        }
-        _ => {
-            let interval = measured(Measure::Count, 0)?;
-            let every = if interval == 0 {
-                String::new()
-            } else {
-                format!(",interval={interval}")
-            };
-            Ok(counted(plan(
-                format!("event={name}{every}"),
-                interval,
-                "count",
-                Clock::None,
-            )))
+    /// The parameters that do not apply to the recording: async-profiler filters and writes names in texts only.
+    pub fn ignored(&self) -> Option<&'static str> {
+        match (self.kind, self.filters.is_empty(), self.style.is_empty()) {
+            (RecordingKind::Jfr, false, _) => {
+                Some("include and exclude do not apply to a JFR, which holds every stack")
+            }
+            (RecordingKind::Jfr, _, false) => {
+                Some("sig, simple and lib do not apply to a JFR, which holds names whole")
+            }
+            _ => None,
         }
     }
 }
@@ -287,14 +230,19 @@ fn dotted(pattern: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     use crate::process::Process;
     use crate::runtime::{JavaVm, Options, RuntimeFacts, Target};
 
     /// The plan for `event` with the given parameters, for a process of 20 threads.
-    fn plan_with(event: &str, kind: RecordingKind, given: &[(&str, &str)], threads: u64) -> Result<JvmPlan, PlanError> {
+    pub(in crate::runtime::jvm) fn plan_with(
+        event: &str,
+        kind: RecordingKind,
+        given: &[(&str, &str)],
+        threads: u64,
+    ) -> Result<JvmPlan, PlanError> {
         let mut options = Options::default();
         for (name, value) in given {
             options.set(name, value).unwrap();
@@ -327,15 +275,16 @@ mod tests {
     #[test]
     fn every_session_ends_by_itself_and_only_a_jfr_has_a_file_from_the_start() {
         let collapsed = planned("cpu", &[("threads", "true")]);
+        let walk = "jstackdepth=8192/8191,memlimit=134217728";
         assert_eq!(
             collapsed.start("/out"),
-            "start,event=cpu,interval=10000000,timeout=45,threads"
+            format!("start,event=cpu-clock,interval=10000000,timeout=45,{walk},threads")
         );
         assert_eq!(collapsed.stop("/out"), "stop,file=/out,collapsed,ann,dot");
         let jfr = plan_with("cpu", RecordingKind::Jfr, &[("frequency", "50")], 20).unwrap();
         assert_eq!(
             jfr.start("/out"),
-            "start,event=cpu,interval=20000000,timeout=45,jfr,file=/out"
+            format!("start,event=cpu-clock,interval=20000000,timeout=45,{walk},jfr,file=/out")
         );
         assert_eq!(jfr.stop("/out"), "stop,jfr");
     }
@@ -343,18 +292,22 @@ mod tests {
     #[test]
     fn amounts_are_totals_and_times_are_samples() {
         let of = |event: &str| planned(event, &[]);
-        assert_eq!(of("alloc").start("/o"), "start,alloc=524287,timeout=45");
+        let started = |event: &str| {
+            let options = of(event).start("/o");
+            options.split_once(",timeout=").unwrap().0.to_owned()
+        };
+        assert_eq!(started("alloc"), "start,alloc=524287");
         assert!(of("alloc").stop("/o").contains(",total"));
-        assert_eq!(of("lock").start("/o"), "start,lock=10000,timeout=45");
+        assert_eq!(started("lock"), "start,lock=10000");
         assert!(of("lock").total && !of("cpu").total && !of("wall").total);
-        assert_eq!(of("heap").start("/o"), "start,alloc=524287,live,timeout=45");
+        assert_eq!(started("heap"), "start,alloc=524287,live");
         assert_eq!(of("heap").stop("/o"), "stop,file=/o,collapsed,ann,dot");
         assert_eq!(of("heap").sizes("/s").unwrap(), "dump,file=/s,collapsed,ann,dot,total");
         assert_eq!(of("alloc").sizes("/s"), None);
         let jfr = plan_with("heap", RecordingKind::Jfr, &[], 20).unwrap();
         assert_eq!(jfr.sizes("/s"), None);
         assert_eq!(of("ctimer").scale, Scale::Divide(10_000_000));
-        assert_eq!(of("cache-misses").start("/o"), "start,event=cache-misses,timeout=45");
+        assert_eq!(started("cache-misses"), "start,event=cache-misses");
         assert!(of("cpu").counts_samples_by_time() && of("ctimer").counts_samples_by_time());
         assert!(!of("lock").counts_samples_by_time() && !of("alloc").counts_samples_by_time());
     }
@@ -363,10 +316,10 @@ mod tests {
     fn wall_is_never_batched_and_rarer_with_many_threads() {
         let wall = |threads| {
             let plan = plan_with("wall", RecordingKind::Collapsed, &[], threads);
-            plan.unwrap().sampling
+            plan.unwrap().engine.options()
         };
-        assert_eq!(wall(20), "event=wall,interval=10000000,nobatch");
-        assert_eq!(wall(200), "event=wall,interval=100000000,nobatch");
+        assert_eq!(wall(20), ",event=wall,interval=10000000,nobatch");
+        assert_eq!(wall(200), ",event=wall,interval=100000000,nobatch");
     }
 
     #[test]
@@ -395,5 +348,69 @@ mod tests {
         }
         let foreign = plan_with("goroutine", RecordingKind::Collapsed, &[], 20);
         assert!(matches!(foreign, Err(PlanError::Impossible(_))), "{foreign:?}");
+    }
+
+    #[test]
+    fn timers_take_the_place_of_perf_events_and_of_nothing_beside_them() {
+        let several = plan_with("cpu,alloc", RecordingKind::Jfr, &[("interval", "5ms")], 20).unwrap();
+        let timed = several.with_ctimer().start("/o");
+        assert!(
+            timed.starts_with("start,event=ctimer,interval=5000000,alloc=524287,timeout=45,"),
+            "{timed}"
+        );
+    }
+
+    #[test]
+    fn several_events_are_one_session_and_a_jfr() {
+        let jfr = |event: &str| plan_with(event, RecordingKind::Jfr, &[], 20);
+        let started = |event: &str| {
+            let options = jfr(event).unwrap().start("/o");
+            options.split_once(",timeout=").unwrap().0.to_owned()
+        };
+        assert_eq!(
+            started("cpu,alloc,lock"),
+            "start,event=cpu-clock,interval=10000000,alloc=524287,lock=10000"
+        );
+        assert_eq!(started("wall,heap"), "start,wall=10000000,nobatch,alloc=524287,live");
+        assert_eq!(
+            started("all"),
+            "start,event=cpu-clock,interval=10000000,wall=10000000,nobatch,alloc=524287,lock=10000,nativemem=524287,\
+             nativelock=10000"
+        );
+        for bad in ["cpu,ctimer", "alloc,heap", "lock,lock", "cpu,goroutine"] {
+            assert!(jfr(bad).is_err(), "{bad}");
+        }
+        assert_eq!(recordings(&"cpu,alloc".parse().unwrap()), [RecordingKind::Jfr]);
+        let aimless = plan_with("wall,alloc", RecordingKind::Jfr, &[("interval", "5ms")], 20);
+        assert!(
+            matches!(
+                aimless,
+                Err(PlanError::Unsuitable {
+                    parameter: "interval",
+                    ..
+                })
+            ),
+            "{aimless:?}"
+        );
+    }
+
+    #[test]
+    fn how_stacks_are_walked_is_said_at_the_start_and_how_names_are_written_at_the_end() {
+        let given = [
+            ("jstackdepth", "100"),
+            ("cstack", "vmx"),
+            ("features", "vtable,comptask"),
+            ("alluser", "true"),
+            ("sched", "true"),
+            ("sig", "true"),
+            ("lib", "false"),
+        ];
+        let plan = planned("cpu", &given);
+        let walk = "jstackdepth=100/99,memlimit=134217728,cstack=vmx,features=vtable+comptask,alluser,sched";
+        assert!(plan.start("/o").ends_with(walk), "{}", plan.start("/o"));
+        assert_eq!(plan.stop("/o"), "stop,file=/o,collapsed,ann,dot,sig");
+        assert_eq!(plan.max_frames, 100);
+        let jfr = plan_with("cpu", RecordingKind::Jfr, &[("simple", "true")], 20).unwrap();
+        assert!(jfr.ignored().is_some() && planned("cpu", &[("simple", "true")]).ignored().is_none());
     }
 }

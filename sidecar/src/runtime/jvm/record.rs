@@ -107,7 +107,7 @@ fn stop_orphan(
 ) -> bool {
     let waits = Waits::uninterruptible(table, process.id);
     let mut ended = true;
-    for library in agent_library::loaded(table, process) {
+    for library in agent_library::loaded(table, root, process) {
         let mut agent = Agent::new(Attach::new(root, process), session, library);
         ended &= agent.stop_announced(&waits, marker);
         agent.silence(&waits);

@@ -14,15 +14,16 @@ use super::attach::Attach;
 use super::delivery;
 use super::descriptors;
 use super::doctor;
-use super::engine::Engine;
+use super::hardware;
 use super::outcome::Sampled;
 use super::plan::JvmPlan;
+use super::sampling::Engine;
 use super::session::{Marker, Session, now_ms};
 use super::transfer;
 use super::waits::Waits;
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::process::{CpuTime, Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
 use crate::runtime::{NoRoom, Phase, RecordError, RecordOrder, Reporter};
 
@@ -58,6 +59,7 @@ pub struct Run<'a> {
     agent: Agent<'a>,
     waits: &'a Waits<'a>,
     session: &'a Session,
+    root: &'a TargetRoot,
     marker: Marker,
     version: String,
     sampling: Cell<Sampling>,
@@ -77,7 +79,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, RecordError> {
         let table = waits.table();
         let deliver = || delivery::deliver(&plan.library, library, (table, root, process), session);
-        let mut loaded = agent_library::loaded(table, process).into_iter();
+        let mut loaded = agent_library::loaded(table, root, process).into_iter();
         let known = loaded.next();
         let path = known.clone().map_or_else(&deliver, Ok)?;
         let agent = Agent::new(Attach::new(root, process), session, path);
@@ -86,6 +88,7 @@ impl<'a> Run<'a> {
             agent,
             waits,
             session,
+            root,
             marker,
             version: String::new(),
             sampling,
@@ -126,15 +129,25 @@ impl<'a> Run<'a> {
     ) -> Result<Quality, RecordError> {
         self.waits.check()?;
         let recording = self.session.path_of(RECORDING);
-        let scarce = (order.event == Event::Cpu)
-            .then(|| descriptors::too_few(self.waits.table(), process))
+        let table = self.waits.table();
+        let by_perf = matches!(plan.engine, Engine::Perf(_));
+        let scarce = by_perf
+            .then(|| descriptors::too_few(table, process).map(doctor::timers_instead))
             .flatten();
-        let plan = if scarce.is_some() { plan.with_ctimer() } else { plan };
-        let (plan, start, engine) = self.start(order, plan, &recording, process)?;
+        let refused = by_perf && doctor::perf_events_refused(table, process);
+        let plan = if refused || scarce.is_some() {
+            plan.with_ctimer()
+        } else {
+            plan
+        };
+        let (plan, start) = self.start(order, plan, &recording, process)?;
         reporter.phase(Phase::Sampling);
         let started_at_ms = now_ms();
         let began = Instant::now();
+        let before = CpuTime::of_threads(table, process.id);
         self.sample(order)?;
+        let after = CpuTime::of_threads(table, process.id);
+        let meanwhile = self.agent.said();
         reporter.phase(Phase::Stopping);
         let duration = began.elapsed();
         let stop = self.stop(&plan, &recording)?;
@@ -142,47 +155,43 @@ impl<'a> Run<'a> {
         let moved = self.transfer(&plan, output)?;
         let sampled = Sampled {
             plan,
-            engine,
             scarce,
             start,
             stop,
             moved,
+            metrics: self.agent.metrics(self.waits),
+            cpu: before.zip(after).map(|(before, after)| after.since(&before)),
+            meanwhile,
             started_at_ms,
             duration,
         };
-        let lost = self.agent.skipped(self.waits);
-        Ok(sampled.quality(order, self.waits.table(), &self.version, lost))
+        sampled.quality(order, (table, self.root), &self.version)
     }
 
-    /// Starts sampling; `cpu` falls back to timers when perf_events run out.
+    /// Starts sampling; `cpu` falls back to timers when perf_events are refused or run out.
     fn start(
         &mut self,
         order: &RecordOrder,
         plan: JvmPlan,
         recording: &str,
         process: &Process,
-    ) -> Result<(JvmPlan, Answer, Engine), RecordError> {
-        let by_cpu = order.event == Event::Cpu;
+    ) -> Result<(JvmPlan, Answer), RecordError> {
         let first = self.try_start(&plan, recording)?;
-        let (plan, answer) = match (first.code, refusal(&first.log)) {
-            (0, _) => (plan, first),
-            (_, Refusal::PerfDenied | Refusal::PerfLimit) if by_cpu => {
-                let timed = plan.with_ctimer();
-                let answer = self.try_start(&timed, recording)?;
-                (timed, answer)
-            }
-            _ => (plan, first),
+        let perf_refused = matches!(
+            refusal(&first.log),
+            Refusal::PerfDenied | Refusal::PerfLimit | Refusal::PerfMissing
+        );
+        let (plan, answer) = if first.code != 0 && perf_refused && matches!(plan.engine, Engine::Perf(_)) {
+            let timed = plan.with_ctimer();
+            let answer = self.try_start(&timed, recording)?;
+            (timed, answer)
+        } else {
+            (plan, first)
         };
         if answer.code != 0 {
             return Err(refused(order, process, self.waits.table(), &answer));
         }
-        let engine = Engine::of(&order.event, self.waits.table(), process);
-        let plan = if engine == Engine::Ctimer {
-            plan.counting_overruns()
-        } else {
-            plan
-        };
-        Ok((plan, answer, engine))
+        Ok((plan, answer))
     }
 
     fn try_start(&mut self, plan: &JvmPlan, recording: &str) -> Result<Answer, RecordError> {
@@ -292,6 +301,12 @@ fn written(answer: &Answer) -> Result<(), RecordError> {
     })
 }
 
+/// True if the kernel knows no counter for the event.
+fn lacks_counter(log: &str) -> bool {
+    const CAUSES: [&str; 3] = ["No such file or directory", "Operation not supported", "No such device"];
+    async_profiler::perf_failure(log).is_some_and(|cause| CAUSES.contains(&cause))
+}
+
 /// The answer for a start that async-profiler refused.
 fn refused(order: &RecordOrder, process: &Process, table: &ProcessTable, answer: &Answer) -> RecordError {
     let what = || RecordError::Tool {
@@ -302,22 +317,73 @@ fn refused(order: &RecordOrder, process: &Process, table: &ProcessTable, answer:
         (Refusal::AlreadyStarted, _) => RecordError::AlreadyProfiled {
             what: "async-profiler".to_owned(),
         },
+        (Refusal::PerfMissing, event) if hardware::is_hardware(event) && lacks_counter(&answer.log) => {
+            RecordError::Impossible(hardware::no_counter(format!(
+                "neither the processor nor the machine around it counts {event}"
+            )))
+        }
+        (Refusal::PerfLimit, event) if hardware::is_hardware(event) => {
+            descriptors::too_few(table, process).map_or_else(what, RecordError::Impossible)
+        }
         (Refusal::PerfDenied, Event::Named(_)) => match doctor::perf_events_unavailable(table, process) {
             Some(reason) => RecordError::Impossible(reason),
             None => what(),
         },
-        (Refusal::Other(message), Event::Named(name)) => {
-            let cause = async_profiler::perf_failure(&answer.log).map_or(String::new(), |cause| format!(" ({cause})"));
-            let message = format!("async-profiler cannot sample {name} here: {message}{cause}");
-            RecordError::BadArgument {
-                parameter: "event".to_owned(),
-                message,
-            }
-        }
+        (Refusal::PerfMissing, Event::Named(name)) => not_here(name, "Perf events unavailable", answer),
+        (Refusal::Other(message), Event::Named(name)) => not_here(name, &message, answer),
         (Refusal::Other(message), _) => RecordError::Tool {
             tool: "async-profiler".to_owned(),
             message,
         },
         _ => what(),
+    }
+}
+
+fn not_here(name: &str, message: &str, answer: &Answer) -> RecordError {
+    let cause = async_profiler::perf_failure(&answer.log).map_or(String::new(), |cause| format!(" ({cause})"));
+    RecordError::BadArgument {
+        parameter: "event".to_owned(),
+        message: format!("async-profiler cannot sample {name} here: {message}{cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a capture of `event` is answered whose start async-profiler refused with these words.
+    fn answered(event: &str, log: &str) -> RecordError {
+        let mut order = RecordOrder::example(RecordingKind::Collapsed);
+        order.event = event.parse().unwrap();
+        let answer = Answer {
+            code: 200,
+            log: log.to_owned(),
+        };
+        refused(
+            &order,
+            &Process::example(17),
+            &ProcessTable::at("/nonexistent"),
+            &answer,
+        )
+    }
+
+    #[test]
+    fn a_counter_that_the_kernel_does_not_know_is_the_machines_lack_and_no_bad_request() {
+        let log =
+            "[WARN] perf_event_open for TID 9 failed: No such file or directory\n[ERROR] Perf events unavailable\n";
+        let lack = answered("LLC-load-misses", log);
+        assert!(
+            matches!(&lack, RecordError::Impossible(reason) if reason.key == "no_hardware_counter"),
+            "{lack}"
+        );
+        let odd = answered("sched:sched_switch", log);
+        assert!(
+            matches!(&odd, RecordError::BadArgument { message, .. } if message.contains("No such file")),
+            "{odd}"
+        );
+        let unknown = answered("nothing", "[ERROR] Unsupported event type\n");
+        assert!(matches!(&unknown, RecordError::BadArgument { .. }), "{unknown}");
+        let busy = answered("cpu", "[ERROR] Profiler already started\n");
+        assert!(matches!(&busy, RecordError::AlreadyProfiled { .. }), "{busy}");
     }
 }

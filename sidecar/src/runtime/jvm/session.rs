@@ -220,6 +220,11 @@ impl Drop for Session {
     }
 }
 
+/// True if there is a directory of ours for the process: a recorder is at work, or was killed.
+pub fn exists(root: &TargetRoot, process: &Process) -> bool {
+    root.exists(format!("{TMP}/{}", name_of(process)))
+}
+
 /// Removes the directories of processes that share this `/tmp` and whose sessions are over, of our own user only.
 pub fn sweep_finished(root: &TargetRoot) {
     let Ok(tmp) = open_tmp(root) else { return };

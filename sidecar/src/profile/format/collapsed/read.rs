@@ -11,11 +11,12 @@ use crate::profile::builder::{ModelError, ProfileBuilder};
 use crate::profile::format::{ReadError, ReadOptions, Reader};
 use crate::profile::hidden_class::Names;
 use crate::profile::model::{FrameKind, Label, LabelValue, LocationId, Profile, ValueType};
+use crate::profile::modified_utf8;
 use crate::profile::quality::{Clock, Quality};
 use crate::profile::strings::StringId;
 
-/// Longest line. 2048 frames of 500 bytes.
-const MAX_LINE: u64 = 1 << 20;
+/// Longest line. 16,000 frames of 500 bytes.
+const MAX_LINE: u64 = 8 << 20;
 /// Longest name of a frame. A name is repeated in every stack of the output, so it multiplies.
 const MAX_NAME: usize = 16 << 10;
 
@@ -181,7 +182,7 @@ pub fn read(mut input: impl BufRead, values: &CollapsedValues, names: Names) -> 
                 CollapsedError::LineTooLong { line: number }
             });
         }
-        let text = String::from_utf8_lossy(&bytes);
+        let text = modified_utf8::decode(&bytes);
         let text = text.trim_end_matches('\r');
         if text.is_empty() {
             continue;

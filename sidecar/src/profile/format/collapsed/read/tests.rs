@@ -86,7 +86,7 @@ fn a_cut_recording_is_an_error() {
         Err(CollapsedError::Truncated { line: 2 })
     ));
     assert!(matches!(
-        read_text(&vec![b'a'; 2 << 20]),
+        read_text(&vec![b'a'; 9 << 20]),
         Err(CollapsedError::LineTooLong { line: 1 })
     ));
 }
@@ -161,7 +161,7 @@ proptest! {
     ) {
         let written = |profile: &Profile| {
             let mut out = Vec::new();
-            write(&FlatStacks::new(profile, 0).unwrap(), &mut out).unwrap();
+            write(&FlatStacks::new(profile, 0, None).unwrap(), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         let mut builder = ProfileBuilder::new(samples().sample_types()).unwrap();

@@ -22,7 +22,7 @@ fn profile(stacks: &[(&[(&str, FrameKind)], i64)], unit: &str) -> Profile {
 
 fn svg(profile: &Profile) -> String {
     let mut out = Vec::new();
-    let stacks = FlatStacks::new(profile, 0).unwrap();
+    let stacks = FlatStacks::new(profile, 0, None).unwrap();
     write(
         &stacks,
         &profile.sample_types[0],
