@@ -27,7 +27,7 @@ fn pod(spec: &Value, asks: bool) -> Value {
     };
     let mut pod = json!({"metadata": {"generateName": "shop-", "annotations": annotations},
         "spec": {"securityContext": {"runAsUser": 1000, "runAsGroup": 1000}, "containers": [{"name": "app", "image": "shop:1"}]}});
-    for (key, value) in spec.as_object().unwrap() {
+    for (key, value) in spec.as_object().into_iter().flatten() {
         pod["spec"][key] = value.clone();
     }
     pod

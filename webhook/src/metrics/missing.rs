@@ -21,7 +21,8 @@ impl Missing {
         while all.len() > MOST_PODS {
             all.pop_last();
         }
-        self.with(|seen| std::mem::swap(seen, &mut Some(all)));
+        // The old one is freed after the lock.
+        let _old = self.with(|seen| seen.replace(all));
     }
 
     /// Takes a pod.
