@@ -10,6 +10,8 @@ mod resources;
 mod skip;
 mod status;
 
+use std::borrow::Cow;
+
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +19,7 @@ pub use misplaced::misplaced;
 pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
-use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
+use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, plain, shown};
 use crate::choices::{Event, PodSecurityLevel, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
@@ -418,6 +420,9 @@ fn warned(mut skip: Skip, mut others: Vec<String>) -> Skip {
 /// The API server cuts a warning after 256 characters; where a user's own long words make one longer, so do we.
 fn fit(warning: &mut String) {
     const LONGEST: usize = 250;
+    if let Cow::Owned(plain) = plain(warning) {
+        *warning = plain;
+    }
     if warning.chars().count() > LONGEST {
         let end = warning
             .char_indices()

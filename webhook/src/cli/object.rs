@@ -4,6 +4,7 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::Value;
 
+use crate::annotations::plain;
 use crate::inject::misplaced::{misplaced, template_path};
 use crate::inject::{Decision, inject};
 use crate::settings::{Facts, InjectSettings};
@@ -71,7 +72,7 @@ fn one(object: &Value, mut path: Vec<String>, settings: &InjectSettings, facts: 
         name: format!(
             "{}/{}",
             kind.to_lowercase(),
-            of("name").or_else(|| of("generateName")).unwrap_or("?")
+            plain(of("name").or_else(|| of("generateName")).unwrap_or("?"))
         ),
         decision,
         misplaced: misplaced(kind, object),
