@@ -5,6 +5,8 @@ mod capture;
 pub mod detect;
 pub mod doctor;
 mod executable;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod listening_sockets;
 pub mod plan;
 pub(crate) mod pprof_client;

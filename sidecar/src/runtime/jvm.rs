@@ -11,6 +11,8 @@ pub mod descriptors;
 pub mod detect;
 pub mod doctor;
 pub mod engine;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod hsperfdata;
 pub mod interval;
 pub mod outcome;
