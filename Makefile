@@ -69,7 +69,7 @@ demo: build apps ## Start sample apps, capture a flame graph of each, print wher
 	@tests/rig/demo.sh
 
 # Of the whole workspace, as everything else: another selection is another set of features, and compiled anew.
-export UNIT := $(basename $(notdir $(wildcard sidecar/tests/*.rs webhook/tests/*.rs))) arrows inject_contract rig
+export UNIT := $(basename $(notdir $(wildcard sidecar/tests/*.rs webhook/tests/*.rs tests/fuzz/tests/*.rs))) arrows inject_contract rig
 
 .PHONY: unit
 unit: toolchain ## Run the tests that need neither root nor network nor components
@@ -79,6 +79,11 @@ unit: toolchain ## Run the tests that need neither root nor network nor componen
 test: ahead unit apps ## Run the unit tests, the live tests against real runtimes, and those on a real Kubernetes
 	$(call timed,cargo build --locked --workspace --all-targets)
 	$(call timed,tests/rig/test.sh)
+
+# TARGETS=… of tests/fuzz/src for some of them, KEEP=1 to add what reaches new code to their corpora.
+.PHONY: fuzz
+fuzz: toolchain ## Feed every parser what libFuzzer makes, SECONDS=60 each
+	$(call timed,tests/rig/fuzz.sh $(or $(SECONDS),60) $(TARGETS))
 
 # The sidecar as the images have it; ring needs a compiler that knows musl.
 STATIC := target/x86_64-unknown-linux-musl/release

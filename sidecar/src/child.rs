@@ -19,6 +19,8 @@ mod conversation;
 mod deadline;
 mod ending;
 mod executable;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod inspect;
 mod order;
 mod record;

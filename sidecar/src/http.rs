@@ -10,6 +10,8 @@ mod artifact;
 mod captures;
 mod digest;
 mod doctor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod guard;
 mod index;
 mod metrics;

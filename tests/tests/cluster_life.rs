@@ -335,7 +335,9 @@ fn a_sidecar_that_cannot_start_leaves_the_pod_ready_and_tries_again() {
     let namespace = cluster.namespace(&json!({}));
     // On the node's network, so it must stay free once we let go of it: below the ports that the kernel hands out.
     let mut ports = 17117..17217;
-    let taken = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let taken = ports
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .unwrap();
     let address = taken.local_addr().unwrap();
     let port = address.port().to_string();
     let mut pod = pod::with_annotation(pod::annotated(&[java()]), "port", &port);

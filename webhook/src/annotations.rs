@@ -5,6 +5,8 @@
 mod nearest;
 pub mod table;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 pub use table::{Annotation, TABLE};
@@ -137,12 +139,21 @@ fn contradiction(annotations: &Annotations<'_>) -> Option<String> {
     })
 }
 
-/// What a user wrote, short enough for a warning.
+/// What a user wrote, short enough for a warning, and [`plain`].
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", plain(&text[..end])),
+        None => plain(text).into_owned(),
+    }
+}
+
+/// The text without control characters. An API server drops a warning that has one, and a terminal obeys it.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        text.replace(char::is_control, "\u{fffd}").into()
+    } else {
+        text.into()
     }
 }
 

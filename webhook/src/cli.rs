@@ -2,6 +2,8 @@
 
 pub mod annotations;
 mod documents;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod inject;
 mod object;
 pub mod serve;

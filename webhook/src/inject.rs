@@ -17,6 +17,8 @@ mod skip;
 mod status;
 pub(crate) mod templates;
 
+use std::borrow::Cow;
+
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
 
@@ -24,7 +26,7 @@ pub use misplaced::misplaced;
 pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
-use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, shown};
+use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, plain, shown};
 use crate::choices::{Event, PodSecurityLevel, Rights, SidecarForm};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
@@ -495,6 +497,9 @@ fn warned(mut skip: Skip, mut others: Vec<String>) -> Skip {
 /// The API server cuts a warning after 256 characters; where a user's own long words make one longer, so do we.
 fn fit(warning: &mut String) {
     const LONGEST: usize = 250;
+    if let Cow::Owned(plain) = plain(warning) {
+        *warning = plain;
+    }
     if warning.chars().count() > LONGEST {
         let end = warning
             .char_indices()

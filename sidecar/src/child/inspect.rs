@@ -1,7 +1,7 @@
 //! Inspection, the server's side: inspectors for processes with the same credentials, their findings kept for a moment and
 //! joined with the server's own rows. The child's side is [`look`].
 
-mod finding;
+pub(super) mod finding;
 pub(super) mod look;
 mod shared_run;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 mod metered_file;
 pub(super) mod recorder;
-mod report;
+pub(super) mod report;
 #[cfg(test)]
 mod tests;
 

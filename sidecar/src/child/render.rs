@@ -35,7 +35,7 @@ pub struct RenderOrder {
 /// A renderer's one word.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum RenderReport {
+pub(super) enum RenderReport {
     /// The artifact is whole; the stamp is completed.
     Done(Box<Quality>),
     /// The artifact did not fit.

@@ -189,7 +189,7 @@ fn if_range(conditions: &HeaderMap, etag: &str) -> bool {
 
 /// What part is asked for.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub(super) enum Range {
     Whole,
     /// Both included.
     Part {
@@ -200,7 +200,7 @@ enum Range {
 }
 
 /// One range of bytes; anything else is ignored as RFC 9110 §14.2 allows, several ranges too.
-fn range(conditions: &HeaderMap, length: u64) -> Range {
+pub(super) fn range(conditions: &HeaderMap, length: u64) -> Range {
     let mut values = conditions.get_all(RANGE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Range::Whole;

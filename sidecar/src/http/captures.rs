@@ -20,7 +20,7 @@ use super::{AppState, Problem};
 use crate::capture::{Capture, CaptureRequest, CaptureState, Snapshot};
 use crate::format::Format;
 
-mod body;
+pub(super) mod body;
 
 /// Largest body we read: parameters, nothing else.
 const LARGEST_BODY: usize = 64 << 10;

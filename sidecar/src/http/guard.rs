@@ -38,7 +38,7 @@ impl Guard {
         }
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Problem> {
+    pub(super) fn judge(&self, request: &Request) -> Result<(), Problem> {
         let host = host(request)?;
         if !self.allow_any_host && !is_loopback(&host) {
             return Err(Problem::foreign_host("the Host header names another machine"));

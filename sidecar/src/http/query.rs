@@ -68,7 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Pairs {
 }
 
 /// Decodes `name=value&name=value` as the URL standard's form encoding does, but strictly.
-fn parse(query: &str) -> Result<Pairs, Problem> {
+pub(super) fn parse(query: &str) -> Result<Pairs, Problem> {
     if query.len() > LONGEST {
         return Err(Problem::query_too_long(LONGEST));
     }

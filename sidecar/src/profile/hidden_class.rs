@@ -43,11 +43,13 @@ const FORM: &str = "LambdaForm$";
 
 /// The marks before an address: JVM TI has `.`, `Class.getName` `/`, the JVM inside `+`.
 fn without_addresses(name: &str) -> Cow<'_, str> {
+    // Looked for once: a name of 16 KB may have as many marks.
+    let marked = Marked::of(name);
     let mut from = 0;
     while let Some(at) = name[from..].find(['.', '/', '+']).map(|at| from + at) {
         from = at + 1;
         let (class, rest) = (&name[..at], &name[from..]);
-        let Some(length) = identity(class, rest, name.as_bytes()[at]) else {
+        let Some(length) = identity(marked, at, rest, name.as_bytes()[at]) else {
             continue;
         };
         return Cow::Owned(format!("{}{}", without_counter(class), &rest[length..]));
@@ -55,20 +57,37 @@ fn without_addresses(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
-/// Length of the address or number at the start of `rest`, if the class before it is one that has it.
-fn identity(class: &str, rest: &str, mark: u8) -> Option<usize> {
+/// How much of a name must be there for it to be the name of a hidden class, or of a library.
+#[derive(Debug, Clone, Copy)]
+struct Marked {
+    class: Option<usize>,
+    library: Option<usize>,
+}
+
+impl Marked {
+    fn of(name: &str) -> Self {
+        let end = |part: &str| name.find(part).map(|at| at + part.len());
+        Self {
+            class: [end(LAMBDA), end(FORM)].into_iter().flatten().min(),
+            library: end(".so"),
+        }
+    }
+}
+
+/// Length of the address or number at the start of `rest`, if the class before it, which ends `at`, is one that has it.
+fn identity(marked: Marked, at: usize, rest: &str, mark: u8) -> Option<usize> {
+    let before = |end: Option<usize>| end.is_some_and(|end| end <= at);
     let count = |text: &str, digit: fn(&u8) -> bool| text.bytes().take_while(digit).count();
     let length = match rest.strip_prefix("0x") {
         Some(hex) => {
             let digits = count(hex, u8::is_ascii_hexdigit);
             // `libc.so.6+0x1f` is a place in a file. HotSpot prints all 16 digits.
-            let library = mark == b'+' && (digits != 16 || class.contains(".so"));
+            let library = mark == b'+' && (digits != 16 || before(marked.library));
             (digits >= 8 && !library).then_some(2 + digits)?
         }
         None => {
             let digits = count(rest, u8::is_ascii_digit);
-            let has_number = class.contains(LAMBDA) || class.contains(FORM);
-            (digits > 0 && has_number && mark == b'/').then_some(digits)?
+            (digits > 0 && before(marked.class) && mark == b'/').then_some(digits)?
         }
     };
     // The method, an array's brackets, or nothing follows.
@@ -113,6 +132,19 @@ mod tests {
         ] {
             assert_eq!(Names::Normalised.of(raw), plain);
             assert_eq!(Names::Raw.of(raw), raw);
+        }
+    }
+
+    #[test]
+    fn what_marks_a_class_must_stand_before_the_number() {
+        for (raw, plain) in [
+            ("/7/8.a$$Lambda", "/7/8.a$$Lambda"),
+            ("a/7.$$Lambda/8.b", "a/7.$$Lambda.b"),
+            ("$$Lambd/7.a", "$$Lambd/7.a"),
+            ("a+0x00007f1ed8000a08.so", "a.so"),
+            ("a+0x00007f1ed8000a08.b.so", "a.b.so"),
+        ] {
+            assert_eq!(Names::Normalised.of(raw), plain);
         }
     }
 

@@ -8,6 +8,8 @@ mod capture;
 pub mod detect;
 pub mod doctor;
 mod executable;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod listening_sockets;
 pub mod parameters;
 pub mod plan;

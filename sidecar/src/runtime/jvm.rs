@@ -12,6 +12,8 @@ pub mod delivery;
 pub mod descriptors;
 pub mod detect;
 pub mod doctor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod hardware;
 pub mod hsperfdata;
 pub mod inlining;

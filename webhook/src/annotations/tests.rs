@@ -160,6 +160,19 @@ fn the_events_listed_for_users_are_all_events() {
 }
 
 #[test]
+fn nothing_a_user_wrote_brings_control_characters_into_a_warning() {
+    let annotations = map(&[
+        ("con\u{7}tainer", "app"),
+        ("\u{9b}31mflavour", ""),
+        ("rights", "\u{1b}[2Jauto\n"),
+    ]);
+    let reading = read(Some(&annotations));
+    let said: Vec<_> = reading.errors.iter().chain(&reading.warnings).collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said.iter().all(|text| !text.contains(char::is_control)), "{said:?}");
+}
+
+#[test]
 fn a_long_value_is_shortened_at_a_character() {
     let annotations = map(&[("rights", &"é".repeat(1000))]);
     assert!(read(Some(&annotations)).errors[0].len() < 256);

@@ -11,9 +11,9 @@ use super::yaml::{self, Reading, YamlError};
 #[derive(Debug)]
 pub(super) struct Document {
     /// Of the input, from 1.
-    line: usize,
+    pub(super) line: usize,
     /// As it was written, its line `---` included; `None` if that was JSON.
-    text: Option<String>,
+    pub(super) text: Option<String>,
     /// Null where there is nothing but comments; and why it cannot be read.
     pub(super) content: Result<Value, String>,
     /// Sentences on what is probably a mistake.

@@ -82,11 +82,7 @@ enum InjectError {
     #[error("{path} has more than {LARGEST_INPUT} bytes; split it")]
     TooLarge { path: String },
     #[error("{path}: {place}: {error}")]
-    Limits {
-        path: String,
-        place: String,
-        error: String,
-    },
+    Limits { path: String, place: String, error: String },
     #[error("failed to write {0}; please report this")]
     Render(String),
     #[error("failed to apply the operations to {place}: {source}; please report this")]

@@ -4,7 +4,7 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::Value;
 
-use crate::annotations::INJECT;
+use crate::annotations::{INJECT, plain};
 use crate::inject::misplaced::misplaced_in;
 use crate::inject::templates::{self, Place};
 use crate::inject::{Decision, inject};
@@ -151,7 +151,7 @@ impl Object<'_> {
 
     fn name(&self) -> String {
         let name = self.metadata("name").or_else(|| self.metadata("generateName"));
-        format!("{}/{}", self.kind.to_lowercase(), name.unwrap_or("?"))
+        format!("{}/{}", plain(&self.kind.to_lowercase()), plain(name.unwrap_or("?")))
     }
 
     /// A sentence on an object that asks for the sidecar, without a pod template that is known.

@@ -57,8 +57,8 @@ fn ours(annotations: &Map<String, Value>) -> Option<&str> {
     }
     let mut keys = annotations.keys().map(String::as_str);
     let key = keys.find(|key| key.starts_with(PREFIX) && *key != STATUS)?;
-    // A warning is cut after 256 characters.
-    (key.len() <= 80).then_some(key)
+    // A warning is cut after 256 characters, and dropped with a control character.
+    (key.len() <= 80 && !key.contains(char::is_control)).then_some(key)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Why a pod is left alone: the closed list of reasons.
 
+use crate::annotations::plain;
+
 /// The closed list of reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
@@ -161,7 +163,8 @@ pub struct Skip {
 
 impl Skip {
     pub(super) fn new(reason: SkipReason, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
+        // It may repeat names of the pod, and the sentence goes to people.
+        let detail = plain(&detail.into()).into_owned();
         Self {
             reason,
             detail,

@@ -29,7 +29,7 @@ impl Inspection {
 /// An inspector to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum InspectorReport {
+pub(in crate::child) enum InspectorReport {
     /// One of the processes that still live.
     Finding(Box<Finding>),
     /// File names of the node's container logs, if the node's own pid 1 was among the processes.
@@ -44,7 +44,7 @@ impl InspectorReport {
 /// What was found out about one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Finding {
+pub(in crate::child) struct Finding {
     /// Which.
     pub(super) id: ProcessId,
     /// A name people recognise.
@@ -74,7 +74,7 @@ impl Finding {
     }
 
     /// The process of the server's `row` with what was found out about it.
-    pub(super) fn join(self, mut row: Process) -> Inspection {
+    pub(in crate::child) fn join(self, mut row: Process) -> Inspection {
         if let Some((name, pod_uid)) = &self.container {
             row.container.complete_from_evidence(name, pod_uid);
         }

@@ -8,7 +8,7 @@ use crate::runtime::{Phase, RecordError};
 /// The recorder to the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Report {
+pub(in crate::child) enum Report {
     /// The capture entered a phase.
     Phase(Phase),
     /// The recording has the bytes it may have. The server answers [`Word::Room`].

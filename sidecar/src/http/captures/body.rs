@@ -34,12 +34,20 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// Values of one array: each has a copy of its name, and a body of 64 KiB has room for a long name and thousands of values.
+const MOST_VALUES: usize = 64;
+
 /// Reads the object; an array gives its name several times.
-pub(super) fn parse(json: &[u8]) -> Result<Vec<(String, String)>, Problem> {
+pub(in crate::http) fn parse(json: &[u8]) -> Result<Vec<(String, String)>, Problem> {
     let members: Members = serde_json::from_slice(json).map_err(|error| Problem::malformed_body(error.to_string()))?;
     let mut pairs = Vec::new();
     for (name, value) in members.0 {
         match value {
+            Value::Array(values) if values.len() > MOST_VALUES => {
+                let name = crate::capture::request::shorten(&name);
+                let text = format!("{name:?} has more than {MOST_VALUES} values");
+                return Err(Problem::malformed_body(text));
+            }
             Value::Array(values) => {
                 for value in &values {
                     pairs.push((name.clone(), text(&name, value)?));
@@ -89,6 +97,15 @@ mod tests {
     #[test]
     fn repeated_members_stay_visible() {
         assert_eq!(parse(br#"{"pid": 1, "pid": 2}"#).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_long_name_is_not_repeated_for_each_of_many_values() {
+        let array = |values: usize| format!(r#"{{"{}":[{}0]}}"#, "n".repeat(30_000), "0,".repeat(values - 1));
+        assert_eq!(parse(array(64).as_bytes()).unwrap().len(), 64);
+        let problem = parse(array(15_000).as_bytes()).unwrap_err();
+        assert_eq!(problem.code(), "malformed_body");
+        assert!(format!("{problem:?}").len() < 1000);
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn is_mapped(table: &ProcessTable, process: &Process, name: &Path) -> bool {
 }
 
 /// Reads the file; `None` if it is not one.
-fn parse(bytes: &[u8]) -> Option<PerfData> {
+pub(super) fn parse(bytes: &[u8]) -> Option<PerfData> {
     const MAGIC: [u8; 4] = [0xca, 0xfe, 0xc0, 0xc0];
     // A JVM of the other byte order cannot run here.
     const LITTLE_ENDIAN: u8 = 1;

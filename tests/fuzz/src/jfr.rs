@@ -1,0 +1,35 @@
+//! A JFR that async-profiler left in the application's `/tmp`, on its way into the store: whole or not at all. We read no more of
+//! it than the sizes of its chunks.
+
+use sideflame::runtime::jvm::transfer::jfr;
+
+use crate::{Seed, parts};
+
+pub(crate) fn run(bytes: &[u8]) {
+    let mut moved = Vec::new();
+    let Ok(facts) = jfr(&mut parts::file(bytes), &mut moved) else {
+        assert!(moved.is_empty());
+        return;
+    };
+    assert_eq!((moved.as_slice(), facts.bytes), (bytes, bytes.len() as u64));
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        assert!(rest.starts_with(b"FLR\0"));
+        let size = u64::from_be_bytes(rest[8..16].try_into().unwrap());
+        rest = &rest[usize::try_from(size).unwrap()..];
+    }
+}
+
+pub(crate) fn seeds() -> Vec<Seed> {
+    let chunk = |size: usize| {
+        let mut bytes = b"FLR\0\0\x02\0\x01".to_vec();
+        bytes.extend((size as u64).to_be_bytes());
+        bytes.resize(size, 0);
+        bytes
+    };
+    vec![
+        ("one", chunk(100)),
+        ("two", [chunk(80), chunk(68)].concat()),
+        ("cut", chunk(100)[..90].to_vec()),
+    ]
+}

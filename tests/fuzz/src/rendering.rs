@@ -1,0 +1,99 @@
+//! What holds for everything that is made of a recording.
+
+use std::io::{self, Write};
+
+use sideflame::format::{Format, RecordingKind};
+use sideflame::profile::format::{ReadOptions, reader};
+use sideflame::profile::model::Profile;
+use sideflame::profile::quality::{Clock, Quality};
+use sideflame::profile::{CollapsedValues, Names, RenderOptions, render};
+
+use crate::flame_graph;
+
+/// The profile in a recording, if it is one.
+pub(crate) fn read(bytes: &[u8], kind: RecordingKind) -> Option<Profile> {
+    let options = ReadOptions {
+        collapsed: CollapsedValues::of(&Quality::default()),
+        names: Names::Raw,
+    };
+    reader(kind)?.read(&mut &*bytes, &options).ok()
+}
+
+/// Makes everything of a recording that can be made of it.
+pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
+    // A picture takes longer than all the rest, so it is drawn once, and not for every input with a stamp.
+    let quality = bytes.len().is_multiple_of(2).then(stamp);
+    if let Some(svg) = made(bytes, kind, Format::Svg, quality) {
+        flame_graph::check(&svg);
+    }
+    if let Some(json) = made(bytes, kind, Format::Speedscope, None) {
+        let _: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    }
+    if let Some(text) = made(bytes, kind, Format::Collapsed, None) {
+        let again = made(&text, RecordingKind::Collapsed, Format::Collapsed, None);
+        let again = again.expect("our own text is read again");
+        assert_eq!(sum(&text), sum(&again), "{}", String::from_utf8_lossy(&text));
+    }
+}
+
+/// One format of it; `None` if it is no recording.
+pub(crate) fn made(bytes: &[u8], kind: RecordingKind, format: Format, quality: Option<Quality>) -> Option<Vec<u8>> {
+    let options = RenderOptions {
+        format,
+        quality,
+        sample_type: None,
+        title: "shop".to_owned(),
+        collapsed: None,
+        names: Names::Normalised,
+    };
+    let mut out = Bounded {
+        bytes: Vec::new(),
+        // A frame of two bytes becomes a rectangle of some hundred; a name may be repeated, and is cut.
+        limit: (1 << 20) + 4096 * bytes.len(),
+    };
+    render(bytes, kind, &options, &mut out).ok()?;
+    Some(out.bytes)
+}
+
+pub(crate) fn stamp() -> Quality {
+    Quality {
+        sampler: Some("async-profiler".to_owned()),
+        interval: 10_000_000,
+        interval_unit: "nanoseconds".to_owned(),
+        clock: Some(Clock::Cpu),
+        max_frames: Some(3),
+        ..Quality::default()
+    }
+}
+
+/// Of the numbers at the ends of collapsed lines.
+fn sum(text: &[u8]) -> u64 {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let line = std::str::from_utf8(line)
+            .expect("text")
+            .strip_suffix('\n')
+            .expect("a line");
+        let (frames, count) = line.rsplit_once(' ').expect("a count");
+        assert!(!frames.is_empty(), "a line without a frame");
+        count.parse::<u64>().expect("a number")
+    });
+    lines.sum()
+}
+
+/// Bytes that may not be more than a multiple of what they were made of.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        assert!(self.bytes.len() <= self.limit, "more than {} bytes", self.limit);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
