@@ -143,16 +143,21 @@ pub(super) fn room<'a>(question: &Question<'a>, resource: &'static str) -> Room<
                 cap.lower(most.saturating_sub(beside), By::Pod(range));
             }
         }
-        if let Some(most) = all.ratio.get(resource).copied().filter(|most| *most > 0)
-            && budgets == [None, None]
-        {
-            let ratio = |beside| Ratio {
-                most,
-                beside,
-                by: By::Pod(range),
-            };
-            if ratio((sums[0].before, sums[1].before)).request_for(0) == 0 {
-                room.ratios.push(ratio((sums[0].beside, sums[1].beside)));
+        if let Some(most) = all.ratio.get(resource).copied().filter(|most| *most > 0) {
+            let by = By::Pod(range);
+            let ratio = |beside| Ratio { most, beside, by };
+            match budgets {
+                [None, None] if ratio((sums[0].before, sums[1].before)).request_for(0) == 0 => {
+                    room.ratios.push(ratio((sums[0].beside, sums[1].beside)));
+                }
+                // Whatever we request, the pod requests its budget.
+                [None, Some(requests)] => {
+                    let limits = ratio((0, 0)).limit_for(requests);
+                    if sums[0].before <= limits {
+                        room.limit.lower(limits.saturating_sub(sums[0].beside), by);
+                    }
+                }
+                _ => {}
             }
         }
     }
