@@ -4,10 +4,10 @@
 
 use serde_json::Value;
 
-use super::Question;
 use super::amounts::{Field, budget, is_budgeted};
 use super::sums::{Sum, sum};
 use super::wanted::is_best_effort;
+use super::{Question, STORAGE};
 use crate::annotations::shown;
 use crate::choices::Quantity;
 use crate::inject::skip::{Skip, SkipReason};
@@ -211,7 +211,19 @@ fn quotas<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'a Quota, bool)
 pub(super) fn best_effort(question: &Question<'_>) -> Result<(), Skip> {
     let has_no_place = |quota: &&Quota| {
         let full = |key: &&str| quota.left(key).is_some_and(|left| left < NANO);
-        ["pods", "count/pods"].iter().any(full) || DEMANDED.iter().any(|key| quota.hard.contains_key(*key))
+        // What the app has of it, this quota did not count before.
+        let exceeded = |(key, field): (&str, Field)| {
+            let has = || sum(question.pod, question.limits, field, STORAGE, question.native).before;
+            quota.left(key).is_some_and(|left| has() > left)
+        };
+        let storage = [
+            ("limits.ephemeral-storage", Field::Limits),
+            ("requests.ephemeral-storage", Field::Requests),
+            ("ephemeral-storage", Field::Requests),
+        ];
+        ["pods", "count/pods"].iter().any(full)
+            || storage.into_iter().any(exceeded)
+            || DEMANDED.iter().any(|key| quota.hard.contains_key(*key))
     };
     let newly = quotas(question).filter_map(|(quota, is_new)| is_new.then_some(quota));
     match newly.into_iter().find(has_no_place) {
