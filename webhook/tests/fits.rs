@@ -306,7 +306,7 @@ fn before(mut pod: Value, ranges: &[Value]) -> Value {
 
 #[test]
 fn a_pod_that_is_taken_without_the_sidecar_is_taken_with_it() {
-    const CASES: u32 = 5_000;
+    const CASES: u32 = 10_000;
     let settings = settings();
     let (valid, fitted) = (std::cell::Cell::new(0_u32), std::cell::Cell::new(0_u32));
     let mut runner = TestRunner::new(Config {

@@ -3,6 +3,11 @@
 use super::Amounts;
 use super::wire::{Scope, Wire};
 
+/// The API has five, and each of them once.
+const MOST_SCOPES: usize = 8;
+/// Priority classes that are looked at.
+const MOST_VALUES: usize = 16;
+
 /// What all pods of a namespace, or those of some scopes, may have together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Quota {
@@ -33,12 +38,13 @@ impl From<Wire> for Quota {
             operator: "Exists".into(),
             values: Vec::new(),
         });
-        let selected = wire.spec.scope_selector.unwrap_or_default().match_expressions;
+        let mut selected = wire.spec.scope_selector.unwrap_or_default().match_expressions;
+        selected.iter_mut().for_each(|scope| scope.values.truncate(MOST_VALUES));
         Self {
             name: wire.metadata.name,
             hard: wire.spec.hard,
             used: wire.status.used,
-            scopes: named.chain(selected).collect(),
+            scopes: named.chain(selected).take(MOST_SCOPES).collect(),
         }
     }
 }

@@ -10,10 +10,8 @@ use serde_json::Value;
 use super::Amounts;
 use crate::choices::Quantity;
 
-/// Resources of one list. A cluster has a dozen.
-const MOST_RESOURCES: usize = 64;
-/// A qualified name.
-const LONGEST_NAME: usize = 317;
+/// The resources that decide something, alone or behind `limits.` or `requests.`.
+const READ: [&str; 5] = ["cpu", "memory", "ephemeral-storage", "pods", "count/pods"];
 
 /// A LimitRange or a ResourceQuota.
 #[derive(Debug, Default, Deserialize)]
@@ -86,12 +84,47 @@ pub(super) struct Scope {
     pub(super) values: Vec<Box<str>>,
 }
 
-/// What cannot be read is left out: the API server has the last word.
+/// Only what decides something is kept. What cannot be read is left out: the API server has the last word.
 fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amounts, D::Error> {
     let stated: Option<BTreeMap<Box<str>, Value>> = Deserialize::deserialize(deserializer)?;
-    let stated = stated.unwrap_or_default().into_iter().take(MOST_RESOURCES);
-    let stated = stated.filter(|(name, _)| name.len() <= LONGEST_NAME);
+    let is_read = |name: &str| {
+        let behind = ["limits.", "requests."]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix));
+        READ.contains(&behind.unwrap_or(name))
+    };
     Ok(stated
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(name, _)| is_read(name))
         .filter_map(|(name, value)| Some((name, Quantity::of(&value)?.nano())))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::limits::Limits;
+
+    /// Who may make such objects may fill each with a megabyte and a half.
+    #[test]
+    fn what_decides_nothing_is_not_kept() {
+        let many = |value: &'static str| (0..1000).map(|number| (format!("example.com/{number}"), value.into()));
+        let mut amounts: serde_json::Map<_, _> = many("1").collect();
+        amounts.insert("cpu".to_owned(), json!("2"));
+        amounts.insert("limits.memory".to_owned(), json!("1Gi"));
+        let values: Vec<String> = (0..1000).map(|number| format!("class-{number}")).collect();
+        let scope = json!({"scopeName": "PriorityClass", "operator": "In", "values": values});
+        let mut limits = Limits::default();
+        limits.add_all(&json!({"kind": "ResourceQuota", "spec": {"hard": amounts,
+            "scopeSelector": {"matchExpressions": vec![scope; 100]}}, "status": {"used": amounts}}));
+        limits.add_all(&json!({"kind": "LimitRange", "spec": {"limits": [{"type": "Container", "max": amounts}]}}));
+        let (quota, range) = (&limits.quotas[0], &limits.ranges[0]);
+        assert_eq!(
+            (quota.hard.len(), quota.used.len(), range.containers.default.len()),
+            (2, 2, 2)
+        );
+        assert!(format!("{quota:?}").len() < 4096);
+    }
 }

@@ -4,10 +4,10 @@
 
 use serde_json::Value;
 
-use super::Question;
 use super::amounts::{Field, budget, is_budgeted};
 use super::sums::{Sum, sum};
 use super::wanted::is_best_effort;
+use super::{Question, STORAGE};
 use crate::annotations::shown;
 use crate::choices::Quantity;
 use crate::inject::skip::{Skip, SkipReason};
@@ -143,16 +143,21 @@ pub(super) fn room<'a>(question: &Question<'a>, resource: &'static str) -> Room<
                 cap.lower(most.saturating_sub(beside), By::Pod(range));
             }
         }
-        if let Some(most) = all.ratio.get(resource).copied().filter(|most| *most > 0)
-            && budgets == [None, None]
-        {
-            let ratio = |beside| Ratio {
-                most,
-                beside,
-                by: By::Pod(range),
-            };
-            if ratio((sums[0].before, sums[1].before)).request_for(0) == 0 {
-                room.ratios.push(ratio((sums[0].beside, sums[1].beside)));
+        if let Some(most) = all.ratio.get(resource).copied().filter(|most| *most > 0) {
+            let by = By::Pod(range);
+            let ratio = |beside| Ratio { most, beside, by };
+            match budgets {
+                [None, None] if ratio((sums[0].before, sums[1].before)).request_for(0) == 0 => {
+                    room.ratios.push(ratio((sums[0].beside, sums[1].beside)));
+                }
+                // Whatever we request, the pod requests its budget.
+                [None, Some(requests)] => {
+                    let limits = ratio((0, 0)).limit_for(requests);
+                    if sums[0].before <= limits {
+                        room.limit.lower(limits.saturating_sub(sums[0].beside), by);
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -206,7 +211,19 @@ fn quotas<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'a Quota, bool)
 pub(super) fn best_effort(question: &Question<'_>) -> Result<(), Skip> {
     let has_no_place = |quota: &&Quota| {
         let full = |key: &&str| quota.left(key).is_some_and(|left| left < NANO);
-        ["pods", "count/pods"].iter().any(full) || DEMANDED.iter().any(|key| quota.hard.contains_key(*key))
+        // What the app has of it, this quota did not count before.
+        let exceeded = |(key, field): (&str, Field)| {
+            let has = || sum(question.pod, question.limits, field, STORAGE, question.native).before;
+            quota.left(key).is_some_and(|left| has() > left)
+        };
+        let storage = [
+            ("limits.ephemeral-storage", Field::Limits),
+            ("requests.ephemeral-storage", Field::Requests),
+            ("ephemeral-storage", Field::Requests),
+        ];
+        ["pods", "count/pods"].iter().any(full)
+            || storage.into_iter().any(exceeded)
+            || DEMANDED.iter().any(|key| quota.hard.contains_key(*key))
     };
     let newly = quotas(question).filter_map(|(quota, is_new)| is_new.then_some(quota));
     match newly.into_iter().find(has_no_place) {
