@@ -6,8 +6,8 @@ use crate::{Seed, folder, parts};
 /// Name of the program and what follows it in `stat`, then `status`, `cgroup`, `environ` and `cmdline`.
 pub(crate) fn run(bytes: &[u8]) {
     let [name, stat, status, cgroup, environ, cmdline] = parts::split(bytes);
-    // The name ends at the last parenthesis: what follows are a letter and numbers.
-    if stat.contains(&b')') {
+    // The name ends at the last parenthesis: what follows are a letter and numbers, by which the kernel's reader finds its way.
+    if !stat.first().is_some_and(u8::is_ascii_alphabetic) || stat.contains(&b')') {
         return;
     }
     let stat = [b"7 (", name, b") ", stat].concat();
