@@ -1,5 +1,7 @@
 //! What the doctor says of a JVM before a capture is what the capture says after it.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
