@@ -7,11 +7,20 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::frame_name::{UNIT_CHARS, plain_text, short_text};
 use super::quality::{Clock, Quality};
 
+/// A picture cuts its line, and what else the stamp says must stand in it; the whole sentence is in the other formats' stamp.
+fn brief(text: &str) -> String {
+    const MOST: usize = 90;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// The stamp in one line. Where it was and reasons to doubt the result come first, because a viewer may cut the end.
 pub fn line(quality: &Quality) -> String {
     let mut parts: Vec<String> = place(quality).into_iter().collect();
     if !quality.degraded.is_empty() {
-        parts.push(format!("DEGRADED: {}", quality.degraded.join("; ")));
+        parts.push(format!("DEGRADED: {}", brief(&quality.degraded.join("; "))));
     }
     parts.extend(quality.sampler.clone());
     if quality.interval > 0 {

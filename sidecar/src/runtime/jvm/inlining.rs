@@ -45,8 +45,7 @@ pub fn interrupt_code(event: &Event) -> bool {
 fn reason() -> Reason {
     Reason::new(
         "inlining_unseen",
-        "the JVM runs without -XX:+DebugNonSafepoints: of code that was compiled before the first capture, samples of \
-         inlined methods are counted to their callers",
+        "samples of inlined methods may count to their callers: no -XX:+DebugNonSafepoints when they were compiled",
         "start it with -XX:+UnlockDiagnosticVMOptions -XX:+DebugNonSafepoints, e.g. in JAVA_TOOL_OPTIONS (in an injected \
          pod: sideflame.io/jvm-debug-info: \"true\")",
     )
