@@ -9,7 +9,7 @@ use crate::child::Inspection;
 use crate::event::Event;
 use crate::process::{CommandLine, Container};
 use crate::redact;
-use crate::runtime::{Availability, Reason, Runtime, Target, Verdict, Who};
+use crate::runtime::{Availability, Reason, Runtime, Verdict, Who};
 
 /// A process as `GET /processes` and `sideflame ps --json` show it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -47,13 +47,13 @@ pub struct ShownArguments<'a>(&'a CommandLine);
 
 impl Serialize for ShownArguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(redact::arguments(self.0.arguments()))
+        serializer.collect_seq(shown_arguments(self.0))
     }
 }
 
 /// The arguments of a process, secrets hidden.
-pub fn shown_arguments(target: &Target) -> impl Iterator<Item = Cow<'_, str>> {
-    redact::arguments(target.process.command_line.arguments())
+pub fn shown_arguments(command_line: &CommandLine) -> impl Iterator<Item = Cow<'_, str>> {
+    redact::arguments(command_line.arguments())
 }
 
 /// An event and whether it works.

@@ -158,8 +158,7 @@ static ROWS: [Row<CaptureRequest>; 4] = [
             )
         },
         |request, _, value| {
-            let names = Names::ALL.into_iter().find(|names| names.name() == value);
-            request.names = names.ok_or_else(Refusal::default)?;
+            request.names = Names::named(value).ok_or_else(Refusal::default)?;
             Ok(())
         },
     ),

@@ -54,8 +54,7 @@ pub struct RenderCommand {
 }
 
 fn parse_names(text: &str) -> Result<Names, String> {
-    let known = Names::ALL.into_iter().find(|names| names.name() == text);
-    known.ok_or_else(|| format!("not one of {}", Names::ALL.map(Names::name).join(", ")))
+    Names::named(text).ok_or_else(|| format!("not one of {}", Names::ALL.map(Names::name).join(", ")))
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {

@@ -13,6 +13,7 @@ use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::CaptureRequest;
 use crate::capture::selector::{self, Selector};
+use crate::child::Inspection;
 use crate::event::Event;
 use crate::format::Format;
 use crate::listing;
@@ -126,10 +127,9 @@ pub(super) async fn check(State(state): State<AppState>, name: Name, pairs: Pair
     responses((status = 200, description = "arguments", content_type = "text/plain", body = String)))]
 pub(super) async fn cmdline(State(state): State<AppState>, pairs: Pairs) -> Result<String, Problem> {
     pairs.only_with_selectors(&[])?;
-    let selector = Selector::parse(&pairs.selectors())?;
-    let inspections = state.captures.inspect_for(&selector).await?;
-    let chosen = &inspections[selector::resolve(&selector, &inspections)?];
-    Ok(listing::shown_arguments(&chosen.target).collect::<Vec<_>>().join("\0"))
+    let process = chosen(&state, &pairs).await?.target.process;
+    let arguments: Vec<_> = listing::shown_arguments(&process.command_line).collect();
+    Ok(arguments.join("\0"))
 }
 
 /// That no names of addresses can be had here: they are in the profiles.
@@ -148,6 +148,14 @@ pub(super) async fn symbolize() -> &'static str {
 
 type Name = Result<Path<String>, PathRejection>;
 
+/// The one process that the selectors mean.
+async fn chosen(state: &AppState, pairs: &Pairs) -> Result<Inspection, Problem> {
+    let selector = Selector::parse(&pairs.selectors())?;
+    let mut inspections = state.captures.inspect_for(&selector).await?;
+    let index = selector::resolve(&selector, &inspections)?;
+    Ok(inspections.swap_remove(index))
+}
+
 /// The profile of that name and how to record it. A name that is none of ours may be one of the program's own.
 async fn asked(state: &AppState, name: Name, pairs: &Pairs) -> Result<(Cow<'static, str>, CaptureRequest), Problem> {
     let name = name.map(|Path(name)| name).unwrap_or_default();
@@ -155,10 +163,8 @@ async fn asked(state: &AppState, name: Name, pairs: &Pairs) -> Result<(Cow<'stat
     if let Some(profile) = PROFILES.iter().find(|profile| profile.name == name) {
         return Ok((profile.name.into(), request(&profile.event, pairs, max_seconds)?));
     }
-    let selector = Selector::parse(&pairs.selectors())?;
-    let inspections = state.captures.inspect_for(&selector).await?;
-    let chosen = &inspections[selector::resolve(&selector, &inspections)?];
-    let own: Vec<_> = served(chosen)
+    let chosen = chosen(state, pairs).await?;
+    let own: Vec<_> = served(&chosen)
         .filter(|event| matches!(event, Event::Named(_)))
         .collect();
     match own.iter().find(|event| event.name() == name) {

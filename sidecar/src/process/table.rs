@@ -1,6 +1,7 @@
 //! Lists `/proc`, or a fixture folder shaped like it.
 
 mod mapped_files;
+mod unix_sockets;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,6 +14,7 @@ use procfs::process::{Process as ProcFiles, Stat, Status};
 use super::{CommandLine, Container, Credentials, Process, ProcessId};
 
 pub use mapped_files::MappedFiles;
+pub use unix_sockets::{UnixSocket, UnixSockets};
 
 /// The kernel writes some 1.5 KB; 65,536 supplementary groups would be 700 KB.
 const STATUS_LIMIT: u64 = 1 << 20;
@@ -217,6 +219,14 @@ impl ProcessTable {
     /// The error of opening `maps`, `EACCES` when we lack the right.
     pub fn mapped_files(&self, pid: i32) -> io::Result<MappedFiles> {
         MappedFiles::open(&self.directory(pid).join("maps"))
+    }
+
+    /// The Unix sockets in the network namespace of the process that have a name, of the first `rows` of the kernel's table.
+    ///
+    /// # Errors
+    /// `ENOENT` when the process is gone.
+    pub fn unix_sockets(&self, pid: i32, rows: usize) -> io::Result<UnixSockets> {
+        UnixSockets::open(&self.directory(pid).join("net/unix"), rows)
     }
 }
 

@@ -29,6 +29,11 @@ impl Names {
         }
     }
 
+    /// What is called so; `None` if neither is.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|names| names.name() == name)
+    }
+
     /// The name of a frame.
     pub fn of(self, name: &str) -> Cow<'_, str> {
         match self {

@@ -7,20 +7,19 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::frame_name::{UNIT_CHARS, plain_text, short_text};
 use super::quality::{Clock, Quality};
 
-/// A picture cuts its line, and what else the stamp says must stand in it; the whole sentence is in the other formats' stamp.
-fn brief(text: &str) -> String {
-    const MOST: usize = 90;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
+/// Names may have 380 characters together, a subtitle 168, and doubts must still be seen,
+const LONGEST_PLACE: usize = 81;
+/// and beside them what was sampled. Whole they are in the stamp for programs.
+const LONGEST_DOUBTS: usize = 91;
 
 /// The stamp in one line. Where it was and reasons to doubt the result come first, because a viewer may cut the end.
 pub fn line(quality: &Quality) -> String {
     let mut parts: Vec<String> = place(quality).into_iter().collect();
     if !quality.degraded.is_empty() {
-        parts.push(format!("DEGRADED: {}", brief(&quality.degraded.join("; "))));
+        parts.push(format!(
+            "DEGRADED: {}",
+            short_text(&quality.degraded.join("; "), LONGEST_DOUBTS)
+        ));
     }
     parts.extend(quality.sampler.clone());
     if quality.interval > 0 {
@@ -83,15 +82,10 @@ fn known<const N: usize>(words: [Option<String>; N]) -> Option<String> {
     (!known.is_empty()).then(|| known.join(" "))
 }
 
-/// `namespace/pod container`. Names may have 380 characters together, a subtitle 168, and doubts must still be seen.
+/// `namespace/pod container`.
 fn place(quality: &Quality) -> Option<String> {
-    const LONGEST: usize = 80;
-    let mut place = known([quality.pod.clone(), quality.container.clone()])?;
-    if let Some((end, _)) = place.char_indices().nth(LONGEST) {
-        place.truncate(end);
-        place.push('…');
-    }
-    Some(place)
+    let place = known([quality.pod.clone(), quality.container.clone()])?;
+    Some(short_text(&place, LONGEST_PLACE))
 }
 
 const FOR_PEOPLE: &str = "sideflame: ";

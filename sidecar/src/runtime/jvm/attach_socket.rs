@@ -4,11 +4,12 @@
 //! Reads only, but where two sockets have the name, which only a connection can tell apart. Called by [`super::doctor`], and for the reason by [`super::attach`].
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::PathBuf;
 
+use super::descriptors;
 use super::detect::socket_path;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::Reason;
@@ -89,40 +90,20 @@ fn listens(table: &ProcessTable, pid: i32, name: &str) -> bool {
 
 /// True if the process holds one of these sockets.
 fn holds(table: &ProcessTable, pid: i32, inodes: &[u64]) -> bool {
-    /// A server with a million connections: a second of looking is enough.
-    const MOST: usize = 1 << 20;
-    if inodes.is_empty() {
-        return false;
-    }
-    let link = |inode: &u64| format!("socket:[{inode}]");
-    let links: Vec<String> = inodes.iter().map(link).collect();
-    let entries = std::fs::read_dir(table.directory(pid).join("fd"));
-    let mut entries = entries.into_iter().flatten().take(MOST).flatten();
-    entries.any(|entry| {
-        std::fs::read_link(entry.path()).is_ok_and(|found| links.iter().any(|link| found == Path::new(link)))
-    })
+    let link = |inode: &u64| PathBuf::from(format!("socket:[{inode}]"));
+    let sockets: Vec<PathBuf> = inodes.iter().map(link).collect();
+    !sockets.is_empty() && descriptors::links(table, pid).any(|link| sockets.contains(&link))
 }
 
 /// Inodes of the sockets in the network namespace of the process that were bound to `name`. HotSpot binds to another name and then renames
 /// the file, of which the kernel takes no note.
 fn bound_to(table: &ProcessTable, pid: i32, name: &str) -> Vec<u64> {
-    /// Half a million sockets.
-    const LIMIT: u64 = 64 << 20;
+    const ROWS: usize = 1 << 19;
     const MOST: usize = 64;
-    let Ok(file) = File::open(table.directory(pid).join("net/unix")) else {
-        return Vec::new();
-    };
     let before = format!("{name}.tmp");
-    let rows = BufReader::new(file.take(LIMIT)).split(b'\n').map_while(Result::ok);
-    let inode = |row: Vec<u8>| {
-        let row = String::from_utf8(row).ok()?;
-        // Num RefCount Protocol Flags Type St Inode Path
-        let mut words = row.split_ascii_whitespace().skip(6);
-        let inode = words.next()?.parse().ok()?;
-        let path = words.next()?;
-        (path == name || path == before).then_some(inode)
-    };
-    rows.filter_map(inode).take(MOST).collect()
+    let sockets = table.unix_sockets(pid, ROWS).into_iter().flatten();
+    let bound = sockets.filter(|socket| socket.name == name || socket.name == before);
+    bound.map(|socket| socket.inode).take(MOST).collect()
 }
 
 #[cfg(test)]

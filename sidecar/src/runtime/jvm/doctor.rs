@@ -32,9 +32,11 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
     });
     let judged: Vec<Verdict> = match examination.root {
         Ok(root) => {
-            let blocker = blocker(examination.table, examination.target, &examination.target.process, root);
-            let process = &examination.target.process;
-            let inlining = inlining::unseen(examination.table, root, process);
+            let Examination { table, target, .. } = examination;
+            let startup = Startup::of(table, root, &target.process);
+            let blocker = blocker_after(&startup, table, target, &target.process, root);
+            let inlining = || inlining::unseen(&startup, table, root, &target.process);
+            let inlining = blocker.is_none().then(inlining).flatten();
             let judge = |event| verdict(examination, (blocker.as_ref(), inlining.as_ref()), event);
             sampled.into_iter().map(judge).collect()
         }
@@ -84,6 +86,17 @@ pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
 
 /// What keeps async-profiler out of the JVM as it runs now, whatever the event. `process` is a fresh row of `/proc`.
 pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &TargetRoot) -> Option<Reason> {
+    blocker_after(&Startup::of(table, root, process), table, target, process, root)
+}
+
+/// The same for a JVM of which it is known how it was started.
+fn blocker_after(
+    startup: &Startup,
+    table: &ProcessTable,
+    target: &Target,
+    process: &Process,
+    root: &TargetRoot,
+) -> Option<Reason> {
     let theirs = process.credentials;
     if (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) != (theirs.uid, theirs.gid) {
         // The JVM's listener compares both, and refuses without a word.
@@ -95,7 +108,6 @@ pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &
     if matches!(target.facts, RuntimeFacts::Jvm { vm: JavaVm::OpenJ9, .. }) {
         return Some(openj9_unsupported());
     }
-    let startup = Startup::of(table, root, process);
     if startup.attach_disabled() {
         return Some(attach_disabled());
     }

@@ -13,20 +13,18 @@ use crate::runtime::Reason;
 
 /// Why samples of inlined methods are counted to others; `None` if they are not. It matters to events that
 /// [`interrupt_code`].
-pub fn unseen(table: &ProcessTable, root: &TargetRoot, process: &Process) -> Option<Reason> {
-    let startup = Startup::of(table, root, process);
+pub fn unseen(startup: &Startup, table: &ProcessTable, root: &TargetRoot, process: &Process) -> Option<Reason> {
     let is_told = match startup.switch("DebugNonSafepoints") {
         // Without the other one the JVM does not start, or ignores it where it was told to.
         Some(on) => on && startup.switch("UnlockDiagnosticVMOptions") == Some(true),
-        None => startup
-            .options()
-            .filter_map(|option| option.strip_prefix("-agentpath:"))
-            .map(|agent| agent.split('=').next().unwrap_or(agent))
-            .any(|path| {
-                agent_library::loaded(table, root, process)
-                    .iter()
-                    .any(|copy| copy == path)
-            }),
+        None => {
+            let agents = startup
+                .options()
+                .filter_map(|option| option.strip_prefix("-agentpath:"));
+            let agents: Vec<&str> = agents.map(|agent| agent.split('=').next().unwrap_or(agent)).collect();
+            let profilers = || agent_library::loaded(table, root, process);
+            !agents.is_empty() && profilers().iter().any(|copy| agents.contains(&copy.as_str()))
+        }
     };
     (!is_told).then(reason)
 }
@@ -61,7 +59,8 @@ mod tests {
         let maps = "7f00-7f01 r-xp 00000000 08:01 7      /opt/libasyncProfiler.so\n";
         std::fs::write(proc.path().join("17/maps"), maps).unwrap();
         process.command_line = line.split(' ').collect();
-        unseen(&ProcessTable::at(proc.path()), &root, &process).is_none()
+        let table = ProcessTable::at(proc.path());
+        unseen(&Startup::of(&table, &root, &process), &table, &root, &process).is_none()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 
 use super::agent_library;
+use super::descriptors;
 use super::session;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::{ALREADY_PROFILED, Reason};
@@ -17,28 +18,22 @@ pub fn at_work(table: &ProcessTable, root: &TargetRoot, process: &Process) -> Op
     if session::exists(root, process) {
         return None;
     }
-    let library = agent_library::loaded(table, root, process).into_iter().next()?;
-    let samples = has_perf_descriptor(table, process) || has_timer(table, process);
-    samples.then(|| {
-        Reason::new(
-            ALREADY_PROFILED,
-            format!("another async-profiler ({library}) is at work in the process, and there can be only one"),
-            "end the other profiler, or wait until it is done",
-        )
-    })
+    // First what is cheap, and seldom true: to look for the library, each mapped file is opened.
+    let samples = has_timer(table, process) || has_perf_descriptor(table, process);
+    let library = samples
+        .then(|| agent_library::loaded(table, root, process))?
+        .into_iter()
+        .next()?;
+    Some(Reason::new(
+        ALREADY_PROFILED,
+        format!("another async-profiler ({library}) is at work in the process, and there can be only one"),
+        "end the other profiler, or wait until it is done",
+    ))
 }
 
 /// True if the process holds a descriptor of perf_events.
 fn has_perf_descriptor(table: &ProcessTable, process: &Process) -> bool {
-    // A server with a million connections: a second of looking is enough.
-    const MOST: usize = 1 << 20;
-    let Ok(entries) = std::fs::read_dir(table.directory(process.id.pid).join("fd")) else {
-        return false;
-    };
-    entries
-        .take(MOST)
-        .flatten()
-        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:[perf_event]"))
+    descriptors::links(table, process.id.pid).any(|link| link.as_os_str() == "anon_inode:[perf_event]")
 }
 
 /// True if a timer sends the process the signal for profiling.

@@ -8,6 +8,7 @@ use super::doctor;
 use super::inlining;
 use super::plan::{JvmPlan, STACK_MEMORY};
 use super::sampling::Engine;
+use super::startup::Startup;
 use super::transfer::{Moved, Scale};
 use super::virtual_threads;
 use crate::event::Event;
@@ -201,7 +202,7 @@ impl Sampled {
         let unseen = events
             .iter()
             .any(inlining::interrupt_code)
-            .then(|| inlining::unseen(table, root, process))
+            .then(|| inlining::unseen(&Startup::of(table, root, process), table, root, process))
             .flatten();
         sentences.extend(unseen.map(|reason| format!("{}; {}", reason.sentence, reason.remedy)));
         sentences
