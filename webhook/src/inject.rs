@@ -5,6 +5,7 @@
 
 mod checks;
 mod first_process;
+mod form;
 mod jvm_options;
 mod main_container;
 pub(crate) mod misplaced;
@@ -27,11 +28,11 @@ pub use skip::{Skip, SkipReason};
 pub(crate) use status::image_of;
 
 use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, plain, shown};
-use crate::choices::{Event, PodSecurityLevel, Rights, SidecarForm};
+use crate::choices::{Event, PodSecurityLevel, Rights};
 use crate::container::{Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
 use crate::rights::{self, Advice, Plan};
-use crate::settings::{Facts, InjectSettings, PullPolicy, SeccompProfile};
+use crate::settings::{Facts, InjectSettings, SeccompProfile};
 use patch::PatchBuilder;
 
 /// Marks injected pods.
@@ -47,8 +48,6 @@ const TMP_VOLUME_PREFIX: &str = "sideflame-tmp-";
 /// Said beside what does not work.
 const LEVEL_UNKNOWN: &str = "the labels of the namespace are unknown to the webhook (see its /readyz), so rights were planned for Pod \
                              Security level restricted; create the pod again for another plan";
-/// The first release with native sidecars switched on.
-const NATIVE_SIDECARS: (u32, u32) = (1, 29);
 
 /// What should be done with a pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,7 +209,7 @@ impl Subject<'_> {
             return Err(skip);
         }
         let chosen = self.chosen()?;
-        let native = self.is_native()?;
+        let native = form::is_native(pod, annotations.sidecar, settings, self.facts)?;
         let mut plan = self.plan(&chosen)?;
         let resources = resources::resources(&resources::Question {
             pod,
@@ -320,41 +319,6 @@ impl Subject<'_> {
             })
         };
         self.annotations.containers.iter().map(find).collect()
-    }
-
-    /// Native sidecar or plain container.
-    fn is_native(&self) -> Result<bool, Skip> {
-        let supported = self.facts.server_version.map(|version| version >= NATIVE_SIDECARS);
-        let completes = matches!(
-            self.pod.spec.get("restartPolicy").and_then(Value::as_str),
-            Some("Never" | "OnFailure")
-        );
-        let native = match self.annotations.sidecar.unwrap_or(self.settings.sidecar_form) {
-            SidecarForm::Native if supported == Some(false) => {
-                return Err(Skip::new(
-                    SkipReason::NativeSidecarUnsupported,
-                    "sideflame.io/sidecar: native needs Kubernetes 1.29; remove the annotation, or set it to \"container\"",
-                ));
-            }
-            SidecarForm::Native => true,
-            SidecarForm::Container => false,
-            // Without the server's word, an init container that never ends could hold the app for ever. With hostNetwork the
-            // port may be taken on the node, and without pulling the image may be missing there: then a native sidecar would hold
-            // the app, a plain one does not.
-            SidecarForm::Auto => {
-                let may_fail = self.pod.flag("hostNetwork") == Some(true)
-                    || self.settings.sidecar_image_pull_policy == PullPolicy::Never;
-                supported == Some(true) && (completes || !may_fail)
-            }
-        };
-        if completes && !native {
-            return Err(Skip::new(
-                SkipReason::WouldNotComplete,
-                "a plain sidecar would keep this pod from completing; it needs a native one: Kubernetes 1.29 and \
-                 sideflame.io/sidecar: auto",
-            ));
-        }
-        Ok(native)
     }
 
     fn plan<'s>(&'s self, chosen: &'s [usize]) -> Result<Plan<'s>, Skip> {

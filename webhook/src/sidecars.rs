@@ -25,17 +25,27 @@ const PAGE: u32 = 10;
 /// Keeps the numbers of `metrics` up to date for ever. `settings` say what a pod would get now.
 pub async fn watch(client: Client, settings: InjectSettings, metrics: Arc<Metrics>) {
     metrics.sidecars.begin();
-    let config = watcher::Config::default();
-    let config = config.labels(VERSION_LABEL).fields(NOT_ENDED).page_size(PAGE);
-    let events = watcher::watcher(Api::<InjectedPod>::all(client), config);
+    let config = watcher::Config::default().labels(VERSION_LABEL).fields(NOT_ENDED);
     let sentences = Sentences {
         failing: "injected pods cannot be watched: the metrics of old sidecars are missing or old; let the service account list and \
             watch pods, or leave out --watch-sidecars (webhook.watchSidecars of the chart)",
         again: "injected pods are watched again",
     };
     let mut mirror = Mirror::new(settings, &metrics.sidecars);
+    follow(client, config, sentences, &metrics, |event| mirror.apply(event)).await;
+}
+
+/// Watches the metadata of the pods that `config` selects, and counts failures.
+async fn follow(
+    client: Client,
+    config: watcher::Config,
+    sentences: Sentences,
+    metrics: &Metrics,
+    mut apply: impl FnMut(Event<InjectedPod>),
+) {
+    let events = watcher::watcher(Api::<InjectedPod>::all(client), config.page_size(PAGE));
     watch::follow(events, sentences, |event| match event {
-        Ok(event) => mirror.apply(event),
+        Ok(event) => apply(event),
         Err(_) => {
             metrics.sidecars.failures.inc();
         }

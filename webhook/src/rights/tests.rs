@@ -6,19 +6,29 @@ use super::*;
 use PodSecurityLevel::{Baseline, Privileged, Restricted};
 
 /// A plan for the first container, as a line.
+/// To profile the first container of `pod` by itself, as well as its namespace of level restricted lets it.
+fn request<'a>(pod: &'a PodView<'a>) -> Request<'a> {
+    Request {
+        pod,
+        chosen: &[0],
+        rights: Rights::Auto,
+        run_as: (None, None),
+        assigned_user: None,
+        events: &[Event::DEFAULT],
+        adds_tmp: true,
+        level: Restricted,
+    }
+}
+
 fn planned(spec: Value, level: PodSecurityLevel, rights: Rights, events: &[&str]) -> String {
     let pod = json!({ "spec": spec });
     let view = PodView::new(&pod).unwrap();
     let events: Vec<Event> = events.iter().map(|name| Event::named(name).unwrap()).collect();
     let request = Request {
-        pod: &view,
-        chosen: &[0],
         rights,
-        run_as: (None, None),
-        assigned_user: None,
         events: &events,
-        adds_tmp: true,
         level,
+        ..request(&view)
     };
     let plan = match plan(&request) {
         Ok(plan) => plan,
@@ -211,14 +221,8 @@ fn an_assigned_user_is_that_of_containers_which_state_none() {
     ] } });
     let view = PodView::new(&pod).unwrap();
     let request = Request {
-        pod: &view,
-        chosen: &[0],
-        rights: Rights::Auto,
-        run_as: (None, None),
         assigned_user: Some(1_000_650_000),
-        events: &[Event::DEFAULT],
-        adds_tmp: true,
-        level: Restricted,
+        ..request(&view)
     };
     let plan = plan(&request).unwrap();
     assert_eq!(
@@ -344,14 +348,8 @@ fn other_containers_are_judged_but_do_not_raise_the_rights() {
     ] } });
     let view = PodView::new(&pod).unwrap();
     let mut request = Request {
-        pod: &view,
-        chosen: &[0],
-        rights: Rights::Auto,
-        run_as: (None, None),
-        assigned_user: None,
-        events: &[Event::DEFAULT],
-        adds_tmp: true,
         level: Privileged,
+        ..request(&view)
     };
     let keys = |plan: &Plan<'_>| plan.advice.iter().map(|advice| advice.key).collect::<Vec<_>>();
     let alone = plan(&request).unwrap();
@@ -369,17 +367,7 @@ fn other_containers_are_judged_but_do_not_raise_the_rights() {
 fn advice_never_names_what_the_namespace_does_not_admit() {
     let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
     let view = PodView::new(&pod).unwrap();
-    let request = Request {
-        pod: &view,
-        chosen: &[0],
-        rights: Rights::Auto,
-        run_as: (None, None),
-        assigned_user: None,
-        events: &[Event::DEFAULT],
-        adds_tmp: true,
-        level: Restricted,
-    };
-    let plan = plan(&request).unwrap();
+    let plan = plan(&request(&view)).unwrap();
     assert_eq!(plan.advice[0].key, "user_unknown");
     assert!(!plan.advice[0].text.contains("switch-user"), "{}", plan.advice[0].text);
 }

@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kube::Client;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client};
 
 use super::injected_pod::InjectedPod;
-use super::{PAGE, key};
+use super::{follow, key};
 use crate::inject::VERSION_LABEL;
 use crate::metrics::{Metrics, Missing};
-use crate::watch::{self, Sentences};
+use crate::watch::Sentences;
 
 /// A pod that waits for a node, or has ended, profits nothing from a restart.
 const RUNNING: &str = "status.phase=Running";
@@ -21,24 +21,14 @@ const RUNNING: &str = "status.phase=Running";
 /// Keeps the numbers of `metrics` up to date for ever.
 pub async fn watch(client: Client, metrics: Arc<Metrics>) {
     let config = watcher::Config::default();
-    let config = config
-        .labels(&format!("!{VERSION_LABEL}"))
-        .fields(RUNNING)
-        .page_size(PAGE);
-    let events = watcher::watcher(Api::<InjectedPod>::all(client), config);
+    let config = config.labels(&format!("!{VERSION_LABEL}")).fields(RUNNING);
     let sentences = Sentences {
         failing: "running pods cannot be watched: the metrics of missing sidecars are missing or old; let the service account list and \
             watch pods, or leave out --watch-sidecars (webhook.watchSidecars of the chart)",
         again: "running pods are watched again",
     };
     let mut mirror = Mirror::new(&metrics.missing);
-    watch::follow(events, sentences, |event| match event {
-        Ok(event) => mirror.apply(event),
-        Err(_) => {
-            metrics.sidecars.failures.inc();
-        }
-    })
-    .await;
+    follow(client, config, sentences, &metrics, |event| mirror.apply(event)).await;
 }
 
 /// Turns watch events into numbers.

@@ -23,15 +23,19 @@ impl Field {
     }
 }
 
-/// What `object`, a container or the spec of a pod, says.
-pub(super) fn said(object: &Value, field: Field, resource: &str) -> Option<u128> {
-    let quantity = object.get("resources")?.get(field.name())?.get(resource)?;
+/// What a container says.
+pub(super) fn said(container: &Value, field: Field, resource: &str) -> Option<u128> {
+    amount(container.get("resources"), field, resource)
+}
+
+fn amount(resources: Option<&Value>, field: Field, resource: &str) -> Option<u128> {
+    let quantity = resources?.get(field.name())?.get(resource)?;
     Some(Quantity::of(quantity)?.nano())
 }
 
 /// The same; zero is like nothing.
-pub(super) fn stated(object: &Value, field: Field, resource: &str) -> Option<u128> {
-    said(object, field, resource).filter(|nano| *nano > 0)
+pub(super) fn stated(container: &Value, field: Field, resource: &str) -> Option<u128> {
+    said(container, field, resource).filter(|nano| *nano > 0)
 }
 
 /// What a container has once the API server has filled in what it does not say.
@@ -51,8 +55,7 @@ pub(super) fn effective(container: &Value, field: Field, resource: &str, limits:
 
 /// What the pod says for all its containers together.
 pub(super) fn budget(pod: &PodView<'_>, field: Field, resource: &str) -> Option<u128> {
-    let quantity = pod.spec.get("resources")?.get(field.name())?.get(resource)?;
-    Some(Quantity::of(quantity)?.nano())
+    amount(pod.spec.get("resources"), field, resource)
 }
 
 /// The pod has a budget of this resource. Other resources than these have none in the API.
