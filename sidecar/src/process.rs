@@ -100,8 +100,8 @@ impl Process {
     }
 
     /// One for tests, called `shop`.
-    #[cfg(test)]
-    pub(crate) fn example(pid: i32) -> Self {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn example(pid: i32) -> Self {
         Self {
             id: ProcessId { pid, start_time: 1 },
             parent_pid: 1,

@@ -16,6 +16,8 @@ pub mod quality;
 pub mod render;
 pub mod stamp;
 pub mod strings;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod words;
 
 pub use builder::{ModelError, ProfileBuilder};
 pub use format::collapsed::read::CollapsedValues;

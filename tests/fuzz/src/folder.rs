@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
-use sideflame::process::{Container, Credentials, Process, ProcessId, ProcessTable};
+use sideflame::process::{Process, ProcessTable};
 use tempfile::TempDir;
 
 /// Its pid.
@@ -41,26 +41,5 @@ fn write(path: &Path, content: &[u8]) {
 
 /// The server's row of it.
 pub(crate) fn row() -> Process {
-    Process {
-        id: ProcessId {
-            pid: PID,
-            start_time: 1,
-        },
-        parent_pid: 1,
-        namespace_pid: PID,
-        command: "shop".to_owned(),
-        command_line: ["/shop"].into_iter().collect(),
-        executable: None,
-        credentials: Credentials {
-            uid: 1000,
-            gid: 1000,
-            capabilities: 0,
-        },
-        signals_caught: 0,
-        signals_ignored: 0,
-        state: 'S',
-        threads: 5,
-        no_new_privileges: true,
-        container: Container::default(),
-    }
+    Process::example(PID)
 }

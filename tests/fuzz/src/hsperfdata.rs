@@ -1,7 +1,7 @@
 //! The file in which a JVM shares its performance data, and which the application can forge.
 
 use sideflame::runtime::jvm::command_line::name_of_java_command;
-use sideflame::runtime::jvm::fuzz::perf_data;
+use sideflame::runtime::jvm::fuzz::{perf_data, perf_data_file};
 
 use crate::Seed;
 
@@ -17,38 +17,15 @@ pub(crate) fn run(bytes: &[u8]) {
 }
 
 pub(crate) fn seeds() -> Vec<Seed> {
-    let forged = |entries: &[Vec<u8>]| {
-        let mut bytes = vec![0xca, 0xfe, 0xc0, 0xc0, 1, 2, 0, 1];
-        bytes.resize(24, 0);
-        bytes.extend(32_i32.to_le_bytes());
-        bytes.extend(i32::try_from(entries.len()).unwrap().to_le_bytes());
-        bytes.extend(entries.concat());
-        bytes
-    };
     vec![
-        ("one", forged(&[entry("java.property.java.version", "17.0.15")])),
+        ("one", perf_data_file(&[("java.property.java.version", "17.0.15")])),
         (
             "all",
-            forged(&[
-                entry("java.property.java.vm.version", "17.0.15+6-Debian"),
-                entry("java.rt.vmArgs", "-Xmx1g"),
-                entry("sun.rt.javaCommand", "demo.shop.Split cpu"),
+            perf_data_file(&[
+                ("java.property.java.vm.version", "17.0.15+6-Debian"),
+                ("java.rt.vmArgs", "-Xmx1g"),
+                ("sun.rt.javaCommand", "demo.shop.Split cpu"),
             ]),
         ),
     ]
-}
-
-fn entry(name: &str, value: &str) -> Vec<u8> {
-    let name_at = 20;
-    let data_at = name_at + name.len() + 1;
-    let length = data_at + value.len() + 1;
-    let word = |number: usize| i32::try_from(number).unwrap().to_le_bytes();
-    let mut bytes = [length, name_at, value.len() + 1].map(word).concat();
-    bytes.extend([b'B', 0, 5, 1]);
-    bytes.extend(word(data_at));
-    for text in [name, value] {
-        bytes.extend(text.as_bytes());
-        bytes.push(0);
-    }
-    bytes
 }

@@ -21,7 +21,6 @@ mod folder;
 mod golden;
 mod parts;
 mod rendering;
-mod words;
 
 /// Bytes to begin with, by the name of their file.
 pub type Seed = (&'static str, Vec<u8>);

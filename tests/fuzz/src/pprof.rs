@@ -5,8 +5,9 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 use sideflame::format::RecordingKind;
 use sideflame::profile::format::pprof::write::write;
+use sideflame::profile::words::words;
 
-use crate::{Seed, rendering, words};
+use crate::{Seed, rendering};
 
 pub(crate) fn run(bytes: &[u8]) {
     let Some(profile) = rendering::read(bytes, RecordingKind::Pprof) else {
@@ -15,7 +16,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut written = Vec::new();
     write(&profile, &mut written).expect("memory to write to");
     let again = rendering::read(&written, RecordingKind::Pprof).expect("our own profile is read again");
-    assert_eq!(words::of(&again), words::of(&profile));
+    assert_eq!(words(&again), words(&profile));
     rendering::check(bytes, RecordingKind::Pprof);
 }
 

@@ -281,48 +281,15 @@ fn word(bytes: &[u8], offset: usize) -> u32 {
         .map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod example;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::example::{object, version4, version6};
     use super::*;
-
-    fn object(stream: &mut Vec<u8>, name: &str, content: &[u8]) {
-        stream.extend([TAG_BEGIN, TAG_BEGIN, TAG_NULL]);
-        for word in [4, 4, u32::try_from(name.len()).unwrap()] {
-            stream.extend(word.to_le_bytes());
-        }
-        stream.extend(name.as_bytes());
-        stream.push(TAG_END);
-        if name != "Trace" {
-            stream.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
-            stream.resize(stream.len().next_multiple_of(4), 0);
-        }
-        stream.extend(content);
-        stream.push(TAG_END);
-    }
-
-    fn version4(blocks: &[&[u8]]) -> Vec<u8> {
-        let mut stream = b"Nettrace\x14\0\0\0!FastSerialization.1".to_vec();
-        let mut trace = vec![0; TRACE_LEN];
-        trace[SAMPLING_OFFSET..].copy_from_slice(&1_000_000_u32.to_le_bytes());
-        object(&mut stream, "Trace", &trace);
-        for block in blocks {
-            object(&mut stream, "EventBlock", block);
-        }
-        stream.push(TAG_NULL);
-        stream
-    }
-
-    fn version6(blocks: &[&[u8]]) -> Vec<u8> {
-        let mut stream = b"Nettrace\0\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
-        for block in blocks {
-            stream.extend((u32::try_from(block.len()).unwrap() | 2 << 24).to_le_bytes());
-            stream.extend(*block);
-        }
-        stream.extend([0; 4]);
-        stream
-    }
 
     fn check(bytes: &[u8]) -> Result<Stream, Flaw> {
         let mut check = CompletenessCheck::default();

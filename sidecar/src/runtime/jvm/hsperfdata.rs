@@ -130,40 +130,40 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(i32::from_le_bytes(word.try_into().ok()?)).ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(name: &str, value: &str) -> Vec<u8> {
+/// A file with these texts, for tests and for `tests/fuzz`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[expect(clippy::unwrap_used, reason = "no text of a test is too long")]
+pub(super) fn example(texts: &[(&str, &str)]) -> Vec<u8> {
+    let word = |number: usize| i32::try_from(number).unwrap().to_le_bytes();
+    let mut bytes = vec![0xca, 0xfe, 0xc0, 0xc0, 1, 2, 0, 1];
+    bytes.resize(24, 0);
+    bytes.extend(word(32));
+    bytes.extend(word(texts.len()));
+    for (name, value) in texts {
         let name_at = 20;
         let data_at = name_at + name.len() + 1;
         let length = data_at + value.len() + 1;
-        let word = |number: usize| i32::try_from(number).unwrap().to_le_bytes();
-        let mut bytes = Vec::new();
-        for number in [length, name_at, value.len() + 1] {
-            bytes.extend(word(number));
-        }
+        bytes.extend([length, name_at, value.len() + 1].map(word).concat());
         bytes.extend([b'B', 0, 5, 1]);
         bytes.extend(word(data_at));
         for text in [name, value] {
             bytes.extend(text.as_bytes());
             bytes.push(0);
         }
-        bytes
     }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn file() -> Vec<u8> {
-        let entries = [
-            entry("java.property.java.vm.version", "17.0.15+6-Debian"),
-            entry("sun.rt.javaCommand", "demo.shop.Split cpu"),
-            entry("sun.rt.jvmCapabilities", "0100"),
-        ];
-        let mut bytes = vec![0xca, 0xfe, 0xc0, 0xc0, 1, 2, 0, 1];
-        bytes.resize(24, 0);
-        bytes.extend(32_i32.to_le_bytes());
-        bytes.extend(3_i32.to_le_bytes());
-        bytes.extend(entries.concat());
-        bytes
+        example(&[
+            ("java.property.java.vm.version", "17.0.15+6-Debian"),
+            ("sun.rt.javaCommand", "demo.shop.Split cpu"),
+            ("sun.rt.jvmCapabilities", "0100"),
+        ])
     }
 
     #[test]
