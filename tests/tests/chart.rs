@@ -1,4 +1,6 @@
 //! The chart against a real API server, for everything that needs no running webhook.
+//!
+//! One program of more than 500 lines, as each has a control plane of its own to start.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +53,7 @@ fn variables(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("SIDEFLAME_WEBHOOK_")).collect()
 }
 
-/// A variable that nobody reads would be a value without effect.
+/// A variable that is not read would be a value without effect.
 #[test]
 fn every_variable_of_the_chart_is_one_of_the_servers() {
     let values = [

@@ -1,3 +1,6 @@
+//! Every path, through the router as a client meets it. One file of more than 500 lines: what is refused, and with which words, is
+//! easiest compared side by side.
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;

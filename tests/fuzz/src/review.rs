@@ -50,7 +50,7 @@ pub(crate) fn run(bytes: &[u8]) {
         return;
     };
     let response = &answer["response"];
-    // What nobody reads need not even be text.
+    // What no decision reads need not even be text.
     let Ok(mut review) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };

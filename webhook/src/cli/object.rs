@@ -26,7 +26,7 @@ pub(super) struct Decisions {
     /// Operations on the whole document.
     pub patch: Vec<PatchOperation>,
     pub decided: Vec<Decided>,
-    /// A sentence on each object that asks for the sidecar where nobody can tell which pods are meant.
+    /// A sentence on each object that asks for the sidecar where it is not known which pods are meant.
     pub unknown: Vec<String>,
 }
 

@@ -238,7 +238,7 @@ async fn a_shutdown_waits_for_answers_but_not_for_idle_clients() {
     let client = tokio::spawn(async move { talk(address, b"GET /short HTTP/1.1\r\nHost: localhost\r\n\r\n").await });
     until("the request", || working.load(Ordering::SeqCst) == 1).await;
     server.stop.take().unwrap().send(()).unwrap();
-    // It has begun to shut down when nobody can come any more.
+    // It has begun to shut down when no connection is accepted any more.
     let closed = || std::net::TcpStream::connect(address).is_err();
     until("the end of listening", closed).await;
     release.notify_one();
