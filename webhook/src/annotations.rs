@@ -60,6 +60,8 @@ pub struct Annotations<'a> {
     pub sidecar: Option<SidecarForm>,
     /// `jvm-debug-info`
     pub jvm_debug_info: bool,
+    /// `dotnet-sampling`, milliseconds
+    pub dotnet_sampling: Option<u32>,
     /// `on-error: block`
     pub block_on_error: bool,
 }

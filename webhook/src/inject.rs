@@ -1,12 +1,11 @@
 //! From a pod as it came to what should be done with it: a pure function.
 //!
 //! Must not know HTTP, certificates or a Kubernetes client. Called by `admission` and by the `inject` command. The work is
-//! proportional to the number of containers, volumes and annotations; of environments only `jvm_options` looks at names.
+//! proportional to the number of containers, volumes and annotations; of environments only `variables` looks at names.
 
 mod checks;
 mod first_process;
 mod form;
-mod jvm_options;
 mod main_container;
 pub(crate) mod misplaced;
 mod nodes;
@@ -17,6 +16,7 @@ mod resources;
 mod skip;
 mod status;
 pub(crate) mod templates;
+pub(crate) mod variables;
 
 use std::borrow::Cow;
 
@@ -223,9 +223,8 @@ impl Subject<'_> {
         plan.advice.extend(resources.advice);
         plan.advice.extend(first_process::advice(pod));
         plan.advice.extend(replaced_resources::advice(pod));
-        if annotations.jvm_debug_info {
-            plan.advice.extend(jvm_options::advice(pod, &chosen));
-        }
+        plan.advice
+            .extend(variables::advice(pod, &chosen, &variables::wanted(annotations)));
         let sidecar = Sidecar {
             image,
             pull_policy: settings.sidecar_image_pull_policy.name(),
@@ -399,9 +398,7 @@ impl Subject<'_> {
         patch.append(&["spec", "imagePullSecrets"], pod.image_pull_secrets, secrets);
         self.mount_tmp(&mut patch, &plan.tmp);
         patch.append(&["spec", "volumes"], pod.volumes, volumes);
-        if self.annotations.jvm_debug_info {
-            jvm_options::add(pod, chosen, &mut patch);
-        }
+        variables::add(pod, chosen, &variables::wanted(self.annotations), &mut patch);
         if sidecar.native {
             // First: so it sees the init containers' processes, too, and goes last when the pod ends. It has no startup
             // probe, so the next init container starts as soon as it runs.

@@ -171,6 +171,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         field("sideflame.io/jvm-debug-info", one_of(&["true", "false"]))
             .prop_map(real)
             .boxed(),
+        field("sideflame.io/dotnet-sampling", one_of(&["5ms", "100ms"]))
+            .prop_map(real)
+            .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
         field(EVICTABLE, one_of(&["", "data-a", "data-a, data-b"])),
     ])
@@ -235,9 +238,10 @@ fn may_add(path: &str, key: &str) -> bool {
 }
 
 fn is_ours(item: &Value) -> bool {
+    const ADDED: [&str; 2] = ["JAVA_TOOL_OPTIONS", "DOTNET_EventPipeThreadSamplingRate"];
     item.get("name")
         .and_then(Value::as_str)
-        .is_some_and(|name| name.starts_with("sideflame") || name == "JAVA_TOOL_OPTIONS")
+        .is_some_and(|name| name.starts_with("sideflame") || ADDED.contains(&name))
 }
 
 /// `after` without what may be added to `before`. Knows nothing of patches.

@@ -2,7 +2,7 @@
 //!
 //! `env` of a container and `managedFields` are most of a big pod: skipped, 1,500 variables cost 0.16 ms instead of 1.1 ms.
 //! The key stays, with an empty list; of an `env` that is not empty one item stays, so that a patch appends to it, and it has
-//! the one name that a decision may ask for. Called by `review`.
+//! the names that a decision may ask for. Called by `review`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,27 +11,26 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, json};
 
+use crate::inject::variables::NAMES;
+
 /// How much of a list is kept. Only of lists: `env` is also a common label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keep {
     All,
-    /// Whether it has items, and whether one is [`ASKED`].
-    OneName,
+    /// Whether it has items, and which of [`NAMES`].
+    Names,
     Nothing,
 }
 
 impl Keep {
     fn of(key: &str) -> Self {
         match key {
-            "env" => Self::OneName,
+            "env" => Self::Names,
             "managedFields" => Self::Nothing,
             _ => Self::All,
         }
     }
 }
-
-/// The variable that `sideflame.io/jvm-debug-info` is about.
-const ASKED: &str = "JAVA_TOOL_OPTIONS";
 
 /// Values that are kept of one object. A pod of the 256 containers at which we end has some 15,000, and a value takes up to
 /// 200 bytes: three megabytes of `[0,0,…]` would take 150 of memory.
@@ -124,13 +123,18 @@ impl<'de> Visitor<'de> for Lean<'_> {
                     values.push(value);
                 }
             }
-            Keep::OneName => {
-                while let Some(is_asked) = list.next_element_seed(Is(ASKED))? {
-                    if is_asked {
-                        values = vec![json!({ "name": ASKED })];
-                    } else if values.is_empty() {
-                        values.push(Value::Null);
+            Keep::Names => {
+                let (mut found, mut is_empty) = ([false; NAMES.len()], true);
+                while let Some(asked) = list.next_element_seed(OneOf(&NAMES))? {
+                    is_empty = false;
+                    if let Some(index) = asked {
+                        found[index] = true;
                     }
+                }
+                let names = NAMES.iter().zip(found).filter(|(_, found)| *found);
+                values.extend(names.map(|(name, _)| json!({ "name": name })));
+                if values.is_empty() && !is_empty {
+                    values.push(Value::Null);
                 }
             }
             Keep::Nothing => {}
@@ -154,58 +158,58 @@ impl<'de> Visitor<'de> for Lean<'_> {
     }
 }
 
-/// Whether a value is this text, or has it as its `name`; nothing of it is kept.
+/// Which of these texts a value is, or has as its `name`; nothing of it is kept.
 #[derive(Debug, Clone, Copy)]
-struct Is(&'static str);
+struct OneOf(&'static [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for Is {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for OneOf {
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Is {
-    type Value = bool;
+impl<'de> Visitor<'de> for OneOf {
+    type Value = Option<usize>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
+    fn visit_unit<E>(self) -> Result<Option<usize>, E> {
+        Ok(None)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
+    fn visit_bool<E>(self, _: bool) -> Result<Option<usize>, E> {
+        Ok(None)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_i64<E>(self, _: i64) -> Result<Option<usize>, E> {
+        Ok(None)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_u64<E>(self, _: u64) -> Result<Option<usize>, E> {
+        Ok(None)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_f64<E>(self, _: f64) -> Result<Option<usize>, E> {
+        Ok(None)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
-        Ok(text == self.0)
+    fn visit_str<E>(self, text: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|one| *one == text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<usize>, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(false)
+        Ok(None)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<bool, A::Error> {
-        let mut found = false;
-        while let Some(is_name) = entries.next_key_seed(Self("name"))? {
-            if is_name {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<usize>, A::Error> {
+        let mut found = None;
+        while let Some(is_name) = entries.next_key_seed(Self(&["name"]))? {
+            if is_name.is_some() {
                 found = entries.next_value_seed(self)?;
             } else {
                 entries.next_value::<IgnoredAny>()?;
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_environment_its_emptiness_and_one_name_are_known() {
+    fn of_an_environment_its_emptiness_and_some_names_are_known() {
         for (env, expected) in [
             ("[]", json!([])),
             (
@@ -247,9 +251,16 @@ mod tests {
             ),
             (
                 r#"[{"name":"A"},{"value":{"a":[1]},"name":"JAVA_TOOL_OPTIONS"},{}]"#,
-                json!([{"name": ASKED}]),
+                json!([{"name": NAMES[0]}]),
             ),
-            (r#"[{"n\u0061me":"JAVA_TOOL_OPTION\u0053"}]"#, json!([{"name": ASKED}])),
+            (
+                r#"[{"n\u0061me":"JAVA_TOOL_OPTION\u0053"}]"#,
+                json!([{"name": NAMES[0]}]),
+            ),
+            (
+                r#"[{"name":"DOTNET_EventPipeThreadSamplingRate"},{"name":"JAVA_TOOL_OPTIONS"}]"#,
+                json!([{"name": NAMES[0]}, {"name": NAMES[1]}]),
+            ),
         ] {
             assert_eq!(lean(&format!("{{\"env\":{env}}}")), json!({ "env": expected }), "{env}");
         }

@@ -29,7 +29,7 @@ const MOST_ITEMS: usize = crate::pod::MOST_CONTAINERS;
 const LARGEST_ID: u32 = i32::MAX as u32;
 
 /// Every annotation.
-pub static TABLE: [Annotation; 19] = [
+pub static TABLE: [Annotation; 20] = [
     Annotation {
         name: "inject",
         allowed: "true or false",
@@ -155,6 +155,14 @@ pub static TABLE: [Annotation; 19] = [
             it.jvm_debug_info = boolean(text)?;
             Some(())
         },
+    },
+    Annotation {
+        name: "dotnet-sampling",
+        allowed: "a time from 1ms to 1000ms",
+        default: "the runtime's: 1 ms, from .NET 11 on 10 ms",
+        doc: "How often .NET 10 and later look at all threads during captures of cpu and wall: adds DOTNET_EventPipeThreadSamplingRate to the \
+              profiled containers; a container that states it is left as it is.",
+        set: |it, text| put(&mut it.dotnet_sampling, number(text.strip_suffix("ms")?, 1..=1000)),
     },
     Annotation {
         name: "token-secret",

@@ -32,6 +32,7 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
         ("capture-size", "16Mi"),
         ("tmp", "off"),
         ("jvm-debug-info", "true"),
+        ("dotnet-sampling", "10ms"),
         ("token-secret", "shop.token"),
         ("sidecar", "native"),
         ("on-error", "block"),
@@ -59,6 +60,7 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
     assert_eq!(annotations.port, Some(65_535));
     assert_eq!(annotations.events, [Event::DEFAULT, Event::named("cycles").unwrap()]);
     assert!(annotations.no_tmp && annotations.jvm_debug_info && annotations.block_on_error);
+    assert_eq!(annotations.dotnet_sampling, Some(10));
     assert_eq!(annotations.token_secret, Some("shop.token"));
     assert_eq!(annotations.sidecar, Some(SidecarForm::Native));
     let texts = [
@@ -100,6 +102,9 @@ fn a_bad_value_is_an_error_that_lists_the_allowed_ones() {
         ("capture-size", "1"),
         ("tmp", "on"),
         ("jvm-debug-info", "yes"),
+        ("dotnet-sampling", "10"),
+        ("dotnet-sampling", "0ms"),
+        ("dotnet-sampling", "1s"),
         ("token-secret", "Token"),
         ("token-secret", "a..b"),
         ("sidecar", "yes"),
