@@ -23,13 +23,15 @@ pub enum Format {
     Nettrace,
     /// Go execution trace.
     Trace,
-    /// Go's text form of a profile, for people.
+    /// The runtime's own text, for people.
     Text,
+    /// The threads of a moment, for programs.
+    Json,
 }
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
@@ -38,6 +40,7 @@ impl Format {
         Self::Nettrace,
         Self::Trace,
         Self::Text,
+        Self::Json,
     ];
 
     /// Name in URLs and on the command line.
@@ -51,6 +54,7 @@ impl Format {
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
             Self::Text => "text",
+            Self::Json => "json",
         }
     }
 
@@ -65,6 +69,7 @@ impl Format {
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
             Self::Text => "pprof.txt",
+            Self::Json => "json",
         }
     }
 
@@ -73,7 +78,7 @@ impl Format {
         match self {
             Self::Svg => "image/svg+xml",
             Self::Collapsed | Self::Text => "text/plain; charset=utf-8",
-            Self::Speedscope => "application/json",
+            Self::Speedscope | Self::Json => "application/json",
             Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace => "application/octet-stream",
         }
     }
@@ -87,7 +92,7 @@ impl fmt::Display for Format {
 
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text")]
+#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text, json")]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -118,8 +123,12 @@ pub enum RecordingKind {
     Pprof,
     /// Go's execution trace.
     Trace,
-    /// What Go writes with `debug=1` or `debug=2`.
+    /// What Go writes with `debug=1`, and of all but goroutines with `debug=2`.
     Text,
+    /// What Go writes of all goroutines with `debug=2`.
+    Goroutines,
+    /// What HotSpot prints of all threads.
+    Threads,
 }
 
 impl RecordingKind {
@@ -131,7 +140,7 @@ impl RecordingKind {
             Self::Nettrace => Format::Nettrace,
             Self::Pprof => Format::Pprof,
             Self::Trace => Format::Trace,
-            Self::Text => Format::Text,
+            Self::Text | Self::Goroutines | Self::Threads => Format::Text,
         }
     }
 
@@ -143,6 +152,14 @@ impl RecordingKind {
             Self::Nettrace => &[Format::Nettrace],
             Self::Trace => &[Format::Trace],
             Self::Text => &[Format::Text],
+            Self::Goroutines | Self::Threads => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Text,
+                Format::Json,
+            ],
         }
     }
 }

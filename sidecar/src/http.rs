@@ -25,6 +25,7 @@ mod query;
 mod serve;
 mod status;
 mod svg;
+mod threads;
 mod token;
 
 use std::sync::Arc;
@@ -71,7 +72,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 16] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 17] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -81,6 +82,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 16] {
         ("/captures/{id}/artifact", get(captures::artifact)),
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
+        ("/threads", get(threads::threads).head(threads::check)),
         ("/debug/pprof/", get(pprof::index)),
         ("/debug/pprof/cmdline", get(pprof::cmdline)),
         ("/debug/pprof/symbol", get(pprof::symbol).post(pprof::symbolize)),

@@ -179,6 +179,8 @@ pub struct Exclusive(pub &'static str);
 pub enum RuntimePlan {
     /// To a JVM.
     Jvm(jvm::plan::JvmPlan),
+    /// To a JVM, without any profiler.
+    JvmThreads(jvm::thread_dump::ThreadDumpPlan),
     /// To a .NET process.
     Dotnet(dotnet::plan::DotnetPlan),
     /// To a Go program.
@@ -192,6 +194,7 @@ pub enum RuntimePlan {
 /// A parameter that does not fit, or why it is impossible.
 pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan, PlanError> {
     match asked.target.runtime() {
+        Runtime::Jvm if *asked.event == Event::Goroutine => jvm::thread_dump::plan(asked).map(RuntimePlan::JvmThreads),
         Runtime::Jvm => jvm::plan::plan(asked, &settings.jvm).map(RuntimePlan::Jvm),
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
         Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
@@ -204,6 +207,7 @@ impl RuntimePlan {
     pub fn kind(&self) -> RecordingKind {
         match self {
             Self::Jvm(plan) => plan.kind,
+            Self::JvmThreads(_) => RecordingKind::Threads,
             Self::Dotnet(_) => RecordingKind::Nettrace,
             Self::Go(plan) => plan.kind(),
         }
@@ -213,7 +217,7 @@ impl RuntimePlan {
     pub fn own_file(&self) -> Option<&Path> {
         match self {
             Self::Jvm(plan) => Some(&plan.library),
-            Self::Dotnet(_) | Self::Go(_) => None,
+            Self::JvmThreads(_) | Self::Dotnet(_) | Self::Go(_) => None,
         }
     }
 
@@ -222,6 +226,7 @@ impl RuntimePlan {
         match self {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
             Self::Dotnet(_) => Some(Exclusive("the event session")),
+            Self::JvmThreads(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
     }
@@ -230,6 +235,7 @@ impl RuntimePlan {
     pub fn is_of_a_moment(&self) -> bool {
         match self {
             Self::Go(plan) => plan.is_of_a_moment(),
+            Self::JvmThreads(_) => true,
             Self::Jvm(_) | Self::Dotnet(_) => false,
         }
     }
@@ -238,7 +244,7 @@ impl RuntimePlan {
     pub fn needs_network(&self) -> bool {
         match self {
             Self::Go(_) => true,
-            Self::Jvm(_) | Self::Dotnet(_) => false,
+            Self::Jvm(_) | Self::JvmThreads(_) | Self::Dotnet(_) => false,
         }
     }
 }
@@ -262,6 +268,7 @@ pub fn record(
     let before = used();
     let mut quality = match &order.plan {
         RuntimePlan::Jvm(plan) => jvm::record::record(order, plan, own_file, output, control, reporter),
+        RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, output, control, reporter),
         RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
     }?;

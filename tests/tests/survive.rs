@@ -365,7 +365,7 @@ fn every_wrong_parameter_is_a_4xx_that_says_what_is_allowed() {
         ("second=5".to_owned(), "seconds"),
         ("event=cpu%2Cfile%3D%2Ftmp%2Fx".to_owned(), "cpu, wall"),
         ("event=no-such-event".to_owned(), "event"),
-        ("event=goroutine".to_owned(), "wall"),
+        ("event=threadcreate".to_owned(), "java.lang.Thread.start"),
         ("format=gif".to_owned(), "svg"),
         ("format=nettrace".to_owned(), "svg"),
         ("frequency=0".to_owned(), "1 to 1000"),

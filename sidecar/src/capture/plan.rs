@@ -68,6 +68,15 @@ pub fn plan(
         options: &request.options,
     };
     let plan = runtime::plan(&asked, &settings.runtimes)?;
+    let formats = plan.kind().formats();
+    if !formats.contains(&format) {
+        // A parameter made it another recording.
+        return Err(CaptureError::FormatNotOffered {
+            runtime,
+            format,
+            allowed: formats.to_vec(),
+        });
+    }
     Ok(CapturePlan {
         order: RecordOrder {
             target: target.clone(),

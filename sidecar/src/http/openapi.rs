@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{captures, doctor, index, metrics, openapi as own, pprof, processes, profile, status};
+use super::{captures, doctor, index, metrics, openapi as own, pprof, processes, profile, status, threads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,7 @@ use super::{captures, doctor, index, metrics, openapi as own, pprof, processes, 
         captures::artifact,
         processes::processes,
         doctor::doctor,
+        threads::threads,
         pprof::index,
         pprof::cmdline,
         pprof::symbol,

@@ -18,6 +18,10 @@ pub mod collapsed {
     pub mod write;
 }
 pub mod foreign;
+/// Go's dump of all goroutines.
+pub mod goroutines {
+    pub mod read;
+}
 /// `profile.proto` of pprof: the file Go writes and `go tool pprof` reads.
 pub mod pprof {
     pub mod proto;
@@ -36,15 +40,25 @@ pub mod speedscope {
 pub mod svg {
     pub mod write;
 }
+/// HotSpot's dump of all threads, and that of any runtime as JSON.
+pub mod thread_dump {
+    pub mod read;
+    pub mod write;
+
+    #[cfg(test)]
+    mod tests;
+}
 
 use collapsed::read::{Collapsed, CollapsedValues};
+use goroutines::read::Goroutines;
 use pprof::read::Pprof;
+use thread_dump::read::ThreadDump;
 
 /// How many bytes of a file's beginning are enough for [`recognise`].
 pub const HEAD: usize = 64 << 10;
 
 /// The readers, the surest first.
-const READERS: &[&dyn Reader] = &[&Pprof, &Collapsed];
+const READERS: &[&dyn Reader] = &[&Pprof, &ThreadDump, &Goroutines, &Collapsed];
 
 /// Recordings that are handed out as they are, and how they begin.
 const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[

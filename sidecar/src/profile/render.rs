@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use super::counts::Counts;
 use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
-use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg};
+use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg, thread_dump};
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
@@ -121,7 +121,8 @@ pub fn render(
             formats: kind.formats(),
         });
     }
-    let Some(reader) = reader(kind) else {
+    // The runtime's own text is what it is.
+    let Some(reader) = reader(kind).filter(|_| format != Format::Text) else {
         io::copy(&mut input, out).map_err(RenderError::Write)?;
         return Ok(Rendered {
             samples: None,
@@ -201,7 +202,8 @@ fn write(
                 None => Ok(()),
             }
         }
-        // `formats()` of the two kinds that come here has none of these.
+        (Format::Json, _) => thread_dump::write::write(profile, &rendered.quality, out),
+        // `formats()` of the kinds that come here has none of these, or they are copied.
         (Format::Jfr | Format::Nettrace | Format::Trace | Format::Text, _) => Ok(()),
     }
     .and_then(|()| out.flush())

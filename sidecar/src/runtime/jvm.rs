@@ -30,6 +30,7 @@ pub mod session;
 pub mod settings;
 pub mod startup;
 pub mod survivors;
+pub mod thread_dump;
 pub mod transfer;
 pub mod virtual_threads;
 pub mod waits;

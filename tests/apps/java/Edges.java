@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.Scanner;
+import java.util.concurrent.Exchanger;
 import java.util.concurrent.locks.LockSupport;
 
 /** What profilers stumble over: deep stacks, no descriptors left, odd names, threads that are on no thread. */
@@ -24,6 +25,7 @@ final class Edges {
                 takeDescriptors();
             }
             case "names" -> names();
+            case "deadlock" -> deadlock();
             default -> virtual();
         }
     }
@@ -116,6 +118,32 @@ final class Edges {
         Runnable lambda = () -> \uD835\uDCAEhop.\uD835\uDCC7un();
         while (true) {
             lambda.run();
+        }
+    }
+
+    /** Two threads that wait for each other, and one that waits for one of them. */
+    private static void deadlock() throws InterruptedException {
+        Object left = new Object();
+        Object right = new Object();
+        Exchanger<Object> both = new Exchanger<>();
+        new Thread(() -> takeBoth(left, right, both), "shop-left").start();
+        new Thread(() -> takeBoth(right, left, both), "shop-right").start();
+        Thread.sleep(500);
+        synchronized (left) {
+            throw new IllegalStateException("nobody else has it");
+        }
+    }
+
+    private static void takeBoth(Object first, Object second, Exchanger<Object> both) {
+        synchronized (first) {
+            try {
+                both.exchange(first);
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+            synchronized (second) {
+                throw new IllegalStateException("no deadlock");
+            }
         }
     }
 

@@ -47,7 +47,7 @@ public final class Split extends Thread {
                 case "heap" -> heap();
                 case "lock" -> lock();
                 case "deep" -> deep();
-                case "recursion", "descriptors", "names", "virtual" -> Edges.run(scenario);
+                case "recursion", "descriptors", "names", "virtual", "deadlock" -> Edges.run(scenario);
                 case "idle" -> LockSupport.park();
                 default -> {
                     System.err.println("unknown scenario: " + scenario);

@@ -58,6 +58,7 @@ targets![
     elf,
     frames,
     go_recording,
+    goroutines,
     guard,
     hsperfdata,
     ipc,
@@ -74,6 +75,7 @@ targets![
     review,
     sockets,
     stamp,
+    threads,
 ];
 
 /// The target of that name.

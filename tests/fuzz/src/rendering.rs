@@ -29,6 +29,9 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
     if let Some(json) = made(bytes, kind, Format::Speedscope, None) {
         let _: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     }
+    if let Some(json) = made(bytes, kind, Format::Json, None) {
+        let _: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    }
     if let Some(text) = made(bytes, kind, Format::Collapsed, None) {
         let again = made(&text, RecordingKind::Collapsed, Format::Collapsed, None);
         let again = again.expect("our own text is read again");

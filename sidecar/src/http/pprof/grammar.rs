@@ -37,11 +37,7 @@ pub(super) fn request(event: &Event, pairs: &Pairs, max_seconds: u64) -> Result<
     };
     let snapshot = whole.is_none() && *event != Event::Cpu;
     let mut ours = pairs.selectors();
-    for (name, value) in [
-        ("seconds", whole),
-        ("debug", debug.map(str::to_owned)),
-        ("gc", gc.map(str::to_owned)),
-    ] {
+    for (name, value) in [("seconds", whole), ("gc", gc.map(str::to_owned))] {
         ours.extend(value.map(|value| (name.to_owned(), value)));
     }
     let mut request = CaptureRequest::parse(&ours, max_seconds)?;
@@ -49,12 +45,19 @@ pub(super) fn request(event: &Event, pairs: &Pairs, max_seconds: u64) -> Result<
     request.snapshot = snapshot;
     request.options.go.difference = !snapshot;
     request.options.go.millis = millis;
+    request.options.go.debug = debug.map_or(Ok(None), |debug| level(debug, max_seconds))?;
     request.format = Some(match (event, debug) {
         (Event::Trace, _) => Format::Trace,
         (_, Some(_)) => Format::Text,
         _ => Format::Pprof,
     });
     Ok(request)
+}
+
+/// Of any runtime: what others than Go write of their threads has one level.
+fn level(debug: &str, max_seconds: u64) -> Result<Option<u8>, Problem> {
+    let given = [("debug".to_owned(), debug.to_owned())];
+    Ok(CaptureRequest::parse(&given, max_seconds)?.options.go.debug)
 }
 
 /// `0.5` → 500, rounded up: Go takes parts of a second for traces. What is no such number is for the parser to judge.

@@ -70,11 +70,6 @@ const TEXT: &[Text] = &[
         starts: &["goroutine profile:", "threadcreate profile:", "allocs profile:"],
     },
     Text {
-        name: "a thread dump of a JVM",
-        way_out: "it holds one moment, no samples; record the process instead",
-        starts: &["Full thread dump"],
-    },
-    Text {
         name: "callgrind's or cachegrind's output",
         way_out: "it holds costs per line, no stacks; kcachegrind shows it",
         starts: &[
@@ -135,13 +130,6 @@ pub(super) fn recognise(head: &[u8]) -> Option<Unrecognised> {
             );
         }
         _ => {}
-    }
-    // With debug=2; `goroutine 7` alone may be the root of a stack.
-    if first()
-        .next()
-        .is_some_and(|line| line.starts_with("goroutine ") && line.ends_with("]:"))
-    {
-        return foreign("a dump of all goroutines (debug=2)", "fetch it again without `debug`");
     }
     if first().next().is_some_and(perf_script) {
         return foreign("the output of perf script or dtrace", COLLAPSE);

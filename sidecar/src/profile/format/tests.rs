@@ -18,6 +18,28 @@ fn corpus(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
+/// The folder of a reader's recordings.
+fn folder(reader: &dyn Reader) -> &'static str {
+    match reader.kind() {
+        RecordingKind::Threads => "threads",
+        RecordingKind::Goroutines => "goroutines",
+        kind => kind.native_format().name(),
+    }
+}
+
+/// How many bytes of a recording's beginning could as well begin another one.
+fn ambiguous(reader: &dyn Reader, file: &[u8]) -> usize {
+    let lines = match reader.kind() {
+        RecordingKind::Goroutines => 1,
+        RecordingKind::Threads => 2,
+        _ => return 0,
+    };
+    file.split_inclusive(|byte| *byte == b'\n')
+        .take(lines)
+        .map(<[u8]>::len)
+        .sum()
+}
+
 fn head(file: &[u8]) -> &[u8] {
     &file[..file.len().min(HEAD)]
 }
@@ -36,7 +58,7 @@ fn options() -> ReadOptions {
 fn every_reader_recognises_and_reads_its_recordings_and_no_others() {
     for reader in READERS {
         let kind = reader.kind();
-        for (path, file) in corpus(kind.native_format().name()) {
+        for (path, file) in corpus(folder(*reader)) {
             assert_eq!(recognise(head(&file)), Ok(kind), "{}", path.display());
             assert!(
                 READERS
@@ -52,8 +74,8 @@ fn every_reader_recognises_and_reads_its_recordings_and_no_others() {
 #[test]
 fn no_beginning_of_a_recording_is_taken_for_another_format() {
     for reader in READERS {
-        for (path, file) in corpus(reader.kind().native_format().name()) {
-            for end in 1..file.len().min(3000) {
+        for (path, file) in corpus(folder(*reader)) {
+            for end in ambiguous(*reader, &file) + 1..file.len().min(3000) {
                 let kind = recognise(&file[..end]);
                 assert!(
                     kind.is_err() || kind == Ok(reader.kind()),
@@ -69,10 +91,20 @@ fn no_beginning_of_a_recording_is_taken_for_another_format() {
 #[test]
 fn every_truncation_of_a_recording_is_an_error() {
     for reader in READERS {
-        for (path, file) in corpus(reader.kind().native_format().name()) {
+        for (path, file) in corpus(folder(*reader)) {
             let text = reader.kind() == RecordingKind::Collapsed;
             // Lines are read one by one: what holds for the first holds for all.
-            let enough = if text { 2000 } else { file.len() };
+            let enough = match reader.kind() {
+                RecordingKind::Collapsed => 2000,
+                // Behind the list of threads only a deadlock could be missing.
+                RecordingKind::Threads => {
+                    let text = String::from_utf8_lossy(&file);
+                    text.find("\nJNI global ref").unwrap()
+                }
+                // It has no end of its own: HTTP tells whether it is whole.
+                RecordingKind::Goroutines => 0,
+                _ => file.len(),
+            };
             for end in 1..enough.min(file.len()) {
                 let read = reader.read(&mut &file[..end], &options());
                 assert_eq!(

@@ -27,7 +27,7 @@ pub static ROWS: [Row<GoOptions>; 2] = [
                 least: 1,
                 most: 2,
             },
-            "How much format=text says; with 2 the goroutines one by one, as in a crash",
+            "How much format=text says; goroutines are one by one, as in a crash, but for 1",
         ),
         |options, takes, value| {
             options.debug = u8::try_from(takes.number(value)?).ok();

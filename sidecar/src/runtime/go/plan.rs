@@ -55,6 +55,7 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Trace => &[RecordingKind::Trace],
         Event::Cpu => &[RecordingKind::Pprof],
+        Event::Goroutine => &[RecordingKind::Pprof, RecordingKind::Goroutines],
         _ => &[RecordingKind::Pprof, RecordingKind::Text],
     }
 }

@@ -37,7 +37,7 @@ impl RecordingCheck {
             RecordingKind::Trace => Self::Trace {
                 header: Vec::with_capacity(TRACE_HEADER),
             },
-            RecordingKind::Text => Self::Text { length: 0 },
+            RecordingKind::Text | RecordingKind::Goroutines => Self::Text { length: 0 },
             _ => Self::Profile(Box::new(GzDecoder::new(ProfileScan::new()))),
         }
     }

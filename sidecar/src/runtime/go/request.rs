@@ -75,13 +75,18 @@ impl ProfileRequest {
         kind: RecordingKind,
         options: &GoOptions,
     ) -> Result<Option<Self>, PlanError> {
+        let kind = match (kind, options.debug) {
+            // Goroutines with equal stacks together, without their numbers.
+            (RecordingKind::Goroutines, Some(1)) => RecordingKind::Text,
+            (kind, _) => kind,
+        };
         refuse_unsuitable(event, seconds, kind, options)?;
         let Some((profile, span)) = profile_of(event) else {
             return Ok(None);
         };
         let span = match span {
             Span::Sampled => span,
-            _ if seconds == 0 || kind == RecordingKind::Text => Span::Snapshot,
+            _ if seconds == 0 || is_text(kind) => Span::Snapshot,
             _ if options.difference => Span::Difference,
             span => span,
         };
@@ -97,8 +102,10 @@ impl ProfileRequest {
         if *event == Event::Heap && span == Span::Snapshot && (options.gc || seconds > 0) {
             query.push("gc=1".to_owned());
         }
-        if kind == RecordingKind::Text {
-            query.push(format!("debug={}", options.debug.unwrap_or(1)));
+        match kind {
+            RecordingKind::Text => query.push(format!("debug={}", options.debug.unwrap_or(1))),
+            RecordingKind::Goroutines => query.push("debug=2".to_owned()),
+            _ => {}
         }
         Ok(Some(Self {
             profile,
@@ -120,6 +127,11 @@ impl ProfileRequest {
     }
 }
 
+/// True if Go writes it for people.
+fn is_text(kind: RecordingKind) -> bool {
+    matches!(kind, RecordingKind::Text | RecordingKind::Goroutines)
+}
+
 fn refuse_unsuitable(event: &Event, seconds: u64, kind: RecordingKind, options: &GoOptions) -> Result<(), PlanError> {
     let unsuitable = |parameter, message: &str| {
         Err(PlanError::Unsuitable {
@@ -127,7 +139,7 @@ fn refuse_unsuitable(event: &Event, seconds: u64, kind: RecordingKind, options: 
             message: message.to_owned(),
         })
     };
-    if options.debug.is_some() && kind != RecordingKind::Text {
+    if options.debug.is_some() && !is_text(kind) {
         return unsuitable(
             "debug",
             "debug is of Go's text: add format=text, which cpu and trace do not have",

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::attach_protocol::{self, EncodeError, Reply, Version};
+use super::attach_protocol::{self, EncodeError, MalformedReply, Reply, Version};
 use super::attach_socket::{self, Listener};
 use super::detect::socket_path;
 use super::doctor;
@@ -31,8 +31,8 @@ const FIRST_POLL: Duration = Duration::from_millis(5);
 /// Longest pause between two looks.
 const SLOWEST_POLL: Duration = Duration::from_millis(100);
 
-/// Nothing we ask for answers with more; the target may try.
-const REPLY_LIMIT: u64 = 1 << 20;
+/// No command whose answer is kept in memory answers with more; the target may try.
+const REPLY_LIMIT: usize = 1 << 20;
 
 /// A JVM that can be given commands, one at a time.
 #[derive(Debug)]
@@ -69,22 +69,66 @@ impl<'a> Attach<'a> {
         arguments: &[&str],
     ) -> Result<Reply, RecordError> {
         let deadline = Deadline::after(step, limit);
+        let request = self.request(waits, &deadline, command, arguments)?;
+        self.exchange(waits, &deadline, &request)
+    }
+
+    /// Sends a command and hands the text of its answer on as it comes, however long; the answer's code is the result.
+    ///
+    /// # Errors
+    /// As [`Self::command`], and what `sink` says.
+    pub fn stream(
+        &mut self,
+        waits: &Waits<'_>,
+        (step, limit): (&str, Duration),
+        command: &str,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), RecordError>,
+    ) -> Result<i32, RecordError> {
+        /// A code is a number, and its line ends soon.
+        const LONGEST_CODE: usize = 16;
+        let deadline = Deadline::after(step, limit);
+        let request = self.request(waits, &deadline, command, &[])?;
+        let (mut head, mut code) = (Vec::new(), None);
+        let malformed = |error: MalformedReply| lost(waits, &deadline, error);
+        self.send(waits, &deadline, &request, &mut |bytes| {
+            if code.is_some() {
+                return sink(bytes);
+            }
+            head.extend_from_slice(bytes);
+            let Some(end) = head.iter().position(|byte| *byte == b'\n') else {
+                return match head.len() {
+                    0..=LONGEST_CODE => Ok(()),
+                    _ => Err(malformed(MalformedReply::NoCode)),
+                };
+            };
+            code = Some(attach_protocol::decode(&head[..=end]).map_err(malformed)?.code);
+            sink(&head[end + 1..])
+        })?;
+        code.ok_or_else(|| malformed(attach_protocol::decode(&head).err().unwrap_or(MalformedReply::NoCode)))
+    }
+
+    fn request(
+        &mut self,
+        waits: &Waits<'_>,
+        deadline: &Deadline<'_>,
+        command: &str,
+        arguments: &[&str],
+    ) -> Result<Vec<u8>, RecordError> {
         let version = if attach_protocol::fits_v1(arguments) {
             Version::V1
         } else {
-            self.version(waits, &deadline)?
+            self.version(waits, deadline)?
         };
-        let request = attach_protocol::encode(version, command, arguments).map_err(|error| match error {
+        attach_protocol::encode(version, command, arguments).map_err(|error| match error {
             EncodeError::TooLong { .. } => RecordError::BadArgument {
                 parameter: "include".to_owned(),
                 message: format!("the filters are too long for this JVM: {error}"),
             },
             _ => RecordError::Internal {
-                step: step.to_owned(),
+                step: deadline.step.to_owned(),
                 detail: error.to_string(),
             },
-        })?;
-        self.exchange(waits, &deadline, &request)
+        })
     }
 
     fn version(&mut self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<Version, RecordError> {
@@ -102,6 +146,25 @@ impl<'a> Attach<'a> {
     }
 
     fn exchange(&self, waits: &Waits<'_>, deadline: &Deadline<'_>, request: &[u8]) -> Result<Reply, RecordError> {
+        let mut reply = Vec::new();
+        self.send(waits, deadline, request, &mut |bytes| {
+            reply.extend_from_slice(bytes);
+            if reply.len() > REPLY_LIMIT {
+                return Err(deadline.protocol("the answer is longer than 1 MiB".to_owned()));
+            }
+            Ok(())
+        })?;
+        attach_protocol::decode(&reply).map_err(|error| lost(waits, deadline, error))
+    }
+
+    /// Sends `request`; the answer goes to `sink` as it comes.
+    fn send(
+        &self,
+        waits: &Waits<'_>,
+        deadline: &Deadline<'_>,
+        request: &[u8],
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
         // A request in the backlog of a stopped JVM would be carried out when it continues, long after we gave up.
         let continued = Deadline::after("waiting for the stopped process (state T) to continue", STOPPED);
         let stopped = || {
@@ -120,8 +183,7 @@ impl<'a> Attach<'a> {
         stream
             .write_all(request)
             .map_err(|error| lost(waits, deadline, error))?;
-        let bytes = read_all(&mut stream, waits, deadline)?;
-        attach_protocol::decode(&bytes).map_err(|error| lost(waits, deadline, error))
+        read_all(&mut stream, waits, deadline, sink)
     }
 
     fn connect(&self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<UnixStream, RecordError> {
@@ -229,25 +291,26 @@ fn lost(waits: &Waits<'_>, deadline: &Deadline<'_>, error: impl std::fmt::Displa
     }
 }
 
-fn read_all(stream: &mut UnixStream, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<Vec<u8>, RecordError> {
+fn read_all(
+    stream: &mut UnixStream,
+    waits: &Waits<'_>,
+    deadline: &Deadline<'_>,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), RecordError>,
+) -> Result<(), RecordError> {
     const SLICE: Duration = Duration::from_millis(200);
-    let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let left = deadline.left()?;
         let io = |error: std::io::Error| deadline.protocol(error.to_string());
         stream.set_read_timeout(Some(left.min(SLICE))).map_err(io)?;
         match stream.read(&mut chunk) {
-            Ok(0) => return Ok(bytes),
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Ok(0) => return Ok(()),
+            Ok(count) => sink(&chunk[..count])?,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 waits.expect_target()?;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(lost(waits, deadline, error)),
-        }
-        if bytes.len() as u64 > REPLY_LIMIT {
-            return Err(deadline.protocol("the answer is longer than 1 MiB".to_owned()));
         }
     }
 }

@@ -13,6 +13,7 @@ use super::settings::JvmSettings;
 use super::startup::Startup;
 use super::virtual_threads;
 use crate::event::Event;
+use crate::process::target_root::Directory;
 use crate::process::{Process, ProcessTable, TargetRoot};
 use crate::runtime::{Availability, Examination, JavaVm, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
 
@@ -20,7 +21,7 @@ use crate::runtime::{Availability, Examination, JavaVm, Reason, RuntimeFacts, Ta
 const SAMPLED: [Event; 5] = [Event::Cpu, Event::Wall, Event::Alloc, Event::Heap, Event::Lock];
 
 /// Events of other runtimes.
-const FOREIGN: [Event; 4] = [Event::Block, Event::Goroutine, Event::Threadcreate, Event::Exceptions];
+const FOREIGN: [Event; 3] = [Event::Block, Event::Threadcreate, Event::Exceptions];
 
 /// Verdicts for every event of the runtime.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
@@ -30,7 +31,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
         let reason = no_such_event(&event);
         Verdict::impossible(event, reason)
     });
-    let judged: Vec<Verdict> = match examination.root {
+    let (judged, threads): (Vec<Verdict>, Option<Reason>) = match examination.root {
         Ok(root) => {
             let Examination { table, target, .. } = examination;
             let startup = Startup::of(table, root, &target.process);
@@ -38,14 +39,20 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
             let inlining = || inlining::unseen(&startup, table, root, &target.process);
             let inlining = blocker.is_none().then(inlining).flatten();
             let judge = |event| verdict(examination, (blocker.as_ref(), inlining.as_ref()), event);
-            sampled.into_iter().map(judge).collect()
+            let threads = attach_blocker_after(&startup, table, target, &target.process, root);
+            (sampled.into_iter().map(judge).collect(), threads)
         }
         Err(_) => {
             let judge = |event| Verdict::impossible(event, no_access(examination.target));
-            sampled.into_iter().map(judge).collect()
+            let judged = sampled.into_iter().map(judge).collect();
+            (judged, Some(no_access(examination.target)))
         }
     };
-    judged.into_iter().chain(foreign).collect()
+    let threads = match threads {
+        Some(reason) => Verdict::impossible(Event::Goroutine, reason),
+        None => Verdict::available(Event::Goroutine),
+    };
+    judged.into_iter().chain([threads]).chain(foreign).collect()
 }
 
 /// `blocker` and `inlining` are true of the process, whatever the event.
@@ -78,7 +85,9 @@ pub fn judged_as(event: &Event) -> &Event {
 /// Adds what only the server knows: whether there is a library to load.
 pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
     let Err(reason) = settings.library() else { return };
-    let possible = |verdict: &&mut Verdict| verdict.availability != Availability::Impossible;
+    // Threads are the JVM's own to tell.
+    let possible =
+        |verdict: &&mut Verdict| verdict.availability != Availability::Impossible && verdict.event != Event::Goroutine;
     for verdict in verdicts.iter_mut().filter(possible) {
         *verdict = Verdict::impossible(verdict.event.clone(), reason.clone());
     }
@@ -89,14 +98,35 @@ pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &
     blocker_after(&Startup::of(table, root, process), table, target, process, root)
 }
 
+/// What keeps the JVM from answering its own commands, for which nothing of ours need be loaded.
+pub fn attach_blocker(table: &ProcessTable, target: &Target, process: &Process, root: &TargetRoot) -> Option<Reason> {
+    attach_blocker_after(&Startup::of(table, root, process), table, target, process, root)
+}
+
 /// The same for a JVM of which it is known how it was started.
-fn blocker_after(
+fn attach_blocker_after(
     startup: &Startup,
     table: &ProcessTable,
     target: &Target,
     process: &Process,
     root: &TargetRoot,
 ) -> Option<Reason> {
+    let of_the_process = unapproachable(startup, target, process);
+    of_the_process.or_else(|| match Listener::of(table, root, process) {
+        Listener::Own => None,
+        Listener::Foreign => Some(attach_socket::tmp_shared(process)),
+        Listener::Absent if !process.handles_sigquit() => Some(sigquit_unhandled()),
+        // The file that asks the JVM to listen is created there, and then its socket.
+        Listener::Absent => match (root.open_directory("/tmp"), root.file_system("/tmp")) {
+            (Err(error), _) => Some(tmp_missing(&error)),
+            (_, Ok(facts)) if facts.read_only => Some(tmp_read_only()),
+            (Ok(directory), _) => (!may_write(&directory)).then(tmp_not_writable),
+        },
+    })
+}
+
+/// What keeps everybody out.
+fn unapproachable(startup: &Startup, target: &Target, process: &Process) -> Option<Reason> {
     let theirs = process.credentials;
     if (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) != (theirs.uid, theirs.gid) {
         // The JVM's listener compares both, and refuses without a word.
@@ -108,8 +138,19 @@ fn blocker_after(
     if matches!(target.facts, RuntimeFacts::Jvm { vm: JavaVm::OpenJ9, .. }) {
         return Some(openj9_unsupported());
     }
-    if startup.attach_disabled() {
-        return Some(attach_disabled());
+    startup.attach_disabled().then(attach_disabled)
+}
+
+/// The same as [`blocker`] for a JVM of which it is known how it was started.
+fn blocker_after(
+    startup: &Startup,
+    table: &ProcessTable,
+    target: &Target,
+    process: &Process,
+    root: &TargetRoot,
+) -> Option<Reason> {
+    if let Some(reason) = unapproachable(startup, target, process) {
+        return Some(reason);
     }
     if startup.switch("EnableDynamicAgentLoading") == Some(false) {
         return Some(agent_loading_disabled());
@@ -143,17 +184,15 @@ fn tmp(table: &ProcessTable, process: &Process, root: &TargetRoot) -> Option<Rea
         }
         _ => {}
     }
+    (!may_write(&directory)).then(tmp_not_writable)
+}
+
+/// True unless it is certain that we, as the target's user, may not.
+fn may_write(directory: &Directory) -> bool {
     use nix::fcntl::AtFlags;
     use nix::unistd::{AccessFlags, faccessat};
-    match faccessat(
-        &directory,
-        ".",
-        AccessFlags::W_OK | AccessFlags::X_OK,
-        AtFlags::AT_EACCESS,
-    ) {
-        Err(nix::errno::Errno::EACCES) => Some(tmp_not_writable()),
-        _ => None,
-    }
+    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(directory, ".", wanted, AtFlags::AT_EACCESS) != Err(nix::errno::Errno::EACCES)
 }
 
 /// What keeps one event from being sampled.
@@ -279,7 +318,6 @@ pub fn kernel_event_forbidden(table: &ProcessTable, process: &Process) -> Option
 /// Why an event of another runtime is not there.
 pub fn no_such_event(event: &Event) -> Reason {
     let remedy = match event {
-        Event::Goroutine => "use event=wall to sample all threads; jcmd <pid> Thread.print shows their stacks now",
         Event::Block => "use event=lock for contended locks, event=wall for all waiting",
         Event::Threadcreate => "use event=java.lang.Thread.start",
         Event::Exceptions => "use event=java.lang.Throwable.<init>",

@@ -68,6 +68,7 @@ const GRACE: u64 = 15;
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Several(_) => &[RecordingKind::Jfr],
+        Event::Goroutine => &[RecordingKind::Threads],
         _ => &[RecordingKind::Collapsed, RecordingKind::Jfr],
     }
 }

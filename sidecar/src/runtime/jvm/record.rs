@@ -67,7 +67,7 @@ pub fn record(
     run.record(order, plan.clone(), output, reporter, &process)
 }
 
-fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {
+pub(super) fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {
     TargetRoot::open(table, target.id()).map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(target)),
         _ if !table.is_alive(target.id()) => RecordError::TargetExited,

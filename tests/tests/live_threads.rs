@@ -1,0 +1,135 @@
+//! `/threads`: who waits for whom, and what everybody does at this moment.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use e2e::app::{self, App};
+use e2e::control_plane::wait;
+use e2e::{Server, cache};
+use serde_json::{Value, json};
+
+fn threads(server: &Server, pid: i32) -> Value {
+    server.get(&format!("/threads?pid={pid}&format=json")).ok().json()
+}
+
+/// The thread of that name in a list of threads.
+fn named<'a>(dump: &'a Value, name: &str) -> &'a Value {
+    let threads = dump["threads"].as_array().unwrap();
+    threads.iter().find(|thread| thread["name"] == name).unwrap()
+}
+
+fn functions(thread: &Value) -> Vec<&str> {
+    let frames = thread["frames"].as_array().unwrap();
+    frames.iter().map(|frame| frame["function"].as_str().unwrap()).collect()
+}
+
+fn go(scenario: &str) -> App {
+    let mut command = Command::new(cache::file("apps/go/split"));
+    command.args(["-pprof", "127.0.0.1:0", scenario]);
+    App::start(command)
+}
+
+#[test]
+fn a_deadlock_of_a_jvm_is_named_with_its_threads_and_locks() {
+    let server = Server::default();
+    for jdk in ["17", "25"] {
+        // Nothing is loaded, so what forbids to load something is in nobody's way.
+        let app = App::start(app::java(jdk, &["-XX:-EnableDynamicAgentLoading"], "deadlock"));
+        let mut dump = Value::Null;
+        wait("the deadlock", Duration::from_secs(20), || {
+            dump = threads(&server, app.pid);
+            let waits = named(&dump, "shop-worker-1")["waitsFor"].is_string();
+            (waits && dump["deadlocks"] != json!([])).then_some(())
+        });
+        // JDK 17 also lists who waits for one of them.
+        let names: Vec<String> = serde_json::from_value(dump["deadlocks"][0].clone()).unwrap();
+        assert!(
+            ["shop-left", "shop-right"]
+                .iter()
+                .all(|name| names.contains(&(*name).to_owned()))
+        );
+        let (left, right) = (named(&dump, "shop-left"), named(&dump, "shop-right"));
+        assert_eq!(left["waitsFor"], right["holds"][0], "{dump:#}");
+        assert_eq!(right["waitsFor"], left["holds"][0], "{dump:#}");
+        assert_eq!(named(&dump, "shop-worker-1")["waitsFor"], left["holds"][0]);
+        assert_eq!(left["state"], "BLOCKED (on object monitor)");
+        assert_eq!(left["frames"][0]["function"], "demo.shop.Edges.takeBoth");
+        assert_eq!(left["frames"][0]["file"], "Edges.java");
+        assert!(left["frames"][0]["line"].as_u64().unwrap() > 1 && left["tid"].as_u64().unwrap() > 1);
+
+        let text = server.get(&format!("/threads?pid={}", app.pid)).ok();
+        assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
+        assert!(
+            text.text().contains("Found one Java-level deadlock:"),
+            "{}",
+            text.text()
+        );
+        assert!(!app.said().iter().any(|line| line.contains("thread dump")));
+    }
+}
+
+#[test]
+fn threads_of_a_jvm_are_its_goroutine_profile() {
+    let server = Server::default();
+    let app = App::start(app::java("17", &[], "deadlock"));
+    let count = threads(&server, app.pid)["threads"].as_array().unwrap().len();
+    let collapsed = server.get(&format!("/profile?pid={}&event=goroutine&format=collapsed", app.pid));
+    let collapsed = collapsed.ok().text();
+    let counts = collapsed.lines().map(|line| line.rsplit_once(' ').unwrap().1);
+    let total: usize = counts.map(|count| count.parse::<usize>().unwrap()).sum();
+    assert!(total.abs_diff(count) <= 2, "{total} of {count}: {collapsed}");
+    assert!(collapsed.contains("demo.shop.Edges.takeBoth"), "{collapsed}");
+    let svg = server.get(&format!("/profile?pid={}&event=goroutine", app.pid)).ok();
+    assert_eq!(svg.header("content-type"), "image/svg+xml");
+
+    let pprof = |more: &str| {
+        server
+            .get(&format!("/debug/pprof/goroutine?pid={}{more}", app.pid))
+            .ok()
+    };
+    assert_eq!(pprof("").body[..2], [0x1f, 0x8b]);
+    for level in [1, 2] {
+        let text = pprof(&format!("&debug={level}")).text();
+        assert!(text.contains("Full thread dump") && text.contains("takeBoth"), "{text}");
+    }
+    let index = server.get(&format!("/debug/pprof/?pid={}", app.pid)).ok().text();
+    assert!(index.contains("goroutine"), "{index}");
+}
+
+#[test]
+fn goroutines_are_told_in_the_same_shape() {
+    let server = Server::default();
+    let app = go("cpu");
+    let dump = threads(&server, app.pid);
+    let goroutines = dump["threads"].as_array().unwrap();
+    assert!(
+        goroutines.iter().any(|one| functions(one).contains(&"main.cpu")),
+        "{dump:#}"
+    );
+    let serving = goroutines.iter().find(|one| one["state"] == "IO wait").unwrap();
+    assert!(serving["id"].as_u64().unwrap() > 0 && serving["frames"][0]["line"].as_u64().unwrap() > 0);
+    let text = server.get(&format!("/threads?pid={}", app.pid)).ok().text();
+    assert!(text.starts_with("goroutine ") && text.contains("main.cpu"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_asked_says_why_as_the_doctor_does() {
+    let server = Server::default();
+    let closed = App::start(app::java("17", &["-XX:+DisableAttachMechanism"], "idle"));
+    let answer = server.get(&format!("/threads?pid={}", closed.pid));
+    assert_eq!((answer.status, &*answer.code()), (422, "impossible"));
+    assert_eq!(answer.json()["reason"], "attach_disabled");
+    let doctor = server
+        .get(&format!("/doctor?pid={}&format=json", closed.pid))
+        .ok()
+        .json();
+    let verdicts = doctor[0]["verdicts"].as_array().unwrap();
+    let verdict = verdicts.iter().find(|verdict| verdict["event"] == "goroutine").unwrap();
+    assert_eq!(verdict["reason"]["key"], "attach_disabled");
+    let mistaken = server.get(&format!("/threads?pid={}&seconds=5", closed.pid));
+    assert_eq!((mistaken.status, &*mistaken.code()), (400, "unknown_parameter"));
+    let foreign = server.get(&format!("/threads?pid={}&format=nettrace", closed.pid));
+    assert!(foreign.status == 400 || foreign.status == 422, "{}", foreign.text());
+}
