@@ -82,7 +82,7 @@ test: ahead unit apps ## Run the unit tests, the live tests against real runtime
 
 # TARGETS=… of tests/fuzz/src for some of them, KEEP=1 to add what reaches new code to their corpora.
 .PHONY: fuzz
-fuzz: toolchain ## Feed every parser what libFuzzer makes, SECONDS=60 each
+fuzz: toolchain ## Feed every parser what libFuzzer makes, SECONDS=60 of CPU time each
 	$(call timed,tests/rig/fuzz.sh $(or $(SECONDS),60) $(TARGETS))
 
 # The sidecar as the images have it; ring needs a compiler that knows musl.
