@@ -78,11 +78,17 @@ pub struct DoctorRow {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Rows of `GET /processes`, by pid.
-pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
+/// Rows of `GET /processes`, by pid, made as they are asked for.
+pub fn processes_json(inspections: &[Inspection]) -> impl Iterator<Item = ProcessRow<'_>> {
     let default = selector::default_target(inspections).ok();
     let rows = inspections.iter().enumerate();
-    rows.map(|(index, Inspection { target, verdicts })| ProcessRow {
+    rows.map(move |(index, inspection)| process_json(inspection, default == Some(index)))
+}
+
+/// One row of `GET /processes`; `is_default` if requests without a selector mean it.
+pub fn process_json(inspection: &Inspection, is_default: bool) -> ProcessRow<'_> {
+    let Inspection { target, verdicts } = inspection;
+    ProcessRow {
         who: Who::from(target),
         version: target.version().map(str::to_owned),
         container_id: target.process.container.id.clone(),
@@ -91,7 +97,7 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
         command_line_cut: target.process.command_line.is_cut(),
         uid: target.process.credentials.uid,
         gid: target.process.credentials.gid,
-        is_default: default == Some(index),
+        is_default,
         events: verdicts
             .iter()
             .map(|verdict| EventRow {
@@ -99,8 +105,7 @@ pub fn processes_json(inspections: &[Inspection]) -> Vec<ProcessRow<'_>> {
                 availability: verdict.availability,
             })
             .collect(),
-    })
-    .collect()
+    }
 }
 
 /// Rows of `GET /doctor`, by pid.
@@ -108,7 +113,7 @@ pub fn doctor_json(inspections: &[Inspection]) -> Vec<DoctorRow> {
     let row = |Inspection { target, verdicts }: &Inspection| DoctorRow {
         who: Who::from(target),
         version: target.version().map(str::to_owned),
-        verdicts: verdicts.clone(),
+        verdicts: verdicts.to_vec(),
     };
     inspections.iter().map(row).collect()
 }
@@ -155,7 +160,7 @@ pub fn doctor(inspections: &[Inspection]) -> String {
         ));
         let mut rows = Vec::new();
         let mut reasons: Vec<&Reason> = Vec::new();
-        for verdict in verdicts {
+        for verdict in verdicts.iter() {
             let word = match verdict.availability {
                 Availability::Available => "available",
                 Availability::Degraded => "degraded",

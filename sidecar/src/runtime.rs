@@ -26,6 +26,7 @@ pub mod who;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,10 +108,11 @@ pub fn examine(table: &ProcessTable, target: &Target) -> Vec<Verdict> {
     }
 }
 
-/// Adds what only the server knows, as whether a library of ours is there, to the verdicts of an inspector.
-pub fn complete_verdicts(target: &Target, verdicts: &mut [Verdict], settings: &RuntimeSettings) {
+/// Adds what only the server knows, as whether a library of ours is there, to the verdicts of an inspector. Many processes
+/// share theirs: those that nothing is added to still do.
+pub fn complete_verdicts(target: &Target, verdicts: &mut Arc<[Verdict]>, settings: &RuntimeSettings) {
     match target.runtime() {
-        Runtime::Jvm => jvm::doctor::complete(verdicts, &settings.jvm),
+        Runtime::Jvm => jvm::doctor::complete(Arc::make_mut(verdicts), &settings.jvm),
         Runtime::Dotnet | Runtime::Go | Runtime::Native => {}
     }
 }

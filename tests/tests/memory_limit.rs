@@ -62,7 +62,7 @@ fn a_profile_too_large_for_the_memory_says_so() {
     drop(server);
 }
 
-/// Before, eight such processes made it 245 MB.
+/// Before, eight such processes made it 245 MB. Ten thousand of them are listed by the released binary with a peak of 28.5 MB.
 #[test]
 fn three_hundred_processes_with_131_000_arguments_are_listed_in_24_mib_more() {
     const PROCESSES: usize = 300;

@@ -8,7 +8,7 @@ mod shared_run;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -152,27 +152,32 @@ impl Inspector {
         // Shared, not copied: an app may have ten thousand processes, and the container little memory.
         let rows: Vec<Arc<Process>> = rows.into_iter().map(Arc::new).collect();
 
-        let mut findings = HashMap::new();
+        let mut kept = Vec::new();
         let mut groups = HashMap::<Credentials, Vec<Arc<Process>>>::new();
-        for row in &rows {
-            match self.fresh(row) {
-                Some(finding) => _ = findings.insert(row.id, finding),
-                None => groups.entry(row.credentials).or_default().push(Arc::clone(row)),
+        for row in rows {
+            match self.fresh(&row) {
+                Some(known) => kept.push(Known { row, ..known }),
+                None => groups.entry(row.credentials).or_default().push(row),
             }
         }
         let asked = groups.into_values().map(|rows| Group { rows, network_of: None });
-        let mut answer = self.ask_all(asked).await;
-        let reachable = self.ask_in_their_networks(&answer.known).await;
-        answer.known.extend(reachable);
-        self.remember(&answer.known);
-        for Known { finding, .. } in answer.known {
-            findings.insert(finding.id, finding);
-        }
+        let Findings {
+            mut known,
+            names_of_logs,
+        } = self.ask_all(asked).await;
+        let reachable = self.ask_in_their_networks(&known).await;
+        known.extend(reachable);
+        self.remember(&known);
+        known.extend(kept);
+        // Of several about the same process the last counts.
+        known.reverse();
+        known.sort_by_key(|known| known.row.id);
+        known.dedup_by_key(|known| known.row.id);
 
-        let logs = logs.unwrap_or_else(|| self.keep_logs(answer.names_of_logs));
-        let joined = rows
+        let logs = logs.unwrap_or_else(|| self.keep_logs(names_of_logs));
+        let joined = known
             .into_iter()
-            .filter_map(|row| Some(findings.remove(&row.id)?.join(Arc::unwrap_or_clone(row))));
+            .map(|Known { row, finding, .. }| finding.join(Arc::unwrap_or_clone(row)));
         let mut inspections: Vec<Inspection> = joined.collect();
         logs.complete(
             inspections
@@ -184,25 +189,21 @@ impl Inspector {
         for Inspection { target, verdicts } in &mut inspections {
             runtime::complete_verdicts(target, verdicts, &self.settings);
         }
-        inspections.sort_by_key(|inspection| inspection.target.id());
         Ok(inspections)
     }
 
-    /// The kept finding.
-    fn fresh(&self, row: &Process) -> Option<Finding> {
+    /// What is known of it and still good.
+    fn fresh(&self, row: &Process) -> Option<Known> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known {
-            until,
-            row: then,
-            finding,
-        } = known.get(&row.id)?;
+        let known = known.get(&row.id)?;
+        let then = &known.row;
         // A process that became another program, was stopped, or changed its handlers is looked at again.
         let same = then.executable == row.executable
             && then.command_line == row.command_line
             && then.credentials == row.credentials
             && then.is_stopped() == row.is_stopped()
             && then.signals_caught == row.signals_caught;
-        (Instant::now() < *until && same).then(|| finding.clone())
+        (Instant::now() < known.until && same).then(|| known.clone())
     }
 
     /// The last of several about the same process counts; of too many, those that spoiled their inspector go first.
@@ -229,14 +230,23 @@ impl Inspector {
 
     /// Asks about groups of processes, each in its own network namespace or in that of a process.
     async fn ask_all(&self, groups: impl IntoIterator<Item = Group>) -> Findings {
+        let groups: Vec<Group> = groups.into_iter().collect();
+        let mut all = Findings {
+            // It may be long, and one that grows is there twice.
+            known: Vec::with_capacity(groups.iter().map(|group| group.rows.len()).sum()),
+            names_of_logs: Vec::new(),
+        };
         let chunks = groups.into_iter().flat_map(|Group { rows, network_of }| {
             let chunks: Vec<_> = rows.chunks(chunk_size(rows.len())).map(<[_]>::to_vec).collect();
             chunks.into_iter().map(move |rows| Group { rows, network_of })
         });
         let asked = chunks.map(|chunk| self.ask_chunk(chunk));
         let mut answers = futures_util::stream::iter(asked).buffer_unordered(CHILDREN);
-        let mut all = Findings::default();
-        while let Some(answer) = answers.next().await {
+        let mut distinct = HashSet::<Arc<[Verdict]>>::new();
+        while let Some(mut answer) = answers.next().await {
+            for Known { finding, .. } in &mut answer.known {
+                finding.verdicts = shared(&mut distinct, &finding.verdicts);
+            }
             all.known.extend(answer.known);
             all.names_of_logs.extend(answer.names_of_logs);
         }
@@ -367,6 +377,15 @@ impl Inspector {
         answer.names_of_logs.extend(names);
         Ok(())
     }
+}
+
+/// The verdicts equal to these that came first.
+fn shared(distinct: &mut HashSet<Arc<[Verdict]>>, verdicts: &Arc<[Verdict]>) -> Arc<[Verdict]> {
+    if let Some(first) = distinct.get(verdicts) {
+        return Arc::clone(first);
+    }
+    distinct.insert(Arc::clone(verdicts));
+    Arc::clone(verdicts)
 }
 
 /// In a pod, pid 1 is the pause container or the app, and a directory of its making names no pod.

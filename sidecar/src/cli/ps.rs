@@ -36,7 +36,7 @@ pub fn run(command: PsCommand) -> ExitCode {
     });
     match listed {
         Ok((inspections, shown)) if json => {
-            let rows = listing::processes_json(&inspections).into_iter().enumerate();
+            let rows = listing::processes_json(&inspections).enumerate();
             let rows = rows.filter(|(index, _)| shown.contains(index)).map(|(_, row)| row);
             exit::json(&rows.collect::<Vec<_>>())
         }

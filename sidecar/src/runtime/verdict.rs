@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::process::{ProcessTable, TargetRoot};
 
 /// A stable key for machines, a sentence and a remedy for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reason {
     /// Stable snake_case key, e.g. `attach_disabled`.
     pub key: Cow<'static, str>,
@@ -36,7 +36,7 @@ impl Reason {
 pub const ALREADY_PROFILED: &str = "already_profiled";
 
 /// How well an event can be served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
     /// As designed.
@@ -48,7 +48,7 @@ pub enum Availability {
 }
 
 /// One cell of the table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     /// What would be sampled.
     #[schema(value_type = String)]

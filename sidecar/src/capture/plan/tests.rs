@@ -82,7 +82,7 @@ fn inspections() -> impl Strategy<Value = Vec<Inspection>> {
             name: format!("shop{pid}"),
             facts,
         },
-        verdicts,
+        verdicts: verdicts.into(),
     });
     prop::collection::vec(one, 0..4)
 }
@@ -159,7 +159,7 @@ fn jvm(verdicts: Vec<Verdict>) -> Vec<Inspection> {
                 version: None,
             },
         },
-        verdicts,
+        verdicts: verdicts.into(),
     }]
 }
 

@@ -28,7 +28,7 @@ fn inspection(pid: i32, name: &str, facts: RuntimeFacts, place: &str) -> Inspect
             name: name.to_owned(),
             facts,
         },
-        verdicts: Vec::new(),
+        verdicts: [].into(),
     }
 }
 
@@ -127,10 +127,10 @@ fn candidates_say_where_they_are_and_fill_a_screen_at_most() {
 #[test]
 fn every_row_of_a_list_selects_its_own_process() {
     let node = node();
-    let rows = serde_json::to_value(crate::listing::processes_json(&node)).unwrap();
-    let rows = rows.as_array().unwrap();
+    let rows = crate::listing::processes_json(&node);
+    let rows: Vec<_> = rows.map(|row| serde_json::to_value(row).unwrap()).collect();
     assert_eq!(rows.len(), node.len());
-    for row in rows {
+    for row in &rows {
         let text = |key: &str| match &row[key] {
             serde_json::Value::String(text) => Some(text.clone()),
             serde_json::Value::Number(number) => Some(number.to_string()),

@@ -3,6 +3,8 @@
 //! A finding is evidence from a child that parsed hostile bytes. It says which process it means and what that process seems
 //! to be; who the process is (credentials, parent, pid in its namespace, …) stays the server's own row of `/proc`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -14,8 +16,8 @@ use crate::runtime::{Availability, RuntimeFacts, Target, Verdict};
 pub struct Inspection {
     /// The process with its runtime.
     pub target: Target,
-    /// One verdict per event of the runtime.
-    pub verdicts: Vec<Verdict>,
+    /// One verdict per event of the runtime, shared by processes with equal ones: a pod may have ten thousand.
+    pub verdicts: Arc<[Verdict]>,
 }
 
 impl Inspection {
@@ -51,7 +53,8 @@ pub(in crate::child) struct Finding {
     name: String,
     /// Runtime and its facts.
     pub(super) facts: RuntimeFacts,
-    verdicts: Vec<Verdict>,
+    #[serde(with = "list")]
+    pub(super) verdicts: Arc<[Verdict]>,
     /// Name of the container and uid of the pod, as the mounts of the process show them.
     container: Option<(String, String)>,
 }
@@ -68,7 +71,7 @@ impl Finding {
             id,
             name: shorten(name),
             facts,
-            verdicts,
+            verdicts: verdicts.into(),
             container: container.name.clone().zip(container.pod_uid.clone()),
         }
     }
@@ -87,6 +90,23 @@ impl Finding {
             target,
             verdicts: self.verdicts,
         }
+    }
+}
+
+/// On the way between our processes it is a list like any other.
+mod list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::runtime::Verdict;
+
+    pub(super) fn serialize<S: Serializer>(verdicts: &Arc<[Verdict]>, serializer: S) -> Result<S::Ok, S::Error> {
+        verdicts.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Verdict]>, D::Error> {
+        Vec::deserialize(deserializer).map(Arc::from)
     }
 }
 

@@ -80,7 +80,10 @@ mod tests {
         let reason = Reason::new("why", "sentence", "remedy");
         let mut verdicts: Vec<_> = possible.collect();
         verdicts.push(Verdict::impossible(Event::Block, reason));
-        Inspection { target, verdicts }
+        Inspection {
+            target,
+            verdicts: verdicts.into(),
+        }
     }
 
     #[test]
