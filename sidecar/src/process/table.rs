@@ -5,7 +5,8 @@ mod unix_sockets;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use procfs::FromRead;
@@ -219,6 +220,16 @@ impl ProcessTable {
     /// The error of opening `maps`, `EACCES` when we lack the right.
     pub fn mapped_files(&self, pid: i32) -> io::Result<MappedFiles> {
         MappedFiles::open(&self.directory(pid).join("maps"))
+    }
+
+    /// What the process has at these addresses of its memory.
+    ///
+    /// # Errors
+    /// `EACCES` when we lack the right to trace the process, which Yama may keep from everyone but its parent.
+    pub fn memory(&self, pid: i32, addresses: Range<u64>) -> io::Result<impl Read> {
+        let mut memory = File::open(self.directory(pid).join("mem"))?;
+        memory.seek(SeekFrom::Start(addresses.start))?;
+        Ok(memory.take(addresses.end.saturating_sub(addresses.start)))
     }
 
     /// The Unix sockets in the network namespace of the process that have a name, of the first `rows` of the kernel's table.

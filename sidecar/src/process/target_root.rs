@@ -2,8 +2,9 @@
 //!
 //! Everything below `/proc/PID/root` belongs to the profiled app, which may plant links anywhere. Paths are resolved
 //! by the kernel with `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)`: an absolute path
-//! stays inside the root and a link anywhere on the way is an error (`ELOOP`), never followed. Who we are while we
-//! do so is decided elsewhere ([`crate::confine`]).
+//! stays inside the root and a link anywhere on the way is an error (`ELOOP`), never followed; but for
+//! [`TargetRoot::open_linked_file_of`], where the kernel keeps the links within the root, too. Who we are while we do so is
+//! decided elsewhere ([`crate::confine`]).
 
 use std::fs::File;
 use std::io;
@@ -78,16 +79,25 @@ impl TargetRoot {
         Ok(openat2(self.root.as_fd(), path, how)?)
     }
 
+    /// Opens a regular file as [`Self::open_file_of`] does, also behind links: for a file that the target itself read by this
+    /// name, as one of a ConfigMap, which always is behind two. They lead where they lead for the target, within its root, and
+    /// never through `/proc`.
+    ///
+    /// # Errors
+    /// `ELOOP` for links in a circle or a link of `/proc`, else as [`Self::open_file_of`].
+    pub fn open_linked_file_of(&self, path: impl AsRef<Path>, users: &[u32]) -> io::Result<File> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        owned_by(users, regular(openat2(self.root.as_fd(), path.as_ref(), how)?)?)
+    }
+
     /// Opens a regular file for reading. A FIFO, device or socket of that name is refused, and opening cannot block.
     ///
     /// # Errors
     /// `ELOOP` for a link on the way, `EINVAL` for anything but a regular file, else what the kernel says.
     pub fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        let file = File::from(self.resolve(path.as_ref(), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(file)
+        regular(self.resolve(path.as_ref(), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?)
     }
 
     /// Opens a regular file as [`Self::open_file`] does, for what it says of the target: in a directory that others share
@@ -283,11 +293,7 @@ impl Directory {
     /// # Errors
     /// `ELOOP` for a link, `EINVAL` for anything but a regular file, `ENOENT`.
     pub fn open_file(&self, name: &str) -> io::Result<File> {
-        let file = File::from(self.beneath(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(file)
+        regular(self.beneath(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?)
     }
 
     /// Opens a regular file that says something of the target; see [`TargetRoot::open_file_of`].
@@ -338,6 +344,15 @@ impl Directory {
             );
         Ok(openat2(self.fd.as_fd(), name, how)?)
     }
+}
+
+/// The file if it is no FIFO, device or directory.
+fn regular(fd: OwnedFd) -> io::Result<File> {
+    let file = File::from(fd);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
 }
 
 /// `file` if it is one of `users`' and not everybody's to write.

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Take};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,16 @@ impl MappedFiles {
             row: Vec::new(),
             last: PathBuf::new(),
         })
+    }
+}
+
+impl MappedFiles {
+    /// The first addresses at which the file that came last is mapped.
+    pub fn addresses(&self) -> Option<Range<u64>> {
+        let end = self.row.iter().position(|byte| *byte == b' ')?;
+        let (from, to) = std::str::from_utf8(self.row.get(..end)?).ok()?.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some(number(from)?..number(to)?)
     }
 }
 

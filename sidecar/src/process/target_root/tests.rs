@@ -104,6 +104,41 @@ fn a_link_at_any_position_is_refused() {
 }
 
 #[test]
+fn a_file_that_the_target_read_behind_links_is_found_within_its_root_only() {
+    let (_proc, path, root) = target();
+    let users = [nix::unistd::geteuid().as_raw()];
+    let text = |name: &str| {
+        let mut text = String::new();
+        root.open_linked_file_of(name, &users)?.read_to_string(&mut text)?;
+        io::Result::Ok(text)
+    };
+    // As the kubelet lays out a ConfigMap, and by an absolute link, which begins at the target's root.
+    std::fs::create_dir_all(path.join("config/..2026")).unwrap();
+    std::fs::write(path.join("config/..2026/options"), "inside").unwrap();
+    symlink("..2026", path.join("config/..data")).unwrap();
+    symlink("..data/options", path.join("config/options")).unwrap();
+    symlink("/config/options", path.join("absolute")).unwrap();
+    for name in ["/config/options", "/absolute", "config/..data/options"] {
+        assert_eq!(text(name).unwrap(), "inside", "{name}");
+    }
+    symlink("/etc/passwd", path.join("outside")).unwrap();
+    symlink("../../../../etc/passwd", path.join("upwards")).unwrap();
+    symlink("circle", path.join("circle")).unwrap();
+    fifo(&path.join("fifo"));
+    symlink("fifo", path.join("to-fifo")).unwrap();
+    assert_eq!(errno(text("/outside")), Errno::ENOENT);
+    assert_eq!(errno(text("/upwards")), Errno::ENOENT);
+    assert_eq!(errno(text("/circle")), Errno::ELOOP);
+    assert_eq!(text("/to-fifo").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(
+        errno(root.open_linked_file_of("/absolute", &[users[0] + 1])),
+        Errno::EPERM
+    );
+    let real = TargetRoot::open(&ProcessTable::default(), ourselves()).unwrap();
+    assert_eq!(errno(real.open_linked_file_of("/proc/self/exe", &users)), Errno::ELOOP);
+}
+
+#[test]
 fn a_magic_link_is_refused() {
     // A real process's /proc seen through a root that contains it.
     let real = TargetRoot::open(&ProcessTable::default(), ourselves()).unwrap();

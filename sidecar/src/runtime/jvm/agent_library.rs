@@ -14,7 +14,8 @@ use nix::unistd::getppid;
 use crate::process::{Process, ProcessTable, TargetRoot};
 
 /// Paths at which copies of async-profiler are loaded in the process: ours first, then in the order of `maps`. A copy is
-/// known by what it exports; one whose file is gone, by the name that async-profiler's own loader gives it.
+/// known by what it exports, in the memory of the process where its file is gone; where that may not be read, by the name that
+/// async-profiler's own loader gives it.
 pub fn loaded(table: &ProcessTable, root: &TargetRoot, process: &Process) -> Vec<String> {
     /// Ours and another's in a few versions; who maps more of them does so to keep us busy.
     const MOST: usize = 64;
@@ -22,14 +23,28 @@ pub fn loaded(table: &ProcessTable, root: &TargetRoot, process: &Process) -> Vec
     const MOST_FILES: usize = 512;
     let mut paths: Vec<String> = Vec::new();
     let mut seen = HashSet::new();
-    for mapped in table.mapped_files(process.id.pid).into_iter().flatten() {
+    let Ok(mut files) = table.mapped_files(process.id.pid) else {
+        return paths;
+    };
+    while let Some(mapped) = files.next() {
         if seen.len() == MOST_FILES || paths.len() == MOST {
             break;
         }
-        let Some(path) = mapped.to_str() else { continue };
+        let Some(mapped) = mapped.to_str() else { continue };
         // A library that was removed after it was loaded, as ours is.
-        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-        if seen.insert(path.to_owned()) && (is_named_so(path) || exports_profiler(root, path)) {
+        let removed = mapped.strip_suffix(" (deleted)");
+        let path = removed.unwrap_or(mapped);
+        if !seen.insert(path.to_owned()) {
+            continue;
+        }
+        let exports = || match removed {
+            None => root.open_file(path).is_ok_and(exports_profiler),
+            Some(_) => files.addresses().is_some_and(|addresses| {
+                let memory = table.memory(process.id.pid, addresses);
+                memory.is_ok_and(exports_profiler)
+            }),
+        };
+        if is_named_so(path) || exports() {
             paths.push(path.to_owned());
         }
     }
@@ -42,21 +57,17 @@ fn is_named_so(path: &str) -> bool {
     name.starts_with("libasyncProfiler") && name.ends_with(".so")
 }
 
-/// True if the file is a library with async-profiler's Java API, which each of its versions exports. Linkers put the names
-/// of exported symbols near the beginning.
-fn exports_profiler(root: &TargetRoot, path: &str) -> bool {
+/// True if this is a library with async-profiler's Java API, which each of its versions exports. Linkers put the names of
+/// exported symbols near the beginning, which is mapped as it is in the file.
+fn exports_profiler(mut library: impl Read) -> bool {
     const BEGINNING: u64 = 256 << 10;
     const MAGIC: &[u8] = b"\x7fELF";
     const EXPORTED: &[u8] = b"\0Java_one_profiler_AsyncProfiler_execute0\0";
     let mut bytes = Vec::new();
-    let Ok(mut file) = root.open_file(path) else {
-        return false;
-    };
-    let begins = |bytes: &mut Vec<u8>, file: &mut File| file.by_ref().take(4).read_to_end(bytes);
-    if begins(&mut bytes, &mut file).is_err() || bytes != MAGIC {
+    if library.by_ref().take(4).read_to_end(&mut bytes).is_err() || bytes != MAGIC {
         return false;
     }
-    let rest = file.take(BEGINNING).read_to_end(&mut bytes);
+    let rest = library.take(BEGINNING).read_to_end(&mut bytes);
     rest.is_ok() && memchr::memmem::find(&bytes, EXPORTED).is_some()
 }
 
@@ -120,6 +131,26 @@ mod tests {
             "/tmp/libasyncProfiler.so.txt",
         ];
         assert_eq!(copies(&mapped, &[]), [ours, others]);
+    }
+
+    #[test]
+    fn a_profiler_under_any_name_whose_file_is_gone_is_known_by_its_memory() {
+        let (root, proc, process) = TargetRoot::example();
+        let own = proc.path().join("17");
+        let maps = "1000-1100 r--p 00000000 08:01 7      /opt/driver.bin (deleted)\n\
+                    1100-1200 r--p 00000000 08:01 8      /opt/metrics.bin (deleted)\n\
+                    1200-1300 r-xp 00000100 08:01 8      /opt/metrics.bin (deleted)\n";
+        std::fs::write(own.join("maps"), maps).unwrap();
+        let copies = || loaded(&ProcessTable::at(proc.path()), &root, &process);
+        assert_eq!(copies(), [""; 0], "its memory cannot be read");
+        // The library before it must not be taken for it, although the next one's names follow its own.
+        let mut memory = vec![0; 0x1000];
+        memory.extend(b"\x7fELF");
+        memory.resize(0x1100, 0);
+        memory.extend(b"\x7fELF..\0Java_one_profiler_AsyncProfiler_execute0\0");
+        memory.resize(0x1300, 0);
+        std::fs::write(own.join("mem"), memory).unwrap();
+        assert_eq!(copies(), ["/opt/metrics.bin"]);
     }
 
     #[test]

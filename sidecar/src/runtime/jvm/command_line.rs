@@ -11,8 +11,8 @@ pub struct JavaCommand<'a> {
     pub options: Vec<&'a str>,
     /// What runs.
     main: Main<'a>,
-    /// An `@file` was among the options; it may hold more options, or the main class.
-    pub argument_file: bool,
+    /// The `@file`s among the options; they may hold more options, or the main class.
+    pub argument_files: Vec<&'a str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl<'a> JavaCommand<'a> {
         let mut command = Self {
             options: Vec::new(),
             main: Main::Unknown,
-            argument_file: false,
+            argument_files: Vec::new(),
         };
         let mut rest = arguments.arguments().skip(1);
         while let Some(argument) = rest.next() {
@@ -66,7 +66,7 @@ impl<'a> JavaCommand<'a> {
                     command.main = Main::Module(&argument["--module=".len()..]);
                     break;
                 }
-                _ if argument.starts_with('@') => command.argument_file = true,
+                _ if argument.starts_with('@') => command.argument_files.push(argument),
                 _ if WITH_VALUE.contains(&argument) => {
                     command.options.push(argument);
                     command.options.extend(rest.next());
@@ -205,7 +205,7 @@ mod tests {
     fn an_argument_file_is_noted() {
         let arguments = arguments("java @/app/options Main");
         let command = JavaCommand::parse(&arguments);
-        assert!(command.argument_file);
+        assert_eq!(command.argument_files, ["@/app/options"]);
         assert_eq!(command.name().as_deref(), Some("Main"));
     }
 

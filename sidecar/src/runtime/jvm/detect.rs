@@ -86,10 +86,10 @@ fn name(process: &Process, java_command: Option<&str>) -> String {
         let command = JavaCommand::parse(&process.command_line);
         let from_perf_data = java_command.and_then(command_line::name_of_java_command);
         // An argument file may hold the main class, and what looks like one is then an argument.
-        let (first, second) = if command.argument_file {
-            (from_perf_data, command.name())
-        } else {
+        let (first, second) = if command.argument_files.is_empty() {
             (command.name(), from_perf_data)
+        } else {
+            (from_perf_data, command.name())
         };
         first.or(second).unwrap_or(executable)
     } else {

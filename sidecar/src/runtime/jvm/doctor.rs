@@ -158,10 +158,12 @@ fn blocker_after(
     if let Some(reason) = tmp(table, process, root).or_else(|| descriptors::exhausted(table, process)) {
         return Some(reason);
     }
+    let unread = || startup.unread().map(options_unread);
     match Listener::of(table, root, process) {
         Listener::Foreign => Some(attach_socket::tmp_shared(process)),
         Listener::Absent if !process.handles_sigquit() => Some(sigquit_unhandled()),
-        Listener::Absent | Listener::Own => other_session::at_work(table, root, process),
+        Listener::Absent => unread().or_else(|| other_session::at_work(table, root, process)),
+        Listener::Own => other_session::at_work(table, root, process),
     }
 }
 
@@ -353,6 +355,21 @@ fn attach_disabled() -> Reason {
         "the JVM runs with -XX:+DisableAttachMechanism; a signal would only make it print its threads",
         "remove -XX:+DisableAttachMechanism from the command line, JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS, _JAVA_OPTIONS and \
          the files they name: @file, -XX:Flags=, -XX:VMOptionsFile=",
+    )
+}
+
+/// Whether the JVM can be attached to is unknown, and asking it could cost a thread dump in the application's log.
+fn options_unread(file: &str) -> Reason {
+    const LONGEST: usize = 200;
+    let file: String = file.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    Reason::new(
+        "options_unread",
+        format!(
+            "the options file {file} could not be read and the JVM shares no data (-XX:-UsePerfData): whether its attach \
+             mechanism is on is not known, and a signal could make it print its threads"
+        ),
+        "let the file be there and belong to the application's user or root, or start without -XX:-UsePerfData, or with \
+         -XX:+StartAttachListener",
     )
 }
 

@@ -20,6 +20,8 @@ pub struct Startup {
     options: Vec<String>,
     /// The JVM's own word on its attach mechanism.
     attachable: Option<bool>,
+    /// A file of options that could not be read, where the JVM does not say what was in it.
+    unread: Option<String>,
 }
 
 impl Startup {
@@ -28,6 +30,7 @@ impl Startup {
         let told = PerfData::read(table, root, process);
         let attachable = told.as_ref().and_then(|told| told.attachable);
         let mut options = Vec::new();
+        let mut unread = None;
         let mut is_whole = false;
         if let Some(told) = told {
             let flags = told.flags.unwrap_or_default();
@@ -37,9 +40,20 @@ impl Startup {
             options.extend(arguments.split_whitespace().map(str::to_owned));
         }
         if !is_whole {
-            options.extend(Files { table, root, process }.options());
+            let mut files = Files {
+                table,
+                root,
+                process,
+                unread: None,
+            };
+            options.extend(files.options());
+            unread = files.unread;
         }
-        Self { options, attachable }
+        Self {
+            options,
+            attachable,
+            unread,
+        }
     }
 
     /// What the last `-XX:+name` or `-XX:-name` says.
@@ -56,6 +70,11 @@ impl Startup {
         }
     }
 
+    /// The file that may have switched the attach mechanism off: neither could it be read, nor does the JVM say.
+    pub fn unread(&self) -> Option<&str> {
+        self.unread.as_deref().filter(|_| self.attachable.is_none())
+    }
+
     /// The options.
     pub fn options(&self) -> impl Iterator<Item = &str> {
         self.options.iter().map(String::as_str)
@@ -67,48 +86,62 @@ struct Files<'a> {
     table: &'a ProcessTable,
     root: &'a TargetRoot,
     process: &'a Process,
+    /// One that could not be read.
+    unread: Option<String>,
 }
 
 impl Files<'_> {
-    fn options(&self) -> Vec<String> {
+    fn options(&mut self) -> Vec<String> {
         const VARIABLES: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"];
         let environment = self.table.environment(self.process.id.pid, &VARIABLES);
         let variable = |name: &str| words(environment.get(name).map_or("", String::as_str), Syntax::Variable);
         let line = self.process.command_line.arguments().map(str::to_owned);
         let line: CommandLine = line.flat_map(|argument| self.with_file(argument)).collect();
         let command = JavaCommand::parse(&line);
-        let launcher = variable("JDK_JAVA_OPTIONS");
+        let launcher = variable("JDK_JAVA_OPTIONS").into_iter();
+        let launcher: Vec<String> = launcher.flat_map(|argument| self.with_file(argument)).collect();
+        // What still has its sign could not be read. Behind the main class it is the application's.
+        let unread = command.argument_files.iter().copied();
+        let unread = unread.chain(launcher.iter().map(String::as_str)).find_map(file_of);
+        self.unread = unread.map(str::to_owned);
         let mut options = variable("JAVA_TOOL_OPTIONS");
-        options.extend(launcher.into_iter().flat_map(|argument| self.with_file(argument)));
+        options.extend(launcher);
         options.extend(command.options.iter().map(|option| (*option).to_owned()));
         options.extend(variable("_JAVA_OPTIONS"));
         let mut settings = Vec::new();
-        let options: Vec<String> = options
-            .into_iter()
-            .flat_map(|option| {
-                if let Some(path) = option.strip_prefix("-XX:Flags=") {
-                    // The last one counts, before everything else.
-                    settings = words(&self.text(path), Syntax::Settings);
-                } else if let Some(path) = option.strip_prefix("-XX:VMOptionsFile=") {
-                    return words(&self.text(path), Syntax::Variable);
-                }
-                vec![option]
-            })
-            .collect();
+        let mut all = Vec::new();
+        for option in options {
+            if let Some(path) = option.strip_prefix("-XX:Flags=") {
+                // The last one counts, before everything else.
+                settings = self.words_of(path, Syntax::Settings);
+            } else if let Some(path) = option.strip_prefix("-XX:VMOptionsFile=") {
+                all.extend(self.words_of(path, Syntax::Variable));
+                continue;
+            }
+            all.push(option);
+        }
         let settings = settings.into_iter().map(|flag| format!("-XX:{flag}"));
-        settings.chain(options).collect()
+        settings.chain(all).collect()
     }
 
-    /// The words of an `@file`, else the argument.
+    /// The words of an `@file`; the argument if it is none, or cannot be read.
     fn with_file(&self, argument: String) -> Vec<String> {
-        match argument.strip_prefix('@') {
-            Some(path) if !path.starts_with('@') => words(&self.text(path), Syntax::ArgumentFile),
-            _ => vec![argument],
+        let text = file_of(&argument).and_then(|path| self.text(path).ok());
+        text.map_or_else(|| vec![argument], |text| words(&text, Syntax::ArgumentFile))
+    }
+
+    fn words_of(&mut self, path: &str, syntax: Syntax) -> Vec<String> {
+        match self.text(path) {
+            Ok(text) => words(&text, syntax),
+            Err(_) => {
+                self.unread = Some(path.to_owned());
+                Vec::new()
+            }
         }
     }
 
     /// What the file says, if it is the process's own user's or root's: whoever may write it decides what we believe.
-    fn text(&self, path: &str) -> String {
+    fn text(&self, path: &str) -> std::io::Result<String> {
         const LIMIT: u64 = 256 << 10;
         const ROOT: u32 = 0;
         let users = [self.process.credentials.uid, ROOT];
@@ -116,10 +149,15 @@ impl Files<'_> {
         // A JVM does not change its directory.
         let directory = std::fs::read_link(self.table.directory(self.process.id.pid).join("cwd"));
         let path: PathBuf = directory.unwrap_or_default().join(Path::new(path));
-        let file = self.root.open_file_of(path, &users);
-        let read = file.and_then(|file| file.take(LIMIT).read_to_end(&mut bytes));
-        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+        let file = self.root.open_linked_file_of(path, &users)?;
+        file.take(LIMIT).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// The file that an argument of the launcher names: `@file`, but not `@@text`.
+fn file_of(argument: &str) -> Option<&str> {
+    argument.strip_prefix('@').filter(|path| !path.starts_with('@'))
 }
 
 #[cfg(test)]
@@ -177,6 +215,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_behind_links_is_read() {
+        let (root, proc, mut process) = TargetRoot::example();
+        let tmp = proc.path().join("17/root/tmp");
+        let link = |aim: &str, name: &str| std::os::unix::fs::symlink(aim, tmp.join(name)).unwrap();
+        std::fs::create_dir(tmp.join("..2026")).unwrap();
+        std::fs::write(tmp.join("..2026/options"), "+DisableAttachMechanism").unwrap();
+        link("..2026", "..data");
+        link("..data/options", "options");
+        link("/tmp/options", "absolute");
+        for name in ["options", "absolute"] {
+            process.command_line = format!("java -XX:Flags=/tmp/{name} Main").split(' ').collect();
+            let startup = Startup::of(&ProcessTable::at(proc.path()), &root, &process);
+            assert!(startup.attach_disabled() && startup.unread().is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        for (line, environment, named) in [
+            ("java @gone Main", "", Some("gone")),
+            ("java -XX:Flags=gone Main", "", Some("gone")),
+            ("java -XX:VMOptionsFile=/tmp/gone Main", "", Some("/tmp/gone")),
+            ("java Main", "JDK_JAVA_OPTIONS=-Xrs @gone", Some("gone")),
+            // The application's own, and no file at all.
+            ("java Main @gone -XX:Flags=gone", "", None),
+            ("java @there Main @gone", "", None),
+            ("java @@gone Main", "", None),
+        ] {
+            let startup = started(line, environment, &[("there", "-Xrs")]);
+            assert_eq!(startup.unread(), named, "{line} {environment}");
+        }
+    }
+
+    #[test]
     fn the_last_word_counts_and_settings_are_first() {
         let files = [("f", "+DisableAttachMechanism")];
         assert!(!started("java -XX:-DisableAttachMechanism -XX:Flags=f Main", "", &files).attach_disabled());
@@ -192,8 +264,13 @@ mod tests {
         let startup = |attachable| Startup {
             options: vec!["-XX:+DisableAttachMechanism".to_owned()],
             attachable,
+            unread: Some("gone".to_owned()),
         };
         assert!(!startup(Some(true)).attach_disabled());
         assert!(startup(Some(false)).attach_disabled() && startup(None).attach_disabled());
+        assert_eq!(
+            (startup(Some(true)).unread(), startup(None).unread()),
+            (None, Some("gone"))
+        );
     }
 }
