@@ -97,7 +97,18 @@ const WEBHOOK: &Table = &[
             "watch",
         ],
     ),
-    ("sidecars", &["inject", "metrics", "settings", "watch"]),
+    (
+        "sidecars",
+        &[
+            "annotations",
+            "cluster",
+            "container",
+            "inject",
+            "metrics",
+            "settings",
+            "watch",
+        ],
+    ),
     ("probe", &["annotations", "inject", "metrics"]),
     (
         "admission",

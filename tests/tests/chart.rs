@@ -99,6 +99,7 @@ fn the_schema_refuses_a_wrong_value_and_names_it() {
         ("image.pullPolicy=\"Sometimes\"", "pullPolicy"),
         ("sidecar.image.repo=\"x\"", "repo"),
         ("sidecar.rights=\"root\"", "rights"),
+        ("sidecar.checkImage=\"yes\"", "checkImage"),
         ("sidecar.resources.limits.memory=null", "memory"),
         ("certificates.source=\"self\"", "source"),
         ("certificates.caBundle=\"bm90IFBFTQ==\"", "caBundle"),
@@ -151,6 +152,7 @@ fn every_form_is_taken_by_the_api_server_without_a_warning() {
             "webhook.configurations.annotations={}",
             "webhook.host=\"0.0.0.0\"",
             "sidecar.seccompProfile=\"unset\"",
+            "sidecar.checkImage=false",
         ],
         &[
             "networkPolicy.apiServerAddresses=[\"10.0.0.2/32\",\"fd00::/64\"]",
@@ -316,7 +318,9 @@ fn its_service_account_may_do_what_it_needs_and_nothing_else() {
     }
     let without_watch = expected.clone();
     for place in ["own", "other"] {
-        expected.extend(["list", "watch"].map(|verb| format!("{place}: {verb} pods")));
+        for resource in ["pods", "events"] {
+            expected.extend(["list", "watch"].map(|verb| format!("{place}: {verb} {resource}")));
+        }
     }
     assert_eq!(rights(&release), expected);
     helm(

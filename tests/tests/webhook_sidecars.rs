@@ -8,9 +8,9 @@ use std::time::Duration;
 use e2e::api_proxy::ApiProxy;
 use e2e::chart;
 use e2e::control_plane::{ControlPlane, Namespace, wait};
-use e2e::webhook::{Installation, RELEASE, Replica, annotated_pod, is_injected, outdated};
+use e2e::webhook::{Installation, RELEASE, Replica, annotated_pod, is_injected, outdated, sidecar};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
 const OLD: &str = "0.0.9";
@@ -240,6 +240,105 @@ fn a_running_pod_that_asks_and_has_no_sidecar_is_told() {
     wait_for(&[]);
 }
 
+/// What asks is the label of the namespace, which is younger than the pod.
+#[test]
+fn a_running_pod_of_a_namespace_that_is_opted_in_later_is_told() {
+    let installation = Installation::start(&[WATCHED], 1);
+    let plane = installation.plane;
+    let namespace = plane.namespace(&json!({}));
+    for (name, annotations) in [("old", json!({})), ("never", json!({"sideflame.io/inject": "false"}))] {
+        let mut pod = annotated_pod(&json!({}));
+        pod["metadata"] = json!({"name": name, "annotations": annotations});
+        let pod = plane.create(&namespace.path("pods"), &pod).ok().body;
+        assert!(!is_injected(&pod));
+        let path = namespace.path(&format!("pods/{name}/status"));
+        plane.patch(&path, &json!({"status": {"phase": "Running"}})).ok();
+    }
+    let missing = |expected: &[&str]| {
+        wait(&format!("{expected:?}"), TIMEOUT, || {
+            let page = installation.replicas[0].metrics();
+            let before = format!(
+                "sideflame_webhook_missing_sidecar_info{{namespace=\"{}\",pod=\"",
+                namespace.name
+            );
+            let rows = page
+                .lines()
+                .filter_map(|line| line.strip_prefix(&before)?.strip_suffix("\"} 1"));
+            (page.contains("sideflame_webhook_missing_sidecars ") && rows.eq(expected.iter().copied())).then_some(())
+        });
+    };
+    let label = |value: &str| {
+        let labels = json!({"metadata": {"labels": {"sideflame.io/inject": value}}});
+        plane
+            .patch(&format!("/api/v1/namespaces/{}", namespace.name), &labels)
+            .ok();
+    };
+    missing(&[]);
+    label("enabled");
+    missing(&["old"]);
+    label("disabled");
+    missing(&[]);
+}
+
+/// Says of a pod's sidecar what the kubelet says.
+fn report(namespace: &Namespace, plane: &ControlPlane, pod: &Value, reason: &str, message: &str) {
+    let event = json!({
+        "metadata": {"generateName": "kubelet-"},
+        "involvedObject": {"kind": "Pod", "namespace": namespace.name, "name": pod["metadata"]["name"],
+            "fieldPath": "spec.initContainers{sideflame}"},
+        "reason": reason, "message": message, "type": "Warning", "count": 1, "source": {"component": "kubelet"},
+        "firstTimestamp": pod["metadata"]["creationTimestamp"], "lastTimestamp": pod["metadata"]["creationTimestamp"],
+    });
+    plane.create(&namespace.path("events"), &event).ok();
+}
+
+#[test]
+fn while_a_pod_waits_for_the_image_no_further_one_of_its_namespace_does() {
+    let installation = Installation::start(&[WATCHED], 2);
+    let plane = installation.plane;
+    let (namespace, other) = (plane.namespace(&json!({})), plane.namespace(&json!({})));
+    let create = |namespace: &Namespace| plane.create(&namespace.path("pods"), &annotated_pod(&json!({}))).ok();
+    let held = create(&namespace).body;
+    let image = sidecar(&held).unwrap()["image"].as_str().unwrap().to_owned();
+    let row = format!(
+        "sideflame_webhook_held_pod_info{{namespace=\"{}\",pod=\"{}\"}} 1\n",
+        namespace.name,
+        held["metadata"]["name"].as_str().unwrap()
+    );
+    let rows = |expected: bool| {
+        for replica in &installation.replicas {
+            wait(&format!("{expected} {row}"), TIMEOUT, || {
+                (replica.metrics().contains(&row) == expected).then_some(())
+            });
+        }
+    };
+    // Another image is none of its pods' business.
+    report(
+        &namespace,
+        plane,
+        &held,
+        "Failed",
+        "Failed to pull image \"other:1\": not found",
+    );
+    rows(true);
+    assert!(is_injected(&create(&namespace).body));
+
+    let message = format!("Failed to pull image \"{image}\": unauthorized");
+    report(&namespace, plane, &held, "Failed", &message);
+    let reply = wait("a pod without it", TIMEOUT, || {
+        let reply = create(&namespace);
+        (!is_injected(&reply.body)).then_some(reply)
+    });
+    let warned = reply.warnings.iter().any(|warning| warning.contains("could not pull"));
+    assert!(warned, "{:?}", reply.warnings);
+    assert!(is_injected(&create(&other).body), "its nodes may have it");
+
+    let message = format!("Successfully pulled image \"{image}\" in 2s");
+    report(&namespace, plane, &held, "Pulled", &message);
+    rows(false);
+    assert!(is_injected(&create(&namespace).body));
+}
+
 #[test]
 fn without_the_right_it_says_so_once_and_injects() {
     let mut installation = Installation::install(&[WATCHED]);
@@ -293,6 +392,7 @@ fn unless_switched_on_it_asks_for_no_pods_and_has_no_metric() {
         "sideflame_webhook_sidecar",
         "sideflame_webhook_outdated",
         "sideflame_webhook_missing",
+        "sideflame_webhook_held",
     ] {
         assert!(!page.contains(name), "{page}");
     }

@@ -1,9 +1,12 @@
 //! What is known about the cluster, kept beside the critical path: a decision reads it and never waits for it.
 //!
-//! Must not know HTTP. Filled by `namespaces` and by the version task of `cli::serve`; read by `admission`.
+//! Must not know HTTP. Filled by `namespaces`, `sidecars` and the version task of `cli::serve`; read by `admission`.
 
-use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+mod unpulled;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
@@ -13,6 +16,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 
 use crate::limits::{ByNamespace, LimitRange, Limits, Quota};
 use crate::settings::Facts;
+pub use unpulled::UnpulledImages;
 
 /// What is asked for of a namespace: metadata.
 pub type Namespace = PartialObjectMeta<v1::Namespace>;
@@ -36,6 +40,8 @@ pub struct ClusterFacts {
     pub ranges: ByNamespace<LimitRange>,
     /// ResourceQuotas of all namespaces.
     pub quotas: ByNamespace<Quota>,
+    /// Images of sidecars that a node could not pull, where that is watched.
+    pub unpulled: UnpulledImages,
 }
 
 impl ClusterFacts {
@@ -47,6 +53,7 @@ impl ClusterFacts {
             version: RwLock::default(),
             ranges: ByNamespace::default(),
             quotas: ByNamespace::default(),
+            unpulled: UnpulledImages::default(),
         };
         (facts, writer)
     }
@@ -65,7 +72,15 @@ impl ClusterFacts {
                 ranges: self.ranges.of(namespace),
                 quotas: self.quotas.of(namespace),
             },
+            unpulled_image: self.unpulled.of(namespace, SystemTime::now()),
         }
+    }
+
+    /// Names of the namespaces with this label.
+    pub fn labelled(&self, label: &str, value: &str) -> BTreeSet<String> {
+        let has = |namespace: &&Arc<Namespace>| namespace.labels().get(label).is_some_and(|found| found == value);
+        let state = self.namespaces.state();
+        state.iter().filter(has).map(|namespace| namespace.name_any()).collect()
     }
 
     /// How many namespaces are known.

@@ -205,7 +205,8 @@ impl Subject<'_> {
         } = *self;
         let port = annotations.port.unwrap_or(settings.sidecar_port);
         let image = self.image()?;
-        if let Some(skip) = checks::blocker(pod, port).or_else(|| self.architecture()) {
+        let blocker = checks::blocker(pod, port).or_else(|| self.architecture());
+        if let Some(skip) = blocker.or_else(|| self.unpulled(image)) {
             return Err(skip);
         }
         let chosen = self.chosen()?;
@@ -280,6 +281,19 @@ impl Subject<'_> {
         } else {
             nodes::architecture(self.pod, ours)
         }
+    }
+
+    /// A native sidecar without its image keeps the app from starting, a plain one from being ready.
+    fn unpulled(&self, image: &str) -> Option<Skip> {
+        (self.facts.unpulled_image.as_deref() == Some(image)).then(|| {
+            Skip::new(
+                SkipReason::ImageUnpulled,
+                format!(
+                    "another pod of the namespace could not pull {image} within the last 15 minutes and waits for it, as this one would; \
+                     its Events say why: create this one again then"
+                ),
+            )
+        })
     }
 
     /// AppArmor lets a process look into those of its own profile only, unless profiles say otherwise.

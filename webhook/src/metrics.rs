@@ -4,6 +4,7 @@
 //! from the start, so that a rate over the first one is right. Counters are looked up once, here: a review costs a few
 //! atomic additions. Written by everything that serves; read by `health`.
 
+mod held;
 mod missing;
 mod process;
 mod sidecars;
@@ -21,6 +22,7 @@ use prometheus_client::registry::Registry;
 
 use crate::endpoint::Endpoint;
 use crate::outcome::{Outcome, Refusal};
+pub use held::Held;
 pub use missing::Missing;
 use process::Process;
 pub use sidecars::{Sidecars, SidecarsSeen};
@@ -83,6 +85,8 @@ pub struct Metrics {
     pub sidecars: Arc<Sidecars>,
     /// Pods that should be injected, where they are watched.
     pub missing: Arc<Missing>,
+    /// Pods that wait for the image of their sidecar, where they are watched.
+    pub held: Arc<Held>,
 }
 
 /// A family whose members are all there from the start, and the member for each of `keys`.
@@ -119,6 +123,7 @@ impl Default for Metrics {
         let results = ["injected", "not_injected", "failed"].map(|result| (result, [("result", result)]));
         let mut probes = closed(ours, ("probes", "Self-probes through the API server"), results);
         let mut probe = |result| probes.remove(result).unwrap_or_default();
+        let sidecars = Arc::<Sidecars>::default();
         let metrics = Self {
             registry: Registry::default(),
             requests,
@@ -144,12 +149,14 @@ impl Default for Metrics {
             probe_missed: probe("not_injected"),
             probe_failed: probe("failed"),
             probe_last_success: Gauge::default(),
-            sidecars: Arc::default(),
+            held: Arc::new(Held::among(Arc::clone(&sidecars))),
+            sidecars,
             missing: Arc::default(),
         };
         metrics.register(ours);
         ours.register_collector(Box::new(Arc::clone(&metrics.sidecars)));
         ours.register_collector(Box::new(Arc::clone(&metrics.missing)));
+        ours.register_collector(Box::new(Arc::clone(&metrics.held)));
         registry.register_collector(Box::new(Process::starting_now()));
         Self { registry, ..metrics }
     }
@@ -342,6 +349,8 @@ mod tests {
             ("sidecars_full", "gauge"),
             ("missing_sidecars", "gauge"),
             ("missing_sidecar_info", "gauge"),
+            ("held_pods", "gauge"),
+            ("held_pod_info", "gauge"),
         ] {
             let line = format!("# TYPE sideflame_webhook_{name} {kind}\n");
             assert!(page.contains(&line), "{line} is not in\n{page}");

@@ -130,6 +130,8 @@ pub struct Facts {
     pub server_version: Option<(u32, u32)>,
     /// LimitRanges and ResourceQuotas of the namespace, as far as they are known.
     pub limits: Limits,
+    /// An image of a sidecar that could not be pulled for another pod of the namespace lately.
+    pub unpulled_image: Option<String>,
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! Watches the metadata of injected pods, to tell which of them have another sidecar than they would get now.
 //!
 //! Must not know reviews: nothing a review waits for is held or asked here, and whatever fails costs a metric. Started by
-//! `cli::serve` where `--watch-sidecars` says so; fills `metrics::Sidecars`.
+//! `cli::serve` where `--watch-sidecars` says so; fills `metrics::Sidecars`. `missing` and `held` do the same for pods without a
+//! sidecar, and for pods that wait for one.
 
+mod container_event;
+pub mod held;
 mod injected_pod;
 pub mod missing;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use crate::inject::{VERSION_LABEL, image_of};
 use crate::metrics::{Metrics, Sidecars, SidecarsSeen};
@@ -35,15 +40,17 @@ pub async fn watch(client: Client, settings: InjectSettings, metrics: Arc<Metric
     follow(client, config, sentences, &metrics, |event| mirror.apply(event)).await;
 }
 
-/// Watches the metadata of the pods that `config` selects, and counts failures.
-async fn follow(
+/// Watches what `config` selects, and counts failures.
+async fn follow<K>(
     client: Client,
     config: watcher::Config,
     sentences: Sentences,
     metrics: &Metrics,
-    mut apply: impl FnMut(Event<InjectedPod>),
-) {
-    let events = watcher::watcher(Api::<InjectedPod>::all(client), config.page_size(PAGE));
+    mut apply: impl FnMut(Event<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let events = watcher::watcher(Api::<K>::all(client), config.page_size(PAGE));
     watch::follow(events, sentences, |event| match event {
         Ok(event) => apply(event),
         Err(_) => {

@@ -36,6 +36,9 @@ struct Flags {
     namespace_unknown: bool,
     #[arg(long, default_value = "1.33")]
     server_version: String,
+    /// A node could not pull it for another pod of the namespace.
+    #[arg(long)]
+    unpulled_image: Option<String>,
     #[command(flatten)]
     settings: InjectSettings,
 }
@@ -80,6 +83,7 @@ fn case(name: &str) -> Case {
         namespace_annotation,
         namespace_unknown,
         server_version,
+        unpulled_image,
         settings,
     } = Flags::parse_from(flags.split_whitespace());
     let labels = pairs(&namespace_label);
@@ -100,6 +104,7 @@ fn case(name: &str) -> Case {
             assigned_user: assigned_user(&pairs(&namespace_annotation)),
             server_version: version,
             limits,
+            unpulled_image,
         },
     }
 }

@@ -31,6 +31,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* For the webhook's own pods, as JSON: with those of the sidecar's image where they pull that, too. */}}
+{{- define "sideflame.imagePullSecrets" -}}
+{{- $secrets := .Values.imagePullSecrets -}}
+{{- if .Values.sidecar.checkImage -}}
+{{- range .Values.sidecar.image.pullSecrets -}}
+{{- $secrets = append $secrets (dict "name" .) -}}
+{{- end -}}
+{{- end -}}
+{{- $secrets | uniq | toJson -}}
+{{- end -}}
+
 {{- define "sideflame.serviceAccount" -}}
 {{- default (include "sideflame.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}

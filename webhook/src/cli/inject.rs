@@ -126,6 +126,7 @@ fn print(command: InjectCommand) -> Result<ExitCode, InjectError> {
             assigned_user: assigned_user(&namespace_annotation.into_iter().collect()),
             server_version: Some(server_version),
             limits: limits_file.map_or_else(|| Ok(Limits::default()), |path| limits(&path))?,
+            unpulled_image: None,
         },
         template_paths: template_path,
     };

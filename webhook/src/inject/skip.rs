@@ -51,11 +51,13 @@ pub enum SkipReason {
     ResourceQuota,
     /// The containers have all CPUs of the pod for themselves.
     ExclusiveCpus,
+    /// The sidecar of another pod of the namespace waits for its image.
+    ImageUnpulled,
 }
 
 impl SkipReason {
     /// Every reason, for metrics and documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NotAnnotated,
         Self::NamespaceUnknown,
         Self::OptedOut,
@@ -79,6 +81,7 @@ impl SkipReason {
         Self::LimitRange,
         Self::ResourceQuota,
         Self::ExclusiveCpus,
+        Self::ImageUnpulled,
     ];
 
     /// The stable snake_case key.
@@ -107,6 +110,7 @@ impl SkipReason {
             Self::LimitRange => "limit_range",
             Self::ResourceQuota => "resource_quota",
             Self::ExclusiveCpus => "exclusive_cpus",
+            Self::ImageUnpulled => "image_unpulled",
         }
     }
 
@@ -138,6 +142,9 @@ impl SkipReason {
             Self::LimitRange => "a LimitRange of the namespace leaves no room for it",
             Self::ResourceQuota => "a ResourceQuota of the namespace leaves no room for it",
             Self::ExclusiveCpus => "the containers of the pod have all its CPUs for themselves",
+            Self::ImageUnpulled => {
+                "its image could not be pulled for another pod of the namespace within the last 15 minutes"
+            }
         }
     }
 

@@ -54,7 +54,8 @@ impl Collector for Missing {
     fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
         self.with(|seen| {
             let Some(seen) = seen else { return Ok(()) };
-            let help = "Running pods with the annotation and without a sidecar, up to 100000.";
+            let help =
+                "Running pods that their annotation or namespace asks a sidecar for and that have none, up to 100000.";
             gauges(&mut page, "missing_sidecars", help, [([], seen.len())])?;
             let help =
                 "The first 500 of them; an Event on the owner says why, or they are older than annotation or webhook.";

@@ -129,6 +129,16 @@ impl Sidecars {
         numbers
     }
 
+    /// Those of `pods` that are there; `None` before the first complete list.
+    pub(super) fn those_of<'a>(&self, pods: impl Iterator<Item = &'a str>) -> Option<Vec<&'a str>> {
+        let seen = self.lock();
+        let seen = seen.as_ref()?;
+        Some(
+            pods.filter(|pod| seen.current.contains(*pod) || seen.outdated.contains_key(*pod))
+                .collect(),
+        )
+    }
+
     /// Changes the complete list; there must have been one.
     pub fn update(&self, change: impl FnOnce(&mut SidecarsSeen)) {
         if let Some(seen) = self.lock().as_mut() {
@@ -153,7 +163,7 @@ impl Collector for Sidecars {
         if !self.watched.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let help = "Lists and watches of injected pods that failed.";
+        let help = "Lists and watches of injected pods and their Events that failed.";
         let failures = page.encode_descriptor("sidecar_watch_failures", help, None, MetricType::Counter)?;
         self.failures.encode(failures)?;
         match self.lock().as_ref() {

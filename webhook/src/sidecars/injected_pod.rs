@@ -23,8 +23,8 @@ pub(super) struct InjectedPod {
     pub(super) status: Option<String>,
     /// The annotation `sideflame.io/image`.
     pub(super) image: Option<String>,
-    /// The annotation `sideflame.io/inject` is `"true"`.
-    pub(super) asks: bool,
+    /// The annotation `sideflame.io/inject` is `"true"`, or says something else.
+    pub(super) asks: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +80,7 @@ impl From<Object> for InjectedPod {
             version: labels.version,
             status: annotations.status,
             image: annotations.image,
-            asks: annotations.inject.as_deref() == Some("true"),
+            asks: annotations.inject.map(|inject| inject == "true"),
         }
     }
 }

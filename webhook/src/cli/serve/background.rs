@@ -135,7 +135,7 @@ impl Background {
                 Arc::clone(&facts),
                 readiness,
             ));
-            tasks.spawn(watch_version(client.clone(), facts));
+            tasks.spawn(watch_version(client.clone(), Arc::clone(&facts)));
             let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "sideflame-webhook".to_owned());
             tasks.spawn(events::write(client.clone(), notices, Arc::clone(&metrics), instance));
             if command.watch_sidecars {
@@ -144,7 +144,13 @@ impl Background {
                     command.inject.clone(),
                     Arc::clone(&metrics),
                 ));
-                tasks.spawn(sidecars::missing::watch(client.clone(), Arc::clone(&metrics)));
+                tasks.spawn(sidecars::missing::watch(
+                    client.clone(),
+                    command.inject.exclude_namespaces.clone(),
+                    Arc::clone(&facts),
+                    Arc::clone(&metrics),
+                ));
+                tasks.spawn(sidecars::held::watch(client.clone(), facts, Arc::clone(&metrics)));
             }
             if !command.probe_interval.is_zero() {
                 let image = command.inject.sidecar_image;

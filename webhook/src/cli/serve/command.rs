@@ -123,7 +123,8 @@ pub struct ServeCommand {
     /// How often to create a pod as a dry run and see whether it is injected, e.g. 1m; 0 is never
     #[arg(long, env = "SIDEFLAME_WEBHOOK_PROBE_INTERVAL", value_name = "TIME", default_value = "0", value_parser = parse_time)]
     pub(super) probe_interval: Duration,
-    /// Watch pods, for metrics of those with an old sidecar, or with the annotation and none; takes the right to list and watch all pods
+    /// Watch pods and Events, for metrics of pods with an old sidecar, without one they ask for, or waiting for its image, of
+    /// which no more are made then; takes the right to list and watch all pods and Events
     #[arg(long, env = "SIDEFLAME_WEBHOOK_WATCH_SIDECARS")]
     pub(super) watch_sidecars: bool,
     /// How log lines look
