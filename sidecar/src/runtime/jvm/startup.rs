@@ -150,7 +150,9 @@ impl Files<'_> {
         let directory = std::fs::read_link(self.table.directory(self.process.id.pid).join("cwd"));
         let path: PathBuf = directory.unwrap_or_default().join(Path::new(path));
         let file = self.root.open_linked_file_of(path, &users)?;
-        file.take(LIMIT).read_to_end(&mut bytes)?;
+        if file.take(LIMIT + 1).read_to_end(&mut bytes)? as u64 > LIMIT {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -242,8 +244,10 @@ mod tests {
             ("java Main @gone -XX:Flags=gone", "", None),
             ("java @there Main @gone", "", None),
             ("java @@gone Main", "", None),
+            ("java @long Main", "", Some("long")),
         ] {
-            let startup = started(line, environment, &[("there", "-Xrs")]);
+            let long = "-Xrs ".repeat(60_000);
+            let startup = started(line, environment, &[("there", "-Xrs"), ("long", &long)]);
             assert_eq!(startup.unread(), named, "{line} {environment}");
         }
     }
