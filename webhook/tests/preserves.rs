@@ -270,9 +270,11 @@ fn without_additions(path: &str, after: &Value, before: &Value) -> Value {
         }
         // The one list inside a string.
         (Value::String(_), Value::Null) if path.ends_with(EVICTABLE) => Value::Null,
-        (Value::String(list), Value::String(_)) if path.ends_with(EVICTABLE) => {
+        (Value::String(list), Value::String(stated)) if path.ends_with(EVICTABLE) => {
             let kept = list.find(",sideflame-").map_or(list.as_str(), |end| &list[..end]);
-            Value::from(if kept.starts_with("sideflame-") { "" } else { kept })
+            // Blanks alone name nothing, and made room.
+            let was_blank = kept.starts_with("sideflame-") && stated.trim().is_empty();
+            Value::from(if was_blank { stated.as_str() } else { kept })
         }
         // A null that made room for something of ours.
         (_, Value::Null) => match path.rsplit_once('/') {
