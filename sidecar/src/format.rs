@@ -149,7 +149,13 @@ impl RecordingKind {
         match self {
             Self::Collapsed | Self::Pprof => &[Format::Svg, Format::Collapsed, Format::Pprof, Format::Speedscope],
             Self::Jfr => &[Format::Jfr],
-            Self::Nettrace => &[Format::Nettrace],
+            Self::Nettrace => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Nettrace,
+            ],
             Self::Trace => &[Format::Trace],
             Self::Text => &[Format::Text],
             Self::Goroutines | Self::Threads => &[

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
-use crate::format::RecordingKind;
+use crate::format::{Format, RecordingKind};
 use crate::process::{CpuTime, Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
@@ -145,6 +145,14 @@ pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
         Runtime::Dotnet => dotnet::plan::RECORDINGS,
         Runtime::Go => go::plan::recordings(event),
         Runtime::Native => &[],
+    }
+}
+
+/// What a recording becomes if nobody says. A session of .NET that was put together by hand is for tools that read all of it.
+pub fn usual_format(runtime: Runtime, kind: RecordingKind, options: &Options) -> Option<Format> {
+    match runtime {
+        Runtime::Dotnet if options.dotnet.are_for_tools() => Some(kind.native_format()),
+        Runtime::Jvm | Runtime::Dotnet | Runtime::Go | Runtime::Native => kind.formats().first().copied(),
     }
 }
 

@@ -116,3 +116,43 @@ if [[ -e $flamegraph ]]; then
 else
   row "  flamegraph.pl" "no registry has it"
 fi
+
+# A recording of .NET as it is, and its blocks again and again: as long as one of an hour. All samples are read.
+"$cache/dotnet-3.1/dotnet" "$cache/apps/dotnet/Split.dll" cpu 8 >"$work/dotnet.log" &
+dotnet_pid=$!
+pids+=("$dotnet_pid")
+timeout 60 bash -c 'until grep -q ready "$1"; do sleep 0.1; done' - "$work/dotnet.log"
+curl -fsS -o "$work/once.nettrace" "$url/profile?pid=$dotnet_pid&seconds=5&event=wall&format=nettrace"
+samples() { grep -oE '[0-9]+ samples' "$1" | head -1 | cut -d' ' -f1; }
+for megabytes in 10 100 1000; do
+  MEGABYTES=$megabytes node -e '
+    const fs = require("fs");
+    const once = fs.readFileSync(process.argv[1]);
+    // Behind the name, the type and the content of Trace.
+    const head = once.subarray(0, 32 + 21 + 48 + 1);
+    const blocks = once.subarray(head.length, once.length - 1);
+    // Content starts at a multiple of 4: a block of nothing, with a name as long as it takes.
+    const filler = (at) => {
+      for (let length = 1; ; length++) {
+        const type = Buffer.concat([Buffer.from([5, 5, 1, 1, 0, 0, 0, 1, 0, 0, 0, length, 0, 0, 0]), Buffer.alloc(length, "x"), Buffer.from([6])]);
+        const size = at + type.length + 4;
+        const whole = Buffer.concat([type, Buffer.alloc(4 + ((4 - (size % 4)) % 4)), Buffer.from([6])]);
+        if ((at + whole.length - head.length) % 4 === 0) return whole;
+      }
+    };
+    const again = Buffer.concat([blocks, filler(head.length + blocks.length)]);
+    const out = fs.openSync(process.argv[2], "w");
+    fs.writeSync(out, head);
+    for (let bytes = 0; bytes < process.env.MEGABYTES * 1e6; bytes += again.length) fs.writeSync(out, again);
+    fs.writeSync(out, Buffer.from([1]));' "$work/once.nettrace" "$work/long.nettrace"
+  start=$(now_us)
+  "$sideflame" render "$work/long.nettrace" --sample-type wall -o svg -f "$work/long.svg" >/dev/null &
+  render=$! peak=0
+  while now=$(awk '/VmHWM/ {print $2}' "/proc/$render/status" 2>/dev/null) && [[ -n $now ]]; do peak=$now; done
+  wait "$render"
+  took=$(($(now_us) - start))
+  count=$(samples "$work/long.svg")
+  row "nettrace to SVG, $megabytes MB of $count samples" \
+    "$(milliseconds "$took"), $(awk -v n="$count" -v us="$took" 'BEGIN {printf "%.1f", n / us}') M samples/s, peak RSS $peak kB"
+  rm "$work/long.nettrace"
+done

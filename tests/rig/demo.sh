@@ -79,11 +79,11 @@ capture() {
 }
 capture "$java_pid" java.svg ""
 capture "$go_pid" go.svg ""
-capture "$dotnet_pid" dotnet.nettrace ""
+capture "$dotnet_pid" dotnet.svg ""
 
 echo
 echo "Look at:"
-for file in java.svg go.svg dotnet.nettrace; do
+for file in java.svg go.svg dotnet.svg; do
   printf '  %-28s %8d bytes\n' "$out/$file" "$(stat -c %s "$out/$file")"
 done
 echo "  $url/doctor"

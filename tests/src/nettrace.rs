@@ -34,7 +34,7 @@ pub fn assert_split(mut capture: impl FnMut() -> Answer) {
     let mut stacks = String::new();
     let mut samples = 0;
     for _ in 0..5 {
-        stacks.push_str(&NetTrace::read(&capture().ok().body).collapsed());
+        stacks.push_str(&NetTrace::read(&capture().ok().body).collapsed(|state| state == MANAGED));
         samples = stacks.lines().filter(|stack| stack.contains("Split.")).count();
         if samples >= ENOUGH {
             eprintln!(
@@ -45,6 +45,14 @@ pub fn assert_split(mut capture: impl FnMut() -> Answer) {
         }
     }
     panic!("only {samples} samples in five captures");
+}
+
+/// All samples, one line per sample, the outermost method first; `?` for code without a name.
+///
+/// # Panics
+/// It is not of version 4.
+pub fn samples(answer: &Answer) -> String {
+    NetTrace::read(&answer.body).collapsed(|_| true)
 }
 
 /// The answer, which is a nettrace of version 4 from its first byte to the tag that ends it.
@@ -60,8 +68,8 @@ pub fn whole(answer: Answer) -> Answer {
 /// What a trace tells about where managed code ran.
 #[derive(Debug, Default)]
 struct NetTrace {
-    /// Instruction pointers of each sample of managed code, the innermost first.
-    samples: Vec<Vec<u64>>,
+    /// State of the thread, and instruction pointers of each sample, the innermost first.
+    samples: Vec<(u32, Vec<u64>)>,
     /// By start address: the end and the name of a method's code.
     methods: BTreeMap<u64, (u64, String)>,
     /// Providers and events by the ids of the stream.
@@ -115,14 +123,15 @@ impl NetTrace {
     }
 
     /// One line per sample, the outermost method first; `?` for code without a name.
-    fn collapsed(&self) -> String {
+    fn collapsed(&self, wanted: impl Fn(u32) -> bool) -> String {
         let mut text = String::new();
-        for sample in &self.samples {
-            // A return address may be the first byte behind the calling method.
+        for (state, sample) in self.samples.iter().filter(|(state, _)| wanted(*state)) {
+            // A return address may be the first byte behind the calling method. Only managed code is stopped elsewhere.
+            let exact = usize::from(*state == MANAGED);
             let calls = sample
                 .iter()
                 .enumerate()
-                .map(|(depth, ip)| ip.saturating_sub(u64::from(depth > 0)));
+                .map(|(depth, ip)| ip.saturating_sub(u64::from(depth >= exact)));
             let mut names: Vec<&str> = calls.map(|ip| self.name(ip)).collect();
             names.reverse();
             writeln!(text, "{} 1", names.join(";")).expect("a string takes everything");
@@ -159,9 +168,9 @@ impl NetTrace {
     fn event(&mut self, header: Header, mut payload: Bytes<'_>) {
         let (provider, id) = &self.metadata[&header.metadata];
         match (provider.as_str(), id) {
-            (SAMPLE_PROFILER, 0) if payload.u32() == MANAGED => {
-                self.samples
-                    .push(self.stacks.get(&header.stack).cloned().unwrap_or_default());
+            (SAMPLE_PROFILER, 0) => {
+                let stack = self.stacks.get(&header.stack).cloned().unwrap_or_default();
+                self.samples.push((payload.u32(), stack));
             }
             // MethodLoadVerbose; MethodDCStartVerbose and MethodDCEndVerbose.
             (RUNTIME, 143) | (RUNDOWN, 143 | 144) => {

@@ -46,5 +46,6 @@ fn an_annotated_go_program_is_profiled_through_port_forward() {
 #[test]
 fn an_annotated_dotnet_app_is_profiled_through_port_forward() {
     let (sidecar, _namespace) = forward_to("dotnet");
-    nettrace::assert_split(|| sidecar.get("/profile?seconds=10"));
+    assert_flame_graph(&sidecar, "Split.Sixty");
+    nettrace::assert_split(|| sidecar.get("/profile?seconds=10&format=nettrace"));
 }

@@ -63,18 +63,16 @@ fn capabilities(status: &str) -> [u64; 5] {
     })
 }
 
-/// A capture of a container's process: a flame graph of a JVM, a nettrace of .NET.
+/// A capture of a container's process: a flame graph with our methods.
 fn assert_captured(sidecar: &PortForward, pod: &Value, container: &str) {
     let process = cluster::process_of(sidecar, pod, container);
     let answer = sidecar.get(&format!("/profile?pid={}&seconds=2", process["pid"])).ok();
-    let is_java = process["runtime"] == "jvm";
-    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-    let name = if is_java {
-        b"Split.sixty".to_vec()
+    let name = if process["runtime"] == "jvm" {
+        "Split.sixty"
     } else {
-        utf16("Sixty")
+        "Split.Sixty"
     };
-    let named = answer.body.windows(name.len()).any(|window| window == name);
+    let named = answer.text().contains(name);
     assert!(named, "{container}: {} bytes without our methods", answer.body.len());
 }
 
@@ -100,7 +98,7 @@ fn restricted_a_sidecar_without_any_capability_profiles_jvm_and_dotnet() {
     let sidecar = PortForward::to(Cluster::shared(), &namespace, &format!("pod/{}", cluster::name(&pod)));
     let stacks = shares::enough(|| sidecar.get("/profile?name=demo.shop&seconds=10&format=collapsed&frequency=499"));
     shares::assert_split(&stacks, shares::JAVA_CPU);
-    nettrace::assert_split(|| sidecar.get("/profile?name=Split&seconds=10"));
+    nettrace::assert_split(|| sidecar.get("/profile?name=Split&seconds=10&format=nettrace"));
 }
 
 #[test]

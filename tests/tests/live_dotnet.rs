@@ -1,9 +1,10 @@
-//! .NET captures over HTTP: whole nettrace files with the shares of our methods.
+//! .NET captures over HTTP: flame graphs and whole nettrace files with the shares of our methods.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use e2e::app::{self, App};
-use e2e::{Server, cache, nettrace};
+use e2e::{Server, cache, nettrace, shares};
 
 /// FastSerialization's NullReference tag ends a nettrace of version 4 and 5.
 const END: u8 = 1;
@@ -23,8 +24,191 @@ fn a_nettrace_has_the_shares_of_our_methods() {
         let app = App::start(app::dotnet(version, "cpu"));
         let server = Server::default();
         eprintln!(".NET {version}");
-        nettrace::assert_split(|| server.get(&format!("/profile?pid={}&seconds=10", app.pid)));
+        nettrace::assert_split(|| server.get(&format!("/profile?pid={}&seconds=10&format=nettrace", app.pid)));
     }
+}
+
+/// Collapsed stacks of a scenario of the sample app, sampled for so many seconds.
+fn collapsed(version: &str, scenario: &str, seconds: u64) -> String {
+    let app = App::start(app::dotnet(version, scenario));
+    let server = Server::default();
+    let query = format!("pid={}&seconds={seconds}&event={scenario}&format=collapsed", app.pid);
+    let answer = server.get(&format!("/profile?{query}")).ok();
+    eprintln!(
+        ".NET {version} {scenario}: {} samples, {} lost, {} unresolved",
+        answer.header("sideflame-samples"),
+        answer.header("sideflame-lost"),
+        answer.header("sideflame-unresolved"),
+    );
+    answer.text()
+}
+
+#[test]
+fn every_event_has_the_known_split() {
+    for version in ["3.1", "8"] {
+        for (scenario, methods) in [
+            ("cpu", ["Split.Sixty", "Split.Thirty", "Split.Ten"]),
+            ("wall", ["Split.WallSixty", "Split.WallThirty", "Split.WallTen"]),
+            ("alloc", ["Split.AllocSixty", "Split.AllocThirty", "Split.AllocTen"]),
+            ("lock", ["Split.LockSixty", "Split.LockThirty", "Split.LockTen"]),
+            (
+                "exceptions",
+                ["Split.ThrowSixty", "Split.ThrowThirty", "Split.ThrowTen"],
+            ),
+        ] {
+            let stacks = collapsed(version, scenario, 10);
+            let [sixty, thirty, ten] = methods;
+            shares::assert_split(&stacks, [(sixty, 0.6), (thirty, 0.3), (ten, 0.1)]);
+            let leaf = |name: &str| {
+                let leaves = stacks.lines().filter_map(|line| {
+                    let (stack, value) = line.rsplit_once(' ')?;
+                    Some(format!("{} {value}\n", stack.rsplit(';').next()?))
+                });
+                shares::of(&leaves.collect::<String>(), name)
+            };
+            match scenario {
+                "alloc" => assert!(leaf("System.Byte[]") > 0.95, "{stacks}"),
+                "exceptions" => assert!(leaf("System.InvalidOperationException") > 0.95, "{stacks}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_are_told_apart_by_name_when_asked_for() {
+    let app = App::start(app::dotnet("8", "wall"));
+    let server = Server::default();
+    let query = format!("pid={}&seconds=2&event=wall&threads=true&format=collapsed", app.pid);
+    let stacks = server.get(&format!("/profile?{query}")).ok().text();
+    let sleeper = stacks.lines().find(|stack| stack.contains("Split.WallSixty")).unwrap();
+    assert!(sleeper.starts_with("[shop-worker-1 tid="), "{sleeper}");
+    let roots: std::collections::BTreeSet<_> = stacks.lines().filter_map(|stack| stack.split(';').next()).collect();
+    assert!(roots.len() > 1, "{stacks}");
+}
+
+/// Inclusive values of functions, which the sample app does not call recursively.
+fn by_function<'a>(stacks: impl Iterator<Item = (Vec<&'a str>, f64)>) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for (mut stack, value) in stacks {
+        stack.sort_unstable();
+        stack.dedup();
+        for function in stack {
+            *sums.entry(function.to_owned()).or_default() += value;
+        }
+    }
+    sums
+}
+
+/// The twenty functions with the most, and all of it, agree within a thousandth of the total.
+fn assert_agree(format: &str, expected: &BTreeMap<String, f64>, total: f64, found: &BTreeMap<String, f64>) {
+    let mut top: Vec<_> = expected.iter().collect();
+    top.sort_by(|one, other| other.1.total_cmp(one.1));
+    for (function, value) in top.into_iter().take(20) {
+        let found = found.get(function).copied().unwrap_or_default();
+        assert!(
+            (found - value).abs() <= total / 1000.0,
+            "{format}: {function} has {found} of {total}, expected {value}"
+        );
+    }
+}
+
+#[test]
+fn every_format_of_a_recording_says_the_same_and_so_does_another_reader() {
+    let app = App::start(app::dotnet("3.1", "cpu"));
+    let server = Server::default();
+    let id = server.capture(&format!("pid={}&seconds=5&event=wall", app.pid));
+    server.wait_for(&id, &["finished"]);
+    let artifact = |format: &str| server.get(&format!("/captures/{id}/artifact?format={format}")).ok();
+
+    let text = artifact("collapsed").text();
+    let stacks = || {
+        text.lines().map(|line| {
+            let (stack, value) = line.rsplit_once(' ').unwrap();
+            (stack.split(';').collect::<Vec<_>>(), value.parse::<f64>().unwrap())
+        })
+    };
+    let total: f64 = stacks().map(|(_, value)| value).sum();
+    let functions = by_function(stacks());
+    assert!(total > 1e9 && functions.len() > 4, "{text}");
+
+    let speedscope = artifact("speedscope").json();
+    let names: Vec<_> = speedscope["shared"]["frames"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|frame| frame["name"].as_str().unwrap())
+        .collect();
+    let wall = speedscope["profiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|profile| profile["name"] == "wall")
+        .unwrap();
+    let weights = wall["weights"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|weight| weight.as_f64().unwrap());
+    let samples = wall["samples"].as_array().unwrap().iter().map(|stack| {
+        let frames = stack.as_array().unwrap().iter();
+        frames
+            .map(|frame| names[usize::try_from(frame.as_u64().unwrap()).unwrap()])
+            .collect::<Vec<_>>()
+    });
+    let samples: Vec<_> = samples.zip(weights).collect();
+    let sum: f64 = samples.iter().map(|(_, weight)| weight).sum();
+    assert!((sum - total).abs() < 1.0, "speedscope has {sum} of {total}");
+    assert_agree("speedscope", &functions, total, &by_function(samples.into_iter()));
+
+    let pprof = shares::by_go_tool(&[artifact("pprof")]);
+    let by_go = pprof.lines().map(|line| {
+        let (stack, milliseconds) = line.rsplit_once(' ').unwrap();
+        let value = milliseconds.parse::<f64>().unwrap() * 1e6;
+        (stack.split(';').collect::<Vec<_>>(), value)
+    });
+    assert_agree("pprof", &functions, total, &by_function(by_go));
+
+    // `<title>Demo.Shop.Split.Sixty (2,903 ms, 58.1%)</title>`; the root is called `all`.
+    let svg = artifact("svg").text();
+    let mut drawn: BTreeMap<String, f64> = BTreeMap::new();
+    for title in svg.split("<title>").skip(1) {
+        let title = title.split("</title>").next().unwrap();
+        let (name, share) = title.rsplit_once(" (").unwrap();
+        let percent = share.split(", ").last().unwrap().trim_end_matches("%)");
+        let name = name.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+        *drawn.entry(name).or_default() += percent.parse::<f64>().unwrap() / 100.0 * total;
+    }
+    assert_agree("svg", &functions, total, &drawn);
+
+    let judged = nettrace::samples(&artifact("nettrace"));
+    let count = judged.lines().count();
+    assert_eq!(artifact("svg").header("sideflame-samples"), count.to_string());
+    let known = |text: &str| {
+        let stacks = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let stacks = stacks.map(|(stack, _)| stack.replace("[unknown]", "?"));
+        stacks.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(known(&judged), known(&text));
+}
+
+#[test]
+fn pprof_of_a_dotnet_process_is_read_by_go_tool() {
+    let app = App::start(app::dotnet("8", "alloc"));
+    let server = Server::default();
+    for (path, method) in [("profile", "Split.Alloc"), ("allocs", "Split.AllocSixty")] {
+        let url = format!("{}/debug/pprof/{path}?seconds=2&pid={}", server.url, app.pid);
+        let top = Command::new("go")
+            .args(["tool", "pprof", "-top", "-cum", &url])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&top.stdout).into_owned() + &String::from_utf8_lossy(&top.stderr);
+        assert!(top.status.success() && said.contains(method), "{path}: {said}");
+    }
+    let mutex = server
+        .get(&format!("/debug/pprof/mutex?seconds=1&pid={}", app.pid))
+        .ok();
+    assert!(mutex.body.starts_with(&[0x1f, 0x8b]), "{:?}", &mutex.body[..2]);
 }
 
 #[test]
@@ -38,13 +222,33 @@ fn a_modern_runtime_gives_a_whole_nettrace() {
     // It says nothing when it is ready: the diagnostic socket is what we wait for.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let answer = loop {
-        let answer = server.get(&format!("/profile?pid={}&seconds=3&format=nettrace", app.pid));
+        let answer = server.get(&format!("/profile?pid={}&seconds=3&event=wall", app.pid));
         if answer.status == 200 || std::time::Instant::now() > deadline {
             break answer.ok();
         }
         std::thread::sleep(std::time::Duration::from_secs(1));
     };
-    assert_whole(&answer.body);
+    let unresolved: f64 = answer.header("sideflame-unresolved").parse().unwrap();
+    assert!(unresolved < 0.01, "{unresolved}");
+    let stacks = server.get(&format!(
+        "/captures/{}/artifact?format=collapsed",
+        answer.header("sideflame-capture")
+    ));
+    let stacks = stacks.ok().text();
+    let (mut unknown, mut all) = (0.0, 0.0);
+    for (stack, value) in stacks.lines().filter_map(|line| line.rsplit_once(' ')) {
+        let value: f64 = value.parse().unwrap();
+        for frame in stack.split(';') {
+            all += value;
+            unknown += if frame.contains("[unknown]") { value } else { 0.0 };
+        }
+    }
+    assert!(unknown < all / 100.0, "{unknown} of {all} have no name:\n{stacks}");
+    let path = format!(
+        "/captures/{}/artifact?format=nettrace",
+        answer.header("sideflame-capture")
+    );
+    assert_whole(&server.get(&path).ok().body);
 }
 
 #[test]
@@ -54,7 +258,10 @@ fn the_other_events_are_whole_too() {
     for event in ["alloc", "lock", "exceptions", "wall"] {
         assert_whole(
             &server
-                .get(&format!("/profile?pid={}&seconds=1&event={event}", app.pid))
+                .get(&format!(
+                    "/profile?pid={}&seconds=1&event={event}&format=nettrace",
+                    app.pid
+                ))
                 .ok()
                 .body,
         );
@@ -76,9 +283,26 @@ fn the_other_events_are_whole_too() {
 fn formats_it_cannot_give_are_named_with_those_it_can() {
     let app = App::start(app::dotnet("3.1", "cpu"));
     let server = Server::default();
-    let refused = server.get(&format!("/profile?pid={}&seconds=1&format=svg", app.pid));
+    let refused = server.get(&format!("/profile?pid={}&seconds=1&format=jfr", app.pid));
     assert_eq!(refused.status, 400, "{}", refused.text());
-    assert!(refused.text().contains("nettrace"), "{}", refused.text());
+    assert!(
+        refused.text().contains("svg, collapsed, pprof, speedscope, nettrace"),
+        "{}",
+        refused.text()
+    );
+}
+
+#[test]
+fn the_default_is_an_svg_with_its_stamp() {
+    let app = App::start(app::dotnet("3.1", "cpu"));
+    let answer = Server::default()
+        .get(&format!("/profile?pid={}&seconds=2", app.pid))
+        .ok();
+    assert_eq!(answer.header("content-type"), "image/svg+xml");
+    let text = answer.text();
+    for part in ["Split.Sixty", "EventPipe sample profiler", " 0 lost", " of CPU seen"] {
+        assert!(text.contains(part), "{part}");
+    }
 }
 
 #[test]
@@ -91,7 +315,12 @@ fn an_early_stop_keeps_a_whole_file() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     server.send("POST", &format!("/captures/{id}/stop"), &[]);
     assert_eq!(server.wait_for(&id, &["finished", "failed"])["status"], "finished");
-    assert_whole(&server.get(&format!("/captures/{id}/artifact")).ok().body);
+    assert_whole(
+        &server
+            .get(&format!("/captures/{id}/artifact?format=nettrace"))
+            .ok()
+            .body,
+    );
 }
 
 #[test]

@@ -162,7 +162,10 @@ fn kind_and_format(request: &CaptureRequest, runtime: Runtime) -> Result<(Record
         .iter()
         .copied()
         .find_map(|format| Some((serving(format)?, format)));
-    let default = || Some((*kinds.first()?, *kinds.first()?.formats().first()?));
+    let default = || {
+        let kind = *kinds.first()?;
+        Some((kind, runtime::usual_format(runtime, kind, &request.options)?))
+    };
     preferred.or_else(default).ok_or_else(|| CaptureError::EventNotOffered {
         runtime,
         event: request.event.clone(),

@@ -134,8 +134,8 @@ static ROWS: [Row<CaptureRequest>; 4] = [
                     names: || Format::ALL.map(|format| format.name().to_owned()).into(),
                     or: None,
                 },
-                "Format of the artifact; without it what the Accept header or the ending of the file says, else svg, or nettrace \
-             for .NET",
+                "Format of the artifact; without it what the Accept header or the ending of the file says, else svg; nettrace with \
+                 profile= and providers=",
             )
         },
         |request, _, value| {
@@ -180,11 +180,13 @@ impl Default for CaptureRequest {
 }
 
 impl CaptureRequest {
-    /// Every parameter, with the runtime that takes it where not all do.
-    pub fn parameters() -> impl Iterator<Item = (Option<Runtime>, &'static Parameter)> {
+    /// Every parameter, with the runtimes that take it where not all do.
+    pub fn parameters() -> impl Iterator<Item = (&'static [Runtime], &'static Parameter)> {
         let common = ROWS.iter().map(|row| &row.parameter);
-        let common = Selector::parameters().chain(common).map(|parameter| (None, parameter));
-        common.chain(Options::parameters().map(|(runtime, parameter)| (Some(runtime), parameter)))
+        let common = Selector::parameters()
+            .chain(common)
+            .map(|parameter| (&[][..], parameter));
+        common.chain(Options::parameters())
     }
 
     /// Validates `pairs` in the order given. `max_seconds` is the operator's bound.

@@ -179,7 +179,7 @@ impl Capture {
     pub fn snapshot(&self) -> Snapshot {
         let (status, phase, quality, error) = match self.state() {
             CaptureState::Running(phase) => (Status::Running, Some(phase), None, None),
-            CaptureState::Finished(quality) => (Status::Finished, None, Some(*quality), None),
+            CaptureState::Finished(quality) => (Status::Finished, None, Some(quality.shown()), None),
             CaptureState::Failed(error) => (Status::Failed, None, None, Some(error.to_string())),
         };
         Snapshot {

@@ -57,7 +57,7 @@ impl Args for CaptureFlags {
 
 impl Args for SelectorFlags {
     fn augment_args(command: Command) -> Command {
-        command.args(Selector::parameters().map(|parameter| argument(None, parameter)))
+        command.args(Selector::parameters().map(|parameter| argument(&[], parameter)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -94,9 +94,9 @@ impl FromArgMatches for SelectorFlags {
     }
 }
 
-fn argument(of: Option<Runtime>, parameter: &'static Parameter) -> Arg {
+fn argument(of: &[Runtime], parameter: &'static Parameter) -> Arg {
     let repeatable = if parameter.repeatable { ", repeatable" } else { "" };
-    let of = of.map_or_else(String::new, |runtime| format!(" ({})", runtime.label()));
+    let of = Runtime::labels(of).map_or_else(String::new, |labels| format!(" ({labels})"));
     let argument = Arg::new(parameter.name).help(format!("{}{repeatable}{of}", parameter.describe()));
     let argument = match parameter.takes {
         Takes::Flag => argument.action(ArgAction::SetTrue),

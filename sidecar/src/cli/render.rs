@@ -21,6 +21,8 @@ pub enum RenderFrom {
     Collapsed,
     /// profile.proto, gzipped or not
     Pprof,
+    /// EventPipe's stream of .NET
+    Nettrace,
 }
 
 impl From<RenderFrom> for RecordingKind {
@@ -28,6 +30,7 @@ impl From<RenderFrom> for RecordingKind {
         match from {
             RenderFrom::Collapsed => Self::Collapsed,
             RenderFrom::Pprof => Self::Pprof,
+            RenderFrom::Nettrace => Self::Nettrace,
         }
     }
 }
@@ -45,7 +48,7 @@ pub struct RenderCommand {
     output: Option<Format>,
     #[command(flatten)]
     file: FileFlag,
-    /// Which sample type of a pprof file to draw, e.g. alloc_space
+    /// Which sample type of a file to draw, e.g. alloc_space of a pprof file or wall of a nettrace
     #[arg(long, value_name = "TYPE")]
     sample_type: Option<String>,
     /// Names of a JVM's lambdas and hidden classes: normalised, so that two runs compare, or raw
@@ -110,7 +113,8 @@ fn convert(
         Some(kind) => kind,
         None => {
             source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-            recognise(&head).map_err(|error| format!("{error} (--from collapsed or pprof reads it all the same)"))?
+            recognise(&head)
+                .map_err(|error| format!("{error} (--from collapsed, pprof or nettrace reads it all the same)"))?
         }
     };
     let source = head.as_slice().chain(source);

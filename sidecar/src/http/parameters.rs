@@ -32,7 +32,7 @@ impl IntoParams for CaptureParameters {
 
 impl IntoParams for SelectorParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Documented> {
-        Selector::parameters().map(|parameter| query(None, parameter)).collect()
+        Selector::parameters().map(|parameter| query(&[], parameter)).collect()
     }
 }
 
@@ -52,7 +52,7 @@ impl ToSchema for CaptureParameters {
     }
 }
 
-fn query(of: Option<Runtime>, parameter: &Parameter) -> Documented {
+fn query(of: &[Runtime], parameter: &Parameter) -> Documented {
     ParameterBuilder::new()
         .name(parameter.name)
         .parameter_in(ParameterIn::Query)
@@ -62,8 +62,8 @@ fn query(of: Option<Runtime>, parameter: &Parameter) -> Documented {
         .build()
 }
 
-fn description(of: Option<Runtime>, parameter: &Parameter) -> String {
-    let of = of.map_or_else(String::new, |runtime| format!(" ({})", runtime.label()));
+fn description(of: &[Runtime], parameter: &Parameter) -> String {
+    let of = Runtime::labels(of).map_or_else(String::new, |labels| format!(" ({labels})"));
     let alias = if parameter.flag == parameter.name {
         String::new()
     } else {

@@ -38,6 +38,11 @@ impl CpuTime {
         })
     }
 
+    /// When a task of a process started, in ticks, and what it has used until now; `task` is its folder.
+    pub fn of_task(task: &Path) -> Option<(u64, Duration)> {
+        read(task)
+    }
+
     /// What the process and each of its threads have used until now.
     pub fn of_threads(table: &ProcessTable, id: ProcessId) -> Option<Self> {
         let tasks = std::fs::read_dir(table.directory(id.pid).join("task")).ok()?;

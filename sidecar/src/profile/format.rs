@@ -10,6 +10,7 @@ use std::io::Read;
 
 use super::Names;
 use super::model::Profile;
+use super::quality::Quality;
 use crate::format::RecordingKind;
 
 /// One line per stack: `root;caller;leaf 12`.
@@ -22,6 +23,7 @@ pub mod foreign;
 pub mod goroutines {
     pub mod read;
 }
+pub mod nettrace;
 /// `profile.proto` of pprof: the file Go writes and `go tool pprof` reads.
 pub mod pprof {
     pub mod proto;
@@ -51,6 +53,7 @@ pub mod thread_dump {
 
 use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
+use nettrace::read::Nettrace;
 use pprof::read::Pprof;
 use thread_dump::read::ThreadDump;
 
@@ -58,22 +61,20 @@ use thread_dump::read::ThreadDump;
 pub const HEAD: usize = 64 << 10;
 
 /// The readers, the surest first.
-const READERS: &[&dyn Reader] = &[&Pprof, &ThreadDump, &Goroutines, &Collapsed];
+const READERS: &[&dyn Reader] = &[&Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
 
 /// Recordings that are handed out as they are, and how they begin.
-const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[
-    (RecordingKind::Jfr, b"FLR\0"),
-    (RecordingKind::Nettrace, b"Nettrace"),
-    (RecordingKind::Trace, b"go 1."),
-];
+const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Jfr, b"FLR\0"), (RecordingKind::Trace, b"go 1.")];
 
 /// What a reader is told about a recording that the recording itself does not say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReadOptions {
     /// What the numbers of collapsed stacks are.
     pub collapsed: CollapsedValues,
     /// How names that differ from run to run are read.
     pub names: Names,
+    /// The recorder's stamp; it knows nothing of a file from elsewhere.
+    pub stamp: Quality,
 }
 
 /// Reads one kind of recording.
@@ -89,6 +90,11 @@ pub trait Reader: Sync {
     /// # Errors
     /// The recording is cut, malformed, something else, or too large.
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError>;
+
+    /// Whether its memory does not depend on the length of a recording, so that one may be of any length.
+    fn streams(&self) -> bool {
+        false
+    }
 }
 
 /// What is wrong with a recording; every format has its own words.
@@ -111,7 +117,7 @@ pub enum Unrecognised {
         way_out: &'static str,
     },
     /// It could be anything.
-    #[error("neither collapsed stacks (`root;caller;leaf 12` per line) nor pprof")]
+    #[error("neither collapsed stacks (`root;caller;leaf 12` per line) nor pprof nor nettrace")]
     Unknown,
 }
 

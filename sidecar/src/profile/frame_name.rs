@@ -14,7 +14,8 @@ pub const CUT: &str = "[truncated]";
 /// Whether a name tells nothing about the code: empty, `unknown` in its spellings (`[unknown]`, `[unknown_Java]`, `??`), a
 /// stack that could not be walked ([`is_failed_walk`]) or is not there (`[no_Java_frame]`), a method that is gone
 /// (`[stale_jmethodID]`), the anonymous `[kernel]`, a library without a symbol (`[libc.so.6]`, `[libc.so.6+0x1f]`,
-/// `libc.so.6+0x1f`) or nothing but an address (`0x7f00`, `[0x7f00]`).
+/// `libc.so.6+0x1f`), a .NET module without a method (`Shop![unknown]`, `Shop!0x6000001`) or nothing but an address (`0x7f00`,
+/// `[0x7f00]`).
 pub fn is_unresolved(name: &str) -> bool {
     let name = name.trim();
     let bracketed = in_brackets(name);
@@ -24,6 +25,11 @@ pub fn is_unresolved(name: &str) -> bool {
     }
     let no_method = |inner: &str| matches!(inner, "kernel" | "stale_jmethodID") || inner.starts_with("jvmtiError ");
     if is_failed_walk(name) || bracketed.is_some_and(no_method) || is_address(inner) {
+        return true;
+    }
+    if let Some((_, method)) = name.rsplit_once('!')
+        && (method == UNKNOWN || is_address(method))
+    {
         return true;
     }
     let (file, offset) = match inner.rsplit_once('+') {
@@ -156,6 +162,8 @@ mod tests {
             "[stale_jmethodID]",
             "[jvmtiError 23]",
             "[no_Java_frame]",
+            "Shop.Core![unknown]",
+            "Shop.Core!0x6000001",
         ] {
             assert!(is_unresolved(name), "{name}");
         }
@@ -200,6 +208,8 @@ mod tests {
             "0x",
             "[GC]",
             "kernel",
+            "libc.so!read",
+            "operator!",
         ] {
             assert!(!is_unresolved(name), "{name}");
         }

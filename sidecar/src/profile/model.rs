@@ -208,6 +208,12 @@ pub struct Profile {
     pub doc_url: String,
     /// Lines of the recording that a reader could not understand and left out.
     pub skipped_lines: u64,
+    /// Events that the recording says were lost, if it can say so.
+    pub lost: Option<u64>,
+    /// CPU time that the samples stand for, milliseconds, if they do and the reader knows it better than by their number.
+    pub sampled_cpu_ms: Option<u64>,
+    /// Why the recording shows less than was asked for, one sentence each, as far as only its content tells.
+    pub doubts: Vec<String>,
     pub(super) strings: Strings,
     pub(super) functions: Vec<Function>,
     pub(super) mappings: Vec<Mapping>,

@@ -3,6 +3,8 @@
 //! A recorder fills it, except for whose recording it is, which the server knows better. The store keeps it beside the
 //! recording, every writer prints it, and our own pprof files carry it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What the sampled value measures.
@@ -15,6 +17,16 @@ pub enum Clock {
     Wall,
     /// Not sampled time: bytes, objects, counts, or delays that were measured and summed up (`lock`).
     None,
+}
+
+/// A thread while it was sampled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ThreadFacts {
+    /// Its name; the kernel keeps 15 bytes of it.
+    pub name: String,
+    /// CPU time that it used, milliseconds.
+    pub cpu_ms: u64,
 }
 
 /// How a recording was made and how complete it is. What is not known is absent: the default knows nothing.
@@ -76,11 +88,25 @@ pub struct Quality {
     /// How long it sampled, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// Stacks are to be split by thread, where the recording has them as one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_thread: bool,
+    /// What the kernel says of threads that the recording knows by number only. Not in the stamp of an artifact.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub threads: BTreeMap<u64, ThreadFacts>,
     /// Why the result is less than asked for, one sentence each; empty when it is not.
     pub degraded: Vec<String>,
 }
 
 impl Quality {
+    /// As it is shown: without what only a reader of the recording needs.
+    pub fn shown(self) -> Self {
+        Self {
+            threads: BTreeMap::new(),
+            ..self
+        }
+    }
+
     /// What a picture of it is called.
     pub fn title(&self) -> String {
         let known: Vec<_> = [&self.process, &self.event]

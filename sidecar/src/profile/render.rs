@@ -16,7 +16,7 @@ use super::quality::Quality;
 use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
-/// Largest recording that is parsed. Native files that are only copied have no limit here.
+/// Largest recording that is parsed as a whole. Those that are read as a stream and those that are only copied have no limit here.
 const MAX_INPUT: u64 = 256 << 20;
 
 /// What to make of a recording.
@@ -121,8 +121,9 @@ pub fn render(
             formats: kind.formats(),
         });
     }
-    // The runtime's own text is what it is.
-    let Some(reader) = reader(kind).filter(|_| format != Format::Text) else {
+    // A recording of events is handed out as it is: it says more than any profile made of it. So is the runtime's own text.
+    let copied = matches!(format, Format::Jfr | Format::Nettrace | Format::Text);
+    let Some(reader) = reader(kind).filter(|_| !copied) else {
         io::copy(&mut input, out).map_err(RenderError::Write)?;
         return Ok(Rendered {
             samples: None,
@@ -136,8 +137,10 @@ pub fn render(
             .clone()
             .unwrap_or_else(|| CollapsedValues::of(&recorded())),
         names: options.names,
+        stamp: recorded(),
     };
-    let mut input = input.take(MAX_INPUT + 1);
+    let most = if reader.streams() { u64::MAX } else { MAX_INPUT + 1 };
+    let mut input = input.take(most);
     let mut native = None;
     let profile = if (kind, format) == (RecordingKind::Pprof, Format::Pprof) {
         let mut bytes = Vec::new();
@@ -229,16 +232,19 @@ fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendere
     let counts = Counts::of(profile, value_index, quality.max_frames);
     let mut quality = Quality {
         samples: counts.samples.or(quality.samples),
+        lost: profile.lost.or(quality.lost),
+        sampled_cpu_ms: profile.sampled_cpu_ms.or(quality.sampled_cpu_ms),
         unresolved: counts.unresolved,
         truncated: counts.truncated,
-        ..quality
+        ..quality.shown()
     };
     let skipped = match profile.skipped_lines {
         0 => None,
         lines => Some(format!("{lines} lines of the recording were not understood")),
     };
     // A file of ours that is rendered again has said it.
-    for sentence in skipped.into_iter().chain(stamp::truncated(&quality)) {
+    let doubts = profile.doubts.iter().cloned();
+    for sentence in doubts.chain(skipped).chain(stamp::truncated(&quality)) {
         if !quality.degraded.contains(&sentence) {
             quality.degraded.push(sentence);
         }

@@ -76,6 +76,11 @@ impl Control {
         self.table.is_alive(self.target)
     }
 
+    /// The target.
+    pub fn target(&self) -> ProcessId {
+        self.target
+    }
+
     /// The proc file system the target lives in.
     pub fn table(&self) -> &ProcessTable {
         &self.table

@@ -14,3 +14,4 @@ pub mod provider_syntax;
 pub mod providers;
 pub mod record;
 mod startup;
+mod threads;

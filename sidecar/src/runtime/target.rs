@@ -45,6 +45,12 @@ impl Runtime {
             Self::Native => "native",
         }
     }
+
+    /// Those of several; `None` of none.
+    pub fn labels(runtimes: &[Self]) -> Option<String> {
+        let labels: Vec<_> = runtimes.iter().map(|runtime| runtime.label()).collect();
+        (!labels.is_empty()).then(|| labels.join(", "))
+    }
 }
 
 /// Which virtual machine runs the bytecode.

@@ -1,9 +1,11 @@
-//! The stream of an EventPipe session. How it is cut into pieces does not matter, and what is whole has as many bytes as came.
+//! The stream of an EventPipe session. How it is cut into pieces does not matter, what is whole has as many bytes as came, and what
+//! the reader understands can be drawn.
 
-use sideflame::runtime::dotnet::completeness::example::{version4, version6};
+use sideflame::format::RecordingKind;
+use sideflame::profile::format::nettrace::example::{version4, version6};
 use sideflame::runtime::dotnet::completeness::{CompletenessCheck, Flaw, Stream};
 
-use crate::Seed;
+use crate::{Seed, rendering};
 
 /// The first byte is the length of a piece.
 pub(crate) fn run(bytes: &[u8]) {
@@ -16,6 +18,11 @@ pub(crate) fn run(bytes: &[u8]) {
         assert!(facts.blocks <= facts.bytes);
     }
     assert_eq!(check(stream, usize::from(piece).max(1)), whole);
+    let profile = rendering::read(stream, RecordingKind::Nettrace);
+    assert!(whole.is_ok() || profile.is_none(), "a cut stream is no profile");
+    if profile.is_some() {
+        rendering::check(stream, RecordingKind::Nettrace);
+    }
 }
 
 fn check(stream: &[u8], piece: usize) -> Result<Stream, Flaw> {
@@ -27,9 +34,14 @@ fn check(stream: &[u8], piece: usize) -> Result<Stream, Flaw> {
 }
 
 pub(crate) fn seeds() -> Vec<Seed> {
-    vec![
+    macro_rules! recorded {
+        ($($name:literal),*) => { vec![$(($name, [b"\x10", include_bytes!(concat!("../../../sidecar/tests/data/profile/nettrace/", $name, ".nettrace")).as_slice()].concat())),*] };
+    }
+    let mut seeds = recorded!["dotnet-3.1-cpu", "dotnet-3.1-alloc", "dotnet-3.1-lock", "dotnet-8-exceptions"];
+    seeds.extend([
         ("version4", [b"\x07", version4(&[b"x", b"", b"12345"]).as_slice()].concat()),
         ("version6", [b"\x03", version6(&[b"abc", b"d"]).as_slice()].concat()),
         ("another", b"\x40FLR\0\0\x02\0\x01".to_vec()),
-    ]
+    ]);
+    seeds
 }

@@ -15,6 +15,7 @@ pub(crate) fn read(bytes: &[u8], kind: RecordingKind) -> Option<Profile> {
     let options = ReadOptions {
         collapsed: CollapsedValues::of(&Quality::default()),
         names: Names::Raw,
+        stamp: Quality::default(),
     };
     reader(kind)?.read(&mut &*bytes, &options).ok()
 }

@@ -150,7 +150,7 @@ fn the_table_of_parameters_in_the_readme_is_the_declaration() {
     let text = std::fs::read_to_string(&readme).unwrap();
     let begin = text.find(HEAD).expect("README.md has no table of parameters");
     let end = begin + text[begin..].find("\n\n").unwrap() + 1;
-    let row = |(of, parameter): (Option<Runtime>, &Parameter)| {
+    let row = |(of, parameter): (&[Runtime], &Parameter)| {
         let flag = match (parameter.positional, parameter.short) {
             (true, _) => parameter.placeholder.to_owned(),
             (_, Some(letter)) => format!("`-{letter}` `--{}`", parameter.flag),
@@ -162,7 +162,7 @@ fn the_table_of_parameters_in_the_readme_is_the_declaration() {
             parameter.name,
             parameter.takes.expected(),
             parameter.default.unwrap_or("-"),
-            of.map_or("all", Runtime::label),
+            Runtime::labels(of).as_deref().unwrap_or("all"),
             parameter.help,
         )
     };

@@ -108,11 +108,14 @@ mod tests {
         let of_other = ["cmdline", "heap", "symbol"].map(|name| format!("{name}?pid=8"));
         assert_eq!(paths(&[one, other]), [&of_one[..], &of_other].concat());
         assert_eq!(paths(&[]), [""; 0]);
-        // Which gives no pprof yet.
         let dotnet = RuntimeFacts::Dotnet {
             version: None,
             socket: None,
         };
-        assert_eq!(paths(&[inspection(9, dotnet, &["cpu"])]), ["cmdline", "symbol"]);
+        let of_dotnet = ["allocs", "cmdline", "mutex", "profile", "symbol"];
+        assert_eq!(
+            paths(&[inspection(9, dotnet, &["cpu", "alloc", "lock", "exceptions"])]),
+            of_dotnet
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::client::ClientError;
 use super::completeness::{CompletenessCheck, Flaw, Stream};
 use super::event_pipe::{EventPipeSession, Next};
+use crate::process::CpuTime;
 use crate::runtime::{Control, Interruption, Phase, RecordError, Reporter};
 
 /// How long one read waits; bounds how late a stop is noticed.
@@ -36,6 +37,8 @@ pub struct Copied {
     pub stream: Stream,
     /// Time of sampling.
     pub sampled: Duration,
+    /// CPU time of the target meanwhile: what its rundown takes is not the app's.
+    pub cpu: Option<Duration>,
     /// The runtime ended the session before its time, e.g. because the process was exiting.
     pub ended_early: bool,
 }
@@ -79,9 +82,11 @@ impl<'a, 'b> Capture<'a, 'b> {
     /// # Errors
     /// Why there is no whole recording. The session is stopped then, too.
     pub fn run(mut self, duration: Duration, reporter: &mut Reporter) -> Result<Copied, RecordError> {
-        let start = Instant::now();
+        let used = || CpuTime::of_process(self.control.table(), self.control.target());
+        let (start, before) = (Instant::now(), used());
         let ending = self.sample(start + duration)?;
         let sampled = start.elapsed();
+        let cpu = before.zip(used()).map(|(before, after)| after.since(&before).process);
         reporter.phase(Phase::Stopping);
         if ending == Ending::Asked {
             self.stop()?;
@@ -93,6 +98,7 @@ impl<'a, 'b> Capture<'a, 'b> {
         Ok(Copied {
             stream,
             sampled,
+            cpu,
             ended_early: ending == Ending::Unasked,
         })
     }

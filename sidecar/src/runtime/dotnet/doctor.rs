@@ -24,6 +24,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
     .map(|event| match (&blocker, &event) {
         (Some(reason), _) => Verdict::impossible(event, reason.clone()),
         (None, Event::Heap) => Verdict::impossible(event, heap_not_yet()),
+        (None, Event::Cpu) => Verdict::degraded(event, running_apportioned()),
         (None, _) => Verdict::available(event),
     })
     .collect()
@@ -150,6 +151,16 @@ fn switch_off(table: &ProcessTable, process: &Process) -> Option<String> {
         let digits = value.trim().trim_start_matches("0x");
         (u32::from_str_radix(digits, 16) == Ok(0)).then(|| format!("{name}={value}"))
     })
+}
+
+/// What a picture of `cpu` says, too, where it makes a difference.
+fn running_apportioned() -> Reason {
+    Reason::new(
+        "running_apportioned",
+        "the runtime samples every managed thread by the clock and does not tell well which of them run: what it does not call \
+         running is apportioned by the kernel's count of each thread's CPU time, and garbage collection and compilation are missing",
+        "nothing to change; event=wall has all threads, waiting ones included",
+    )
 }
 
 fn heap_not_yet() -> Reason {

@@ -14,7 +14,7 @@ use nix::poll::PollFlags;
 
 use super::client::{ClientError, DiagnosticsClient, receive, wait_ready};
 use super::ipc::{Command, Fields, IpcMessage, Payload, UNKNOWN_COMMAND};
-use super::providers::{DEFAULT_RUNDOWN, SessionPlan};
+use super::providers::{DEFAULT_RUNDOWN, NAMES_RUNDOWN, SessionPlan};
 
 /// Upper bound of the runtime's event buffers in MiB. They live in the *app's* memory, count towards its container's
 /// limit and are allocated only as they fill, i.e. when events come faster than we read.
@@ -177,8 +177,8 @@ fn start_request(command: Command, plan: &SessionPlan) -> IpcMessage {
     let payload = Payload::default().u32(BUFFER_MB).u32(FORMAT_NETTRACE);
     let payload = match command {
         Command::CollectTracing4 => payload.u64(plan.rundown).bool(STACKS),
-        // A runtime that cannot choose brings all names or none, as dotnet-trace does for `gc-collect`.
-        Command::CollectTracing2 => payload.bool(plan.rundown & DEFAULT_RUNDOWN == DEFAULT_RUNDOWN),
+        // A runtime that cannot choose brings all it has or nothing: whoever wants no names wants nothing.
+        Command::CollectTracing2 => payload.bool(plan.rundown & NAMES_RUNDOWN == NAMES_RUNDOWN),
         _ => payload,
     };
     let count = u32::try_from(plan.providers.len()).unwrap_or(u32::MAX);
@@ -210,11 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn fewer_names_need_the_fourth_and_are_none_on_older_runtimes() {
-        let plan = plan("gc-collect");
-        assert_eq!(ladder(&plan)[0], Command::CollectTracing4);
-        let rundown = start_request(Command::CollectTracing2, &plan).payload[8];
-        assert_eq!(rundown, 0);
+    fn names_alone_need_the_fourth_and_are_all_there_is_on_older_runtimes() {
+        let event = SessionPlan::of(&Event::Cpu, &[], &[]).unwrap();
+        for (plan, rundown) in [(plan("gc-collect"), 0), (event, 1)] {
+            assert_eq!(ladder(&plan)[0], Command::CollectTracing4);
+            assert_eq!(start_request(Command::CollectTracing2, &plan).payload[8], rundown);
+        }
     }
 
     #[test]

@@ -11,6 +11,15 @@ pub struct DotnetOptions {
     pub profiles: Vec<String>,
     /// dotnet-trace providers.
     pub providers: Vec<DotnetProvider>,
+    /// Split by thread.
+    pub threads: bool,
+}
+
+impl DotnetOptions {
+    /// Whether they take the place of the event.
+    pub fn are_for_tools(&self) -> bool {
+        !self.profiles.is_empty() || !self.providers.is_empty()
+    }
 }
 
 /// Providers in one request.

@@ -22,6 +22,8 @@ pub struct DotnetPlan {
     pub socket: PathBuf,
     /// What the EventPipe session records.
     pub session: SessionPlan,
+    /// Stacks are to be told apart by their threads.
+    pub threads: bool,
 }
 
 impl From<ProvidersError> for PlanError {
@@ -56,6 +58,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
     Ok(DotnetPlan {
         socket: socket.clone(),
         session,
+        threads: options.threads,
     })
 }
 

@@ -59,6 +59,10 @@ pub(super) const VERBOSE: u32 = 5;
 /// dotnet-trace's default.
 pub const DEFAULT_RUNDOWN: u64 = 0x8002_0139;
 
+/// Loader and Jit: the names of all methods and modules. The rest of [`DEFAULT_RUNDOWN`] is nearly all maps from IL to native
+/// code, a quarter of the bytes on .NET 10, and the words of a file for tools that look for lines of source.
+pub const NAMES_RUNDOWN: u64 = keyword::LOADER | keyword::JIT;
+
 /// Most providers in one session; a request has 64 KiB for all of them.
 const MAX_PROVIDERS: usize = 64;
 
@@ -68,8 +72,10 @@ const MAX_PROVIDERS: usize = 64;
 pub struct SessionPlan {
     /// One entry per provider name.
     pub providers: Vec<DotnetProvider>,
-    /// Rundown keywords; [`DEFAULT_RUNDOWN`] brings all names.
+    /// Rundown keywords; [`NAMES_RUNDOWN`] brings all names.
     pub rundown: u64,
+    /// It was put together by hand, and no event says what it is for.
+    pub custom: bool,
     /// Who samples, for the quality stamp, e.g. `EventPipe sample profiler`.
     pub sampler: Cow<'static, str>,
 }
@@ -138,6 +144,7 @@ impl SessionPlan {
         let mut plan = Self {
             providers: Vec::new(),
             rundown: 0,
+            custom: true,
             sampler: "EventPipe".into(),
         };
         for provider in providers {
@@ -189,7 +196,8 @@ impl SessionPlan {
         }
         Ok(Self {
             providers,
-            rundown: DEFAULT_RUNDOWN,
+            rundown: NAMES_RUNDOWN,
+            custom: false,
             sampler: sampler.into(),
         })
     }
@@ -423,8 +431,8 @@ mod tests {
             let plan = SessionPlan::of(&event, &[], &[]).unwrap();
             let runtime = plan.providers.iter().find(|provider| provider.name == RUNTIME).unwrap();
             assert_eq!(
-                (runtime.keywords & 0x38, runtime.level, plan.rundown),
-                (0x38, 5, DEFAULT_RUNDOWN),
+                (runtime.keywords & 0x38, runtime.level, plan.rundown, plan.custom),
+                (0x38, 5, 0x18, false),
                 "{event}"
             );
             assert_eq!(plan.samples_stacks(), matches!(event, Event::Cpu | Event::Wall));

@@ -15,6 +15,7 @@ use super::ipc;
 use super::plan::DotnetPlan;
 use super::providers::SessionPlan;
 use super::startup;
+use super::threads::Threads;
 use crate::event::Event;
 use crate::process::TargetRoot;
 use crate::profile::Quality;
@@ -23,6 +24,12 @@ use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, no_acce
 
 /// A healthy runtime starts a session within milliseconds; one that is starved of CPU needs its share.
 const START: Duration = Duration::from_secs(10);
+
+/// `EP_MAX_STACK_DEPTH`.
+const MAX_FRAMES: u32 = 100;
+
+/// The runtime tells of an allocation each time a heap has handed out so much.
+const ALLOCATION_TICK: u64 = 100 << 10;
 
 /// See [`crate::runtime::record`].
 ///
@@ -51,14 +58,28 @@ pub fn record(
         Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,
         _ => RecordError::Impossible(no_access(&order.target)),
     })?;
-    let DotnetPlan { socket, session } = plan;
+    let DotnetPlan {
+        socket,
+        session,
+        threads,
+    } = plan;
     let client = DiagnosticsClient::new(&root, socket);
     let stream = EventPipeSession::start(client, session, Instant::now() + START)
         .map_err(|error| start_failed(error, socket, order, control))?;
     let started_at = SystemTime::now();
     reporter.phase(Phase::Sampling);
+    let wanted = *threads || session.samples_stacks();
+    let of_threads = || match wanted {
+        true => Threads::of(control.table(), order.target.id()),
+        false => Threads::default(),
+    };
+    let before = of_threads();
     let copied = Capture::new(stream, output, control).run(Duration::from_secs(order.seconds), reporter)?;
-    Ok(quality(order, session, &copied, started_at))
+    Ok(Quality {
+        by_thread: *threads,
+        threads: of_threads().since(&before),
+        ..quality(order, session, &copied, started_at)
+    })
 }
 
 fn start_failed(error: ClientError, socket: &Path, order: &RecordOrder, control: &Control) -> RecordError {
@@ -105,50 +126,51 @@ fn refusal(code: u32) -> String {
     format!("{words} ({code:#010x})")
 }
 
+/// Whether a stack of the event has one frame more: what was allocated or thrown.
+fn has_type(event: &Event) -> bool {
+    matches!(event, Event::Alloc | Event::Exceptions)
+}
+
 fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at: SystemTime) -> Quality {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let target = &order.target;
-    let interval = if plan.samples_stacks() {
-        copied.stream.sampling_nanoseconds
-    } else {
-        0
+    let (interval, interval_unit, clock) = match (&order.event, plan.custom) {
+        _ if plan.samples_stacks() => {
+            let running = order.event == Event::Cpu && !plan.custom;
+            let clock = if running { Clock::Cpu } else { Clock::Wall };
+            (copied.stream.sampling_nanoseconds, "nanoseconds", clock)
+        }
+        (Event::Alloc, false) => (ALLOCATION_TICK, "bytes", Clock::None),
+        (Event::Lock, false) => (0, "nanoseconds", Clock::None),
+        _ => (0, "count", Clock::None),
     };
     Quality {
         sampler: Some(plan.sampler.clone().into_owned()),
         interval,
-        interval_unit: if plan.samples_stacks() { "nanoseconds" } else { "count" }.to_owned(),
-        clock: Some(if plan.samples_stacks() {
-            Clock::Wall
-        } else {
-            Clock::None
-        }),
-        // `EP_MAX_STACK_DEPTH`.
-        max_frames: Some(100),
+        interval_unit: interval_unit.to_owned(),
+        clock: Some(clock),
+        max_frames: Some(MAX_FRAMES + u32::from(has_type(&order.event) && !plan.custom)),
         expected_samples: u64::try_from(copied.sampled.as_nanos())
             .ok()
+            .filter(|_| plan.samples_stacks())
             .and_then(|time| time.checked_div(interval)),
+        cpu_ms: copied.cpu.map(milliseconds),
         runtime: Some(
             target
                 .version()
                 .map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}")),
         ),
-        event: Some(order.event.name().to_owned()),
+        event: (!plan.custom).then(|| order.event.name().to_owned()),
         started_at_ms: started_at.duration_since(UNIX_EPOCH).ok().map(milliseconds),
         duration_ms: Some(milliseconds(copied.sampled)),
-        degraded: limitations(order, plan, copied),
+        degraded: limitations(order, copied),
         ..Quality::default()
     }
 }
 
-fn limitations(order: &RecordOrder, plan: &SessionPlan, copied: &Copied) -> Vec<String> {
+/// What the recorder alone knows; what the events lack is counted when they are read.
+fn limitations(order: &RecordOrder, copied: &Copied) -> Vec<String> {
     let mut sentences = Vec::new();
-    if plan.samples_stacks() && order.event == Event::Cpu {
-        sentences.push(
-            "the runtime samples every managed thread by the clock, running or not: cpu counts the samples in managed \
-             code, and CPU time in native code and system calls is missing"
-                .to_owned(),
-        );
-    }
     if copied.ended_early {
         let seconds = copied.sampled.as_secs_f64();
         sentences.push(format!(

@@ -42,7 +42,7 @@ const MOST_PATTERNS: usize = 16;
 const PATTERNS: Takes = Takes::Text("up to 16 frame patterns of 1 to 256 characters without , and ;");
 
 /// The table.
-pub static ROWS: [Row<JvmOptions>; 15] = [
+pub static ROWS: [Row<JvmOptions>; 14] = [
     Row::new(
         Parameter {
             short: Some('F'),
@@ -78,16 +78,6 @@ pub static ROWS: [Row<JvmOptions>; 15] = [
                 return Err(Refusal::default());
             }
             options.interval = Some(value.to_owned());
-            Ok(())
-        },
-    ),
-    Row::new(
-        Parameter {
-            default: Some("false"),
-            ..Parameter::new("threads", "", Takes::Flag, "Split stacks by thread")
-        },
-        |options, takes, value| {
-            options.threads = takes.flag(value)?;
             Ok(())
         },
     ),

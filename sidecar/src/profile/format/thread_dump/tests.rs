@@ -79,6 +79,7 @@ fn read(reader: &dyn Reader, text: &str) -> Result<Profile, String> {
             interval: None,
         },
         names: Names::Normalised,
+        stamp: Quality::default(),
     };
     reader
         .read(&mut text.as_bytes(), &options)

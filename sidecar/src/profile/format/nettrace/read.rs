@@ -1,0 +1,88 @@
+//! Reads a nettrace as a profile: CPU or wall time, allocations, contention or exceptions, whichever it was recorded for.
+//!
+//! Called by the renderer. The memory it takes depends on the distinct stacks and the methods, not on the length of the
+//! recording.
+
+use std::io::{self, Read};
+
+use super::clr::ClrEvent;
+use super::collector::Collector;
+use super::decoder::{Decoder, NettraceError};
+use crate::format::RecordingKind;
+use crate::profile::format::{ReadError, ReadOptions, Reader};
+use crate::profile::{ModelError, Profile, Quality};
+
+const MAGIC: &[u8] = b"Nettrace";
+/// Most blocks of a runtime have 100 KiB, and those that come whole are not copied.
+const BUFFER: usize = 1 << 20;
+
+/// The bytes are no whole nettrace that we read.
+#[derive(Debug, thiserror::Error)]
+pub enum NettraceReadError {
+    /// The input could not be read.
+    #[error("the recording cannot be read")]
+    Read(#[source] io::Error),
+    /// It is cut or malformed.
+    #[error(transparent)]
+    Stream(#[from] NettraceError),
+    /// It does not fit the model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An event lacks what all of its kind have.
+    #[error("an event of .NET ({0}) is too short")]
+    ShortPayload(String),
+    /// Addresses mean something else in each process.
+    #[error("the trace is of several processes; one of a single process is understood")]
+    SeveralProcesses,
+    /// It is of something else.
+    #[error("the trace has neither samples nor allocations, contention or exceptions of .NET")]
+    NothingToShow,
+}
+
+/// The reader of nettrace.
+#[derive(Debug)]
+pub struct Nettrace;
+
+impl Reader for Nettrace {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::Nettrace
+    }
+
+    fn recognises(&self, head: &[u8]) -> bool {
+        head.starts_with(MAGIC)
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        Ok(read(input, &options.stamp)?)
+    }
+
+    fn streams(&self) -> bool {
+        true
+    }
+}
+
+/// Reads a whole recording, which has this stamp.
+///
+/// # Errors
+/// The bytes are cut, malformed, something else, or too large.
+pub fn read(input: &mut dyn Read, stamp: &Quality) -> Result<Profile, NettraceReadError> {
+    let mut decoder = Decoder::<ClrEvent>::default();
+    let mut collector = Collector::new(stamp);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(NettraceReadError::Read(error)),
+        };
+        decoder.feed(buffer.get(..count).unwrap_or_default(), &mut collector)?;
+    }
+    let lost = decoder.finish()?;
+    let mut profile = collector.finish(stamp)?;
+    if profile.sample_types.is_empty() {
+        return Err(NettraceReadError::NothingToShow);
+    }
+    profile.lost = Some(lost);
+    Ok(profile)
+}
