@@ -131,16 +131,11 @@ for megabytes in 10 100 1000; do
     // Behind the name, the type and the content of Trace.
     const head = once.subarray(0, 32 + 21 + 48 + 1);
     const blocks = once.subarray(head.length, once.length - 1);
-    // Content starts at a multiple of 4: a block of nothing, with a name as long as it takes.
-    const filler = (at) => {
-      for (let length = 1; ; length++) {
-        const type = Buffer.concat([Buffer.from([5, 5, 1, 1, 0, 0, 0, 1, 0, 0, 0, length, 0, 0, 0]), Buffer.alloc(length, "x"), Buffer.from([6])]);
-        const size = at + type.length + 4;
-        const whole = Buffer.concat([type, Buffer.alloc(4 + ((4 - (size % 4)) % 4)), Buffer.from([6])]);
-        if ((at + whole.length - head.length) % 4 === 0) return whole;
-      }
-    };
-    const again = Buffer.concat([blocks, filler(head.length + blocks.length)]);
+    // Content starts at a multiple of 4, counted from the first byte. A block of one byte ends where the first began.
+    const end = head.length + blocks.length + 3 + 12 + 1 + 1 + 4;
+    const filler = Buffer.concat([Buffer.from([5, 5, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 120, 6, 1, 0, 0, 0]),
+      Buffer.alloc((4 - (end % 4)) % 4), Buffer.from([0, 6])]);
+    const again = Buffer.concat([blocks, filler]);
     const out = fs.openSync(process.argv[2], "w");
     fs.writeSync(out, head);
     for (let bytes = 0; bytes < process.env.MEGABYTES * 1e6; bytes += again.length) fs.writeSync(out, again);

@@ -2,9 +2,9 @@
 //!
 //! The runtime samples by the clock, and marks a thread as managed or external. Managed code runs. An external thread waits, mostly; but
 //! it may also be in native code, or it was stopped for the sample at a place that counts as external: on .NET 8 that is a third
-//! of a loop's samples, on .NET 9 and early 10 nearly all (dotnet/runtime#123996). What decides is the kernel's count of the thread's CPU
-//! time, where the recorder has taken it: what is missing from it is spread over the external samples that do not wait by
-//! the name of their function. Called by [`super::profile_of`].
+//! of a loop's samples, on .NET 9 and early 10 nearly all (dotnet/runtime#123996). And managed code may wait for a CPU. What decides is
+//! the kernel's count of the thread's CPU time, where the recorder has taken it: no thread has more than that, and what is missing
+//! from it is spread over the external samples that do not wait by the name of their function. Called by [`super::profile_of`].
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ const RUNNING_GUESSED: &str =
 /// Said where the count of threads has filled in a part.
 const APPORTIONED: &str =
     "time that the runtime does not call running is apportioned by the kernel's count of each thread";
+/// The kernel counts in hundredths of a second: that much more a thread may have run.
+const TICK: u64 = 10_000_000;
 /// A part that is worth a sentence: one in so many.
 const WORTH_A_SENTENCE: u64 = 50;
 
@@ -35,12 +37,20 @@ struct Time {
     external: u64,
 }
 
-/// Which part of external samples that do not wait was CPU time.
+/// Which part of samples was CPU time.
+#[derive(Debug, Clone, Copy)]
+struct Shares {
+    managed: f64,
+    /// Of those that do not wait.
+    external: f64,
+}
+
+/// Which part of each thread's samples was CPU time.
 #[derive(Debug)]
 pub(super) struct Running {
     /// Of threads that the kernel was asked for.
-    of_thread: BTreeMap<u64, f64>,
-    of_others: f64,
+    of_thread: BTreeMap<u64, Shares>,
+    of_others: Shares,
     /// What is to be said of it.
     pub(super) doubt: Option<&'static str>,
 }
@@ -61,7 +71,10 @@ impl Running {
             }
         }
         let guessed = all.managed == 0 && all.external > 0;
-        let of_others = if guessed { 1.0 } else { 0.0 };
+        let of_others = Shares {
+            managed: 1.0,
+            external: if guessed { 1.0 } else { 0.0 },
+        };
         if !knows_threads(stamp) {
             let doubt = if guessed { RUNNING_GUESSED } else { NATIVE_UNSEEN };
             return Self {
@@ -75,7 +88,11 @@ impl Running {
             let used = stamp.threads.get(&thread)?.cpu_ms.saturating_mul(1_000_000);
             let missing = used.saturating_sub(time.managed).min(time.external);
             apportioned = apportioned.saturating_add(missing);
-            Some((thread, share(missing, time.external)))
+            let shares = Shares {
+                managed: share(used.saturating_add(TICK).min(time.managed), time.managed),
+                external: share(missing, time.external),
+            };
+            Some((thread, shares))
         });
         let of_thread = of_thread.collect();
         let worth = apportioned.saturating_mul(WORTH_A_SENTENCE) > all.managed;
@@ -86,17 +103,18 @@ impl Running {
         }
     }
 
-    /// The part of a sum that was CPU time: samples, and nanoseconds.
+    /// The part of a sum that was CPU time: samples that met the thread running, and nanoseconds.
     pub(super) fn part(&self, key: &Key, sum: Sum, waits: bool) -> Sum {
+        let shares = self.of_thread.get(&key.thread).unwrap_or(&self.of_others);
         match key.measure {
-            Measure::Managed => sum,
-            Measure::External if !waits => {
-                let share = self.of_thread.get(&key.thread).copied().unwrap_or(self.of_others);
-                Sum {
-                    count: scaled(sum.count, share),
-                    weight: scaled(sum.weight, share),
-                }
-            }
+            Measure::Managed => Sum {
+                weight: scaled(sum.weight, shares.managed),
+                ..sum
+            },
+            Measure::External if !waits => Sum {
+                count: scaled(sum.count, shares.external),
+                weight: scaled(sum.weight, shares.external),
+            },
             _ => Sum::default(),
         }
     }

@@ -328,6 +328,22 @@ fn the_kernels_count_of_a_thread_says_how_much_of_its_other_time_was_cpu_time() 
 }
 
 #[test]
+fn managed_code_that_waited_for_a_cpu_has_no_more_time_than_the_kernel_counted() {
+    let mut made = Made::new(4);
+    made.stacks(&[&[0x2010], &[0x1010]]);
+    for tick in 0..=10 {
+        made.sample(20 * tick, 7, 1, true);
+        made.sample(20 * tick, 8, 2, true);
+    }
+    made.method(2, 0x1000, "Shop.Main");
+    made.method(2, 0x2000, "Shop.Work");
+    let cpu = profile(&made.whole(), &used(&[(7, 201), (8, 57)]));
+    // A hundredth of a second more may have been run than was counted.
+    assert_eq!(lines(&cpu), ["Shop.Main [11, 67000000]", "Shop.Work [11, 201000000]"]);
+    assert_eq!((cpu.sampled_cpu_ms, cpu.doubts.len()), (Some(268), 0));
+}
+
+#[test]
 fn threads_that_are_told_apart_for_their_time_are_not_told_apart_in_the_profile() {
     let stream = work_and_sleep(4, true);
     let cpu = profile(&stream, &used(&[(7, 19), (8, 0)]));
