@@ -13,6 +13,7 @@ pub mod registry;
 pub mod render_queue;
 pub mod request;
 pub mod selector;
+pub mod sharing;
 pub mod slots;
 pub mod state;
 pub mod store;
@@ -25,9 +26,10 @@ use futures_util::future::join_all;
 use tracing::Instrument;
 
 use crate::child::{Children, Command, Inspection, Inspector};
+use crate::event::Event;
 use crate::format::Format;
 use crate::process::ProcessTable;
-use crate::runtime::{RecordError, RuntimeSettings};
+use crate::runtime::{self, RecordError, RuntimeSettings};
 use tokio::sync::watch;
 
 pub use artifact::Artifact;
@@ -41,6 +43,7 @@ use plan::CapturePlan;
 use registry::Registry;
 use render_queue::RenderQueue;
 use selector::Selector;
+use sharing::Sharing;
 use slots::{Slot, Slots};
 
 /// For the recorders to clean their targets when the server goes down: Kubernetes kills us 30 s after SIGTERM.
@@ -75,6 +78,7 @@ pub struct Captures {
     inspector: Inspector,
     slots: Slots,
     registry: Arc<Registry>,
+    sharing: Sharing,
     render_queue: RenderQueue,
 }
 
@@ -95,6 +99,7 @@ impl Captures {
             children,
             slots: Slots::new(settings.max_running),
             registry: Registry::open(&settings)?,
+            sharing: Sharing::default(),
             render_queue: RenderQueue::default(),
             settings,
         }))
@@ -159,10 +164,18 @@ impl Captures {
     /// # Errors
     /// Everything that can be known before something is started; nothing has touched the target then.
     pub async fn start(self: &Arc<Self>, request: &CaptureRequest) -> Result<Arc<Capture>, CaptureError> {
+        let (plan, _) = self.unless_closed(self.plan(request)).await?;
+        self.start_alone(plan).await
+    }
+
+    async fn start_alone(self: &Arc<Self>, plan: CapturePlan) -> Result<Arc<Capture>, CaptureError> {
+        let slot = self.unless_closed(self.slots.reserve(plan.claim())).await?;
+        self.start_planned(plan, slot)
+    }
+
+    fn start_planned(self: &Arc<Self>, mut plan: CapturePlan, slot: Slot) -> Result<Arc<Capture>, CaptureError> {
         /// A recording needs some room to be worth starting; its recorder asks for more.
         const LEAST: u64 = 4 << 20;
-        let mut plan = self.unless_closed(self.plan(request)).await?;
-        let slot = self.unless_closed(self.slots.reserve(plan.claim())).await?;
         let lease = self.registry.room(LEAST.min(self.settings.store_bytes))?;
         plan.order.room.granted_bytes = lease.bytes();
         let (capture, commands) = self.registry.register(&plan)?;
@@ -184,12 +197,13 @@ impl Captures {
     /// # Errors
     /// Everything that can be known from the request and the doctor's verdicts.
     pub async fn check(&self, request: &CaptureRequest) -> Result<Format, CaptureError> {
-        Ok(self.plan(request).await?.format)
+        Ok(self.plan(request).await?.0.format)
     }
 
-    async fn plan(&self, request: &CaptureRequest) -> Result<CapturePlan, CaptureError> {
+    /// The plan, and what it was made by.
+    async fn plan(&self, request: &CaptureRequest) -> Result<(CapturePlan, Vec<Inspection>), CaptureError> {
         let inspections = self.inspect_for(&request.selector).await?;
-        plan::plan(request, &inspections, &self.settings)
+        Ok((plan::plan(request, &inspections, &self.settings)?, inspections))
     }
 
     async fn run(
@@ -221,12 +235,19 @@ impl Captures {
         self.unless_closed(capture.finished()).await
     }
 
-    /// The whole way of `GET /profile`. If the returned future is dropped before its end, the capture is cancelled.
+    /// The whole way of `GET /profile`. If the returned future is dropped before its end, the capture is cancelled, unless
+    /// it is shared and others go on to wait for it.
     ///
     /// # Errors
     /// Whatever went wrong on the way.
     pub async fn profile(self: &Arc<Self>, request: &CaptureRequest) -> Result<(Arc<Capture>, Artifact), CaptureError> {
-        let capture = self.start(request).await?;
+        let arriving = request.scraped.then(|| self.sharing.arrive());
+        let (plan, inspections) = self.unless_closed(self.plan(request)).await?;
+        if request.scraped && runtime::shares(&plan.order) {
+            return self.shared(request, (plan, inspections), arriving).await;
+        }
+        drop(arriving);
+        let capture = self.start_alone(plan).await?;
         let artifact = self.wait_for(&capture).await?;
         Ok((capture, artifact))
     }
@@ -238,7 +259,7 @@ impl Captures {
             id: Some(capture.id.clone()),
         };
         self.finished(capture).await?;
-        let artifact = self.artifact(capture, None).await;
+        let artifact = self.artifact(capture, None, None).await;
         // Without an artifact it stays as well: the error says how to get another one of it.
         capture.mark_expendable();
         guard.keep();
@@ -248,24 +269,21 @@ impl Captures {
     /// An artifact of a finished capture, rendered at the first request.
     ///
     /// # Errors
-    /// Not finished, failed, a format this recording does not give, or rendering failed.
-    pub async fn artifact(&self, capture: &Capture, format: Option<Format>) -> Result<Artifact, CaptureError> {
-        let format = format.unwrap_or(capture.format);
-        if !capture.kind.formats().contains(&format) {
-            let allowed = capture.kind.formats().to_vec();
-            return Err(CaptureError::FormatNotOffered {
-                runtime: capture.target.runtime,
-                format,
-                allowed,
-            });
-        }
+    /// Not finished, failed, a format or event that this recording does not have, or rendering failed.
+    pub async fn artifact(
+        &self,
+        capture: &Capture,
+        format: Option<Format>,
+        event: Option<&Event>,
+    ) -> Result<Artifact, CaptureError> {
+        let wanted = capture.wanted(format, event)?;
         let workshop = Workshop {
             registry: &self.registry,
             queue: &self.render_queue,
             children: &self.children,
             render: Children::render,
         };
-        let artifact = self.unless_closed(capture.artifact(format, &workshop)).await?;
+        let artifact = self.unless_closed(capture.artifact(wanted, &workshop)).await?;
         capture.mark_expendable();
         Ok(artifact)
     }

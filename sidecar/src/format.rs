@@ -148,7 +148,13 @@ impl RecordingKind {
     pub fn formats(self) -> &'static [Format] {
         match self {
             Self::Collapsed | Self::Pprof => &[Format::Svg, Format::Collapsed, Format::Pprof, Format::Speedscope],
-            Self::Jfr => &[Format::Jfr],
+            Self::Jfr => &[
+                Format::Jfr,
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+            ],
             Self::Nettrace => &[
                 Format::Svg,
                 Format::Collapsed,

@@ -16,6 +16,7 @@ pub mod quality;
 pub mod render;
 pub mod stamp;
 pub mod strings;
+pub mod survivors;
 pub mod thread_samples;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod words;

@@ -164,6 +164,23 @@ pub fn keeps_totals(runtime: Runtime, event: &Event) -> bool {
     }
 }
 
+/// What a runtime has for an event that it does not know by the name of Go's profile.
+pub fn scraped_as(runtime: Runtime, event: &Event) -> Option<Event> {
+    match (runtime, event) {
+        // Its threads wait for locks, monitors and semaphores; there are no channels.
+        (Runtime::Jvm, Event::Block) => Some(Event::Lock),
+        _ => None,
+    }
+}
+
+/// True if one recording can answer the order and others of the same process.
+pub fn shares(order: &RecordOrder) -> bool {
+    match &order.plan {
+        RuntimePlan::Jvm(_) => jvm::plan::shares(&order.event),
+        RuntimePlan::JvmThreads(_) | RuntimePlan::Dotnet(_) | RuntimePlan::Go(_) => false,
+    }
+}
+
 /// What is asked of a runtime.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {

@@ -9,14 +9,30 @@ use sha2::{Digest, Sha256};
 use super::CaptureError;
 use super::registry::Registry;
 use super::render_queue::{RenderQueue, WaitUntil};
+use super::request::{self, RequestError};
 use super::state::{Capture, CaptureState};
 use super::store::{KeptFile, ReadLease};
 use crate::child::{Children, RenderFailure, RenderOrder};
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
-use crate::profile::CollapsedValues;
-use crate::profile::Quality;
+use crate::profile::format::jfr::sampled::Sampled;
+use crate::profile::{CollapsedValues, Quality};
 use crate::runtime::NoRoom;
+
+/// What is made of a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// What it becomes.
+    pub format: Format,
+    /// Which event, where the recording has several and the format shows one.
+    pub event: Option<Event>,
+}
+
+impl From<Format> for Wanted {
+    fn from(format: Format) -> Self {
+        Self { format, event: None }
+    }
+}
 
 /// A file ready to be sent.
 #[derive(Debug)]
@@ -36,6 +52,8 @@ pub struct Artifact {
 pub struct ArtifactFile {
     /// Its format.
     pub format: Format,
+    /// Its event, where the recording has several.
+    pub event: Option<Event>,
     /// Length in bytes.
     pub length: u64,
     /// SHA-256 in hexadecimal digits.
@@ -43,7 +61,7 @@ pub struct ArtifactFile {
     /// The stamp, completed by what rendering counted.
     pub quality: Quality,
     /// Its name in the store; `None` is the recording itself.
-    name: Option<&'static str>,
+    name: Option<String>,
 }
 
 #[cfg(test)]
@@ -55,6 +73,7 @@ impl Artifact {
         std::io::Seek::rewind(&mut &file).unwrap();
         let meta = ArtifactFile {
             format,
+            event: None,
             length,
             sha256,
             quality,
@@ -86,44 +105,92 @@ pub(super) struct Workshop<'a, R> {
 }
 
 impl Capture {
-    /// The artifact in `format`, rendered into the store at the first request.
-    pub(super) async fn artifact<R>(&self, format: Format, workshop: &Workshop<'_, R>) -> Result<Artifact, CaptureError>
+    /// What a request for an artifact means; without a format, the one that the capture was asked for.
+    ///
+    /// # Errors
+    /// A format or an event that the recording does not have, or none of several events.
+    pub fn wanted(&self, format: Option<Format>, event: Option<&Event>) -> Result<Wanted, CaptureError> {
+        let format = format.unwrap_or(self.format);
+        if !self.kind.formats().contains(&format) {
+            return Err(CaptureError::FormatNotOffered {
+                runtime: self.target.runtime,
+                format,
+                allowed: self.kind.formats().to_vec(),
+            });
+        }
+        let parts = self.event.parts();
+        let names = || parts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let unsuitable = |message| {
+            Err(CaptureError::Request(RequestError::Unsuitable {
+                name: "event",
+                message,
+            }))
+        };
+        let several = matches!(self.event, Event::Several(_));
+        match event {
+            Some(event) if !parts.contains(event) => Err(CaptureError::Request(RequestError::Invalid {
+                name: "event",
+                value: request::shorten(event.name()),
+                expected: "an event of the recording".to_owned(),
+                allowed: names(),
+            })),
+            Some(_) if several && format == self.kind.native_format() => unsuitable(format!(
+                "{format} has every event of the recording; give another format"
+            )),
+            None if several && format != self.kind.native_format() => unsuitable(format!(
+                "the recording is of {}: choose one by event=",
+                names().join(", ")
+            )),
+            event => Ok(Wanted {
+                format,
+                event: event.filter(|_| several).cloned(),
+            }),
+        }
+    }
+
+    /// An artifact, rendered into the store at the first request. What is `wanted` was checked by [`Self::wanted`].
+    pub(super) async fn artifact<R>(
+        &self,
+        wanted: impl Into<Wanted>,
+        workshop: &Workshop<'_, R>,
+    ) -> Result<Artifact, CaptureError>
     where
         R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
     {
+        let wanted = wanted.into();
         let quality = match self.state() {
             CaptureState::Running(_) => return Err(CaptureError::NotFinished(self.id.to_string())),
             CaptureState::Failed(error) => return Err(error),
             CaptureState::Finished(quality) => *quality,
         };
-        let meta = match self.made(format) {
+        let meta = match self.made(&wanted) {
             Some(meta) => meta,
             None => {
-                let made = self.make_once(format, quality, workshop).await;
-                made.map_err(|cause| self.not_rendered(format, cause))?
+                let made = self.make_once(&wanted, quality, workshop).await;
+                made.map_err(|cause| self.not_rendered(wanted.format, cause))?
             }
         };
         let KeptFile { file, lease } = self
             .directory
-            .open(meta.name)
+            .open(meta.name.as_deref())
             .map_err(|error| self.store_error(&error))?;
         Ok(Artifact {
             file,
             meta,
-            file_name: self.file_name(format),
+            file_name: self.file_name(&wanted),
             lease,
         })
     }
 
-    fn made(&self, format: Format) -> Option<ArtifactFile> {
+    fn made(&self, wanted: &Wanted) -> Option<ArtifactFile> {
         let artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        artifacts.get(&format).cloned()
+        artifacts.get(wanted).cloned()
     }
 
     /// A second request for the same artifact waits instead of making it, too.
     async fn make_once<R>(
         &self,
-        format: Format,
+        wanted: &Wanted,
         quality: Quality,
         workshop: &Workshop<'_, R>,
     ) -> Result<ArtifactFile, CaptureError>
@@ -132,18 +199,18 @@ impl Capture {
     {
         let until = WaitUntil::of_now();
         let _making = until.wait(self.making.lock()).await?;
-        if let Some(meta) = self.made(format) {
+        if let Some(meta) = self.made(wanted) {
             return Ok(meta);
         }
-        let meta = self.make(format, quality, workshop, until).await?;
+        let meta = self.make(wanted, quality, workshop, until).await?;
         let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        artifacts.insert(format, meta.clone());
+        artifacts.insert(wanted.clone(), meta.clone());
         Ok(meta)
     }
 
     async fn make<R>(
         &self,
-        format: Format,
+        wanted: &Wanted,
         mut quality: Quality,
         workshop: &Workshop<'_, R>,
         until: WaitUntil,
@@ -151,23 +218,29 @@ impl Capture {
     where
         R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
     {
+        let Wanted { format, event } = wanted.clone();
         // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
         let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
-        let name = (!as_it_is).then_some(format.name());
-        if let Some(name) = name {
-            let sample_type = self.sample_type(format, &quality);
+        let name = (!as_it_is).then(|| self.stored_as(wanted));
+        if let Some(name) = &name {
+            let sample_type = self.sample_type(wanted, &quality);
+            let of_jfr = || event.as_ref().unwrap_or(&self.event).to_string();
             let order = RenderOrder {
                 kind: self.kind,
                 format,
                 quality,
                 sample_type,
                 names: self.names,
+                event: (self.kind == RecordingKind::Jfr).then(of_jfr),
                 max_bytes: 0,
             };
             let _turn = workshop.queue.turn(until).await?;
             quality = self.render(name, order, workshop).await?;
+        } else {
+            quality = quality.of_all();
         }
-        let KeptFile { file, lease: _reading } = self.directory.open(name).map_err(|error| self.store_error(&error))?;
+        let stored = self.directory.open(name.as_deref());
+        let KeptFile { file, lease: _reading } = stored.map_err(|error| self.store_error(&error))?;
         let length = file.metadata().map_err(|error| CaptureError::store(&error))?.len();
         let digest = tokio::task::spawn_blocking(move || digest(file)).await;
         let sha256 = match digest {
@@ -177,6 +250,7 @@ impl Capture {
         };
         Ok(ArtifactFile {
             format,
+            event,
             length,
             sha256,
             quality,
@@ -188,7 +262,7 @@ impl Capture {
     /// time that was not enough: a renderer that held all of the store's room would starve the recordings.
     async fn render<R>(
         &self,
-        name: &'static str,
+        name: &str,
         mut order: RenderOrder,
         workshop: &Workshop<'_, R>,
     ) -> Result<Quality, CaptureError>
@@ -211,6 +285,15 @@ impl Capture {
                 Err(RenderFailure::NoRoom(NoRoom::Store)) if lease.grow(3 * lease.bytes().max(FIRST)) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Its name in the store: an event goes by its place among all, as it may have any characters.
+    fn stored_as(&self, wanted: &Wanted) -> String {
+        let place = |event| self.event.parts().iter().position(|part| part == event);
+        match wanted.event.as_ref().and_then(place) {
+            Some(place) => format!("{}-{place}", wanted.format.name()),
+            None => wanted.format.name().to_owned(),
         }
     }
 
@@ -241,8 +324,10 @@ impl Capture {
     }
 
     /// Which of several sample types a reader is shown first; `None` leaves it to the recording.
-    fn sample_type(&self, format: Format, quality: &Quality) -> Option<String> {
-        let name = match (self.kind, &self.event) {
+    fn sample_type(&self, wanted: &Wanted, quality: &Quality) -> Option<String> {
+        let format = wanted.format;
+        let event = wanted.event.as_ref().unwrap_or(&self.event);
+        let name = match (self.kind, event) {
             (RecordingKind::Pprof, Event::Alloc) => "alloc_space",
             (RecordingKind::Pprof, Event::Heap) => "inuse_space",
             // Nanoseconds waited, as `go tool pprof` shows by default, not how often.
@@ -253,13 +338,19 @@ impl Capture {
                 Format::Pprof => return Some(CollapsedValues::of(quality).value.name),
                 _ => "samples",
             },
+            // The same as of collapsed text; the reader puts time behind the counts.
+            (RecordingKind::Jfr, event) => match (Sampled::named(event.name()), format) {
+                (Sampled::Cpu | Sampled::Wall, Format::Svg | Format::Collapsed | Format::Speedscope) => "samples",
+                _ => return None,
+            },
             _ => return None,
         };
         Some(name.to_owned())
     }
 
     /// `<name>_<event>_<pid>_<UTC time>.<extension>`.
-    fn file_name(&self, format: Format) -> String {
+    fn file_name(&self, wanted: &Wanted) -> String {
+        let event = wanted.event.as_ref().unwrap_or(&self.event);
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') {
                 c
@@ -268,12 +359,16 @@ impl Capture {
             }
         };
         let name: String = self.target.name.chars().take(64).map(plain).collect();
-        let event: String = self.event.name().chars().take(64).map(plain).collect();
+        let event: String = event.name().chars().take(64).map(plain).collect();
         // RFC 3339 without its separators: colons are not allowed in the file names of every system.
         let time = humantime::format_rfc3339_seconds(self.created_at)
             .to_string()
             .replace(['-', ':'], "");
-        format!("{name}_{event}_{}_{time}.{}", self.target.pid, format.extension())
+        format!(
+            "{name}_{event}_{}_{time}.{}",
+            self.target.pid,
+            wanted.format.extension()
+        )
     }
 }
 

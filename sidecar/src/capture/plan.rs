@@ -50,16 +50,30 @@ pub fn plan(
     inspections: &[Inspection],
     settings: &Settings,
 ) -> Result<CapturePlan, CaptureError> {
+    /// Of a runtime without totals, what stands for them: a scraper waits for ten seconds by default.
+    const SNAPSHOT_SECONDS: u64 = 5;
     let chosen = &inspections[selector::resolve(&request.selector, inspections)?];
     let target = &chosen.target;
     let runtime = target.runtime();
+    let scraped = request
+        .scraped
+        .then(|| runtime::scraped_as(runtime, &request.event))
+        .flatten();
+    let named = scraped.map(|event| CaptureRequest {
+        event,
+        ..request.clone()
+    });
+    let request = named.as_ref().unwrap_or(request);
     if let Some((parameter, of)) = request.options.foreign_to(runtime) {
         return Err(CaptureError::ParameterNotApplicable { parameter, runtime, of });
     }
     refuse_impossible(request, chosen)?;
     let (kind, format) = kind_and_format(request, runtime)?;
-    let totals = request.snapshot && runtime::keeps_totals(runtime, &request.event);
-    let seconds = if totals { 0 } else { request.seconds };
+    let seconds = match request.snapshot {
+        true if runtime::keeps_totals(runtime, &request.event) => 0,
+        true => SNAPSHOT_SECONDS.min(settings.max_seconds),
+        false => request.seconds,
+    };
     let asked = Asked {
         target,
         event: &request.event,
@@ -139,13 +153,25 @@ fn refuse_impossible_event(event: &Event, chosen: &Inspection) -> Result<(), Cap
 
 fn kind_and_format(request: &CaptureRequest, runtime: Runtime) -> Result<(RecordingKind, Format), CaptureError> {
     let kinds = runtime::recordings(runtime, &request.event);
-    let serving = |format: Format| kinds.iter().find(|kind| kind.formats().contains(&format)).copied();
+    // Of several events only the recording itself is all; a picture is of one of them.
+    let several = matches!(request.event, Event::Several(_));
+    let formats = |kind: &RecordingKind| {
+        let native = kind.native_format();
+        let offered = kind.formats().iter().copied();
+        offered.filter(move |format| !several || *format == native)
+    };
+    let serving = |format: Format| {
+        let kind = kinds.iter().find(|kind| formats(kind).any(|offered| offered == format));
+        kind.copied()
+    };
     let allowed = || {
-        kinds
-            .iter()
-            .flat_map(|kind| kind.formats())
-            .copied()
-            .collect::<Vec<_>>()
+        let mut all: Vec<Format> = Vec::new();
+        for format in kinds.iter().flat_map(formats) {
+            if !all.contains(&format) {
+                all.push(format);
+            }
+        }
+        all
     };
     if let Some(format) = request.format {
         return match serving(format) {

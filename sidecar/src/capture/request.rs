@@ -17,9 +17,11 @@ pub struct CaptureRequest {
     pub selector: Selector,
     /// How long, seconds.
     pub seconds: u64,
-    /// What has accumulated until now, where the runtime keeps such totals; `seconds` holds where it does not. Set by
-    /// `/debug/pprof/` only, whose profiles are cumulative without `seconds`.
+    /// What has accumulated until now, where the runtime keeps such totals; where it does not, what comes within a few seconds.
+    /// Set by `/debug/pprof/` only, whose profiles are cumulative without `seconds`.
     pub snapshot: bool,
+    /// Asked for by a scraper: what is recorded may be shared, and is called what Go calls it. Set by `/debug/pprof/` only.
+    pub scraped: bool,
     /// What is sampled.
     pub event: Event,
     /// The format asked for by name.
@@ -170,6 +172,7 @@ impl Default for CaptureRequest {
             selector: Selector::default(),
             seconds: DEFAULT_SECONDS,
             snapshot: false,
+            scraped: false,
             event: Event::Cpu,
             format: None,
             accept: Vec::new(),

@@ -43,6 +43,11 @@ impl Claim {
         self.exclusive.is_some() && self.target == other.target && self.exclusive == other.exclusive
     }
 
+    /// The same, of another length.
+    pub fn lasting(self, duration: Duration) -> Self {
+        Self { duration, ..self }
+    }
+
     /// True if both count against the same number of places.
     fn shares_places_with(&self, other: &Self) -> bool {
         self.exclusive.is_some() == other.exclusive.is_some()

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::artifact::ArtifactFile;
+use super::artifact::{ArtifactFile, Wanted};
 use super::plan::CapturePlan;
 use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
@@ -84,8 +84,10 @@ pub struct Capture {
     expires_at: OnceLock<SystemTime>,
     commands: watch::Sender<Command>,
     expendable: AtomicBool,
+    /// Several wait for artifacts of it, not all of whom have had theirs.
+    held: AtomicBool,
     /// What was made of the recording so far.
-    pub(super) artifacts: Mutex<HashMap<Format, ArtifactFile>>,
+    pub(super) artifacts: Mutex<HashMap<Wanted, ArtifactFile>>,
     /// Held by whoever makes another artifact.
     pub(super) making: tokio::sync::Mutex<()>,
 }
@@ -112,6 +114,7 @@ impl Capture {
             expires_at: OnceLock::new(),
             commands,
             expendable: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             artifacts: Mutex::default(),
             making: tokio::sync::Mutex::default(),
         };
@@ -163,13 +166,23 @@ impl Capture {
         self.expendable.store(true, Ordering::Relaxed);
     }
 
+    /// It is not evicted until [`Self::release`].
+    pub(super) fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`Self::hold`].
+    pub(super) fn release(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+
     /// Failed, or finished and expendable; not while something of it is rendered or read.
     pub(super) fn may_be_evicted(&self) -> bool {
         match *self.state.borrow() {
             CaptureState::Running(_) => false,
             CaptureState::Finished(_) => {
                 let at_rest = self.making.try_lock().is_ok() && self.directory.removable_bytes().is_some();
-                at_rest && self.expendable.load(Ordering::Relaxed)
+                at_rest && !self.held.load(Ordering::Relaxed) && self.expendable.load(Ordering::Relaxed)
             }
             CaptureState::Failed(_) => true,
         }
@@ -189,6 +202,10 @@ impl Capture {
             target: self.target.clone(),
             event: self.event.name().to_owned(),
             seconds: self.seconds,
+            events: match &self.event {
+                Event::Several(_) => self.event.parts().iter().map(ToString::to_string).collect(),
+                _ => Vec::new(),
+            },
             format: self.format,
             formats: self.kind.formats().to_vec(),
             created_at_ms: unix_millis(self.created_at),
@@ -229,6 +246,9 @@ pub struct Snapshot {
     pub event: String,
     /// Seconds asked for.
     pub seconds: u64,
+    /// The events of a recording of several, of which an artifact is asked for by `event`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// The format asked for.
     pub format: Format,
     /// Formats that can be fetched.

@@ -75,7 +75,7 @@ pub struct CaptureDirectory {
     name: CaptureId,
     store: Arc<Shared>,
     /// Of the whole files, by name. Readers share them: a removed file takes its place on the disk until it is closed.
-    leases: Mutex<HashMap<Option<&'static str>, Arc<Lease>>>,
+    leases: Mutex<HashMap<Option<String>, Arc<Lease>>>,
 }
 
 /// A whole file, open for reading.
@@ -134,7 +134,7 @@ pub struct PartialFile<'a> {
     /// Open for writing, empty.
     pub file: File,
     directory: &'a CaptureDirectory,
-    name: &'static str,
+    name: String,
 }
 
 impl PartialFile<'_> {
@@ -143,15 +143,15 @@ impl PartialFile<'_> {
     /// # Errors
     /// What `rename` says; NotFound if the capture was removed meanwhile.
     pub fn publish(self, lease: Lease) -> io::Result<()> {
-        let path = self.directory.path().join(self.name);
-        std::fs::rename(self.directory.partial(self.name), path)?;
-        self.directory.keep(Some(self.name), lease, &self.file)
+        let path = self.directory.path().join(&self.name);
+        std::fs::rename(self.directory.partial(&self.name), path)?;
+        self.directory.keep(Some(&self.name), lease, &self.file)
     }
 }
 
 impl Drop for PartialFile<'_> {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.directory.partial(self.name));
+        let _ = std::fs::remove_file(self.directory.partial(&self.name));
     }
 }
 
@@ -176,10 +176,10 @@ impl CaptureDirectory {
     ///
     /// # Errors
     /// What `open` says; NotFound if it is not kept (any more).
-    pub fn open(&self, name: Option<&'static str>) -> io::Result<KeptFile> {
+    pub fn open(&self, name: Option<&str>) -> io::Result<KeptFile> {
         let lease = self
             .leases()
-            .get(&name)
+            .get(&name.map(str::to_owned))
             .map(Arc::clone)
             .ok_or(io::ErrorKind::NotFound)?;
         let file = File::open(self.path().join(name.unwrap_or(RECORDING)))?;
@@ -191,11 +191,11 @@ impl CaptureDirectory {
     ///
     /// # Errors
     /// What `open` says.
-    pub fn create_partial(&self, name: &'static str) -> io::Result<PartialFile<'_>> {
+    pub fn create_partial(&self, name: &str) -> io::Result<PartialFile<'_>> {
         Ok(PartialFile {
             file: private_file(&self.partial(name))?,
             directory: self,
-            name,
+            name: name.to_owned(),
         })
     }
 
@@ -212,13 +212,13 @@ impl CaptureDirectory {
         self.leases().clear();
     }
 
-    fn keep(&self, name: Option<&'static str>, mut lease: Lease, file: &File) -> io::Result<()> {
+    fn keep(&self, name: Option<&str>, mut lease: Lease, file: &File) -> io::Result<()> {
         lease.shrink(file.metadata()?.len());
-        self.leases().insert(name, Arc::new(lease));
+        self.leases().insert(name.map(str::to_owned), Arc::new(lease));
         Ok(())
     }
 
-    fn leases(&self) -> MutexGuard<'_, HashMap<Option<&'static str>, Arc<Lease>>> {
+    fn leases(&self) -> MutexGuard<'_, HashMap<Option<String>, Arc<Lease>>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -35,12 +35,12 @@ async fn a_waiting_client_gets_the_artifact_and_the_capture_stays() {
     let (artifact, ()) = tokio::join!(captures.wait_for(&capture), recording);
     assert_eq!(artifact.unwrap().meta.length, 3);
     assert_eq!(captures.being_read(), 0);
-    let artifact = captures.artifact(&capture, None).await.unwrap();
+    let artifact = captures.artifact(&capture, None, None).await.unwrap();
     assert_eq!(captures.being_read(), 1);
     drop(artifact);
     assert!(capture.may_be_evicted());
     assert!(captures.get(capture.id.as_str()).is_ok());
-    assert!(captures.artifact(&capture, Some(Format::Jfr)).await.is_err());
+    assert!(captures.artifact(&capture, Some(Format::Jfr), None).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +52,7 @@ async fn a_waiting_client_whose_artifact_cannot_be_rendered_may_fetch_another_fo
     let error = captures.wait_for(&capture).await.unwrap_err();
     assert!(matches!(&error, CaptureError::NotRendered { capture: id, .. } if id == capture.id.as_str()));
     let kept = captures.get(capture.id.as_str()).unwrap();
-    assert!(captures.artifact(&kept, Some(Format::Pprof)).await.is_ok());
+    assert!(captures.artifact(&kept, Some(Format::Pprof), None).await.is_ok());
     assert!(
         kept.may_be_evicted(),
         "somebody who only repeats the request would fill the store"

@@ -28,6 +28,8 @@ pub struct RenderOrder {
     pub sample_type: Option<String>,
     /// How names that differ from run to run are written.
     pub names: Names,
+    /// Which event of a recording of several.
+    pub event: Option<String>,
     /// Largest artifact.
     pub max_bytes: u64,
 }
@@ -96,6 +98,7 @@ mod tests {
             quality: Quality::default(),
             sample_type: None,
             names: Names::default(),
+            event: None,
             max_bytes: 1,
         };
         let file = || tempfile::tempfile().unwrap();

@@ -11,6 +11,7 @@ use super::exit;
 use super::output::{self, FileFlag, Output};
 use crate::format::{Format, RecordingKind, UnknownFormat};
 use crate::profile::format::HEAD;
+use crate::profile::format::jfr::sampled::Sampled;
 use crate::profile::render::{RenderOptions, render};
 use crate::profile::{Names, recognise};
 
@@ -23,6 +24,8 @@ pub enum RenderFrom {
     Pprof,
     /// EventPipe's stream of .NET
     Nettrace,
+    /// Java Flight Recorder
+    Jfr,
 }
 
 impl From<RenderFrom> for RecordingKind {
@@ -31,6 +34,7 @@ impl From<RenderFrom> for RecordingKind {
             RenderFrom::Collapsed => Self::Collapsed,
             RenderFrom::Pprof => Self::Pprof,
             RenderFrom::Nettrace => Self::Nettrace,
+            RenderFrom::Jfr => Self::Jfr,
         }
     }
 }
@@ -51,6 +55,10 @@ pub struct RenderCommand {
     /// Which sample type of a file to draw, e.g. alloc_space of a pprof file or wall of a nettrace
     #[arg(long, value_name = "TYPE")]
     sample_type: Option<String>,
+    /// Which event of a JFR file that has several: cpu (or what else interrupted threads), wall, alloc, heap, lock, nativemem,
+    /// nativelock
+    #[arg(long, value_name = "EVENT", value_parser = parse_event)]
+    event: Option<String>,
     /// Names of a JVM's lambdas and hidden classes: normalised, so that two runs compare, or raw
     #[arg(long, value_name = "NAMES", value_parser = parse_names, default_value = Names::default().name())]
     names: Names,
@@ -58,6 +66,14 @@ pub struct RenderCommand {
 
 fn parse_names(text: &str) -> Result<Names, String> {
     Names::named(text).ok_or_else(|| format!("not one of {}", Names::ALL.map(Names::name).join(", ")))
+}
+
+fn parse_event(text: &str) -> Result<String, String> {
+    let names = Sampled::ALL.map(Sampled::name);
+    match names.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("not one of {}", names.join(", "))),
+    }
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {
@@ -76,9 +92,15 @@ pub fn run(command: RenderCommand) -> ExitCode {
         output,
         file: FileFlag { filename },
         sample_type,
+        event,
         names,
     } = command;
-    match convert(&input, from.map(Into::into), output, filename, (sample_type, names)) {
+    let chosen = Chosen {
+        sample_type,
+        event,
+        names,
+    };
+    match convert(&input, from.map(Into::into), output, filename, chosen) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(path)) => {
             println!("{}", path.display());
@@ -95,12 +117,20 @@ pub fn run(command: RenderCommand) -> ExitCode {
     }
 }
 
+/// What of a recording is wanted.
+#[derive(Debug, Default)]
+struct Chosen {
+    sample_type: Option<String>,
+    event: Option<String>,
+    names: Names,
+}
+
 fn convert(
     input: &Path,
     kind: Option<RecordingKind>,
     format: Option<Format>,
     filename: Option<PathBuf>,
-    (sample_type, names): (Option<String>, Names),
+    chosen: Chosen,
 ) -> Result<Option<PathBuf>, Box<dyn std::error::Error>> {
     let source: Box<dyn Read> = if input == Path::new("-") {
         Box::new(std::io::stdin())
@@ -114,7 +144,7 @@ fn convert(
         None => {
             source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
             recognise(&head)
-                .map_err(|error| format!("{error} (--from collapsed, pprof or nettrace reads it all the same)"))?
+                .map_err(|error| format!("{error} (--from collapsed, pprof, nettrace or jfr reads it all the same)"))?
         }
     };
     let source = head.as_slice().chain(source);
@@ -127,10 +157,11 @@ fn convert(
     let options = RenderOptions {
         format,
         quality: None,
-        sample_type,
+        sample_type: chosen.sample_type,
         title: stem.clone(),
         collapsed: None,
-        names,
+        names: chosen.names,
+        event: chosen.event,
     };
     let mut output = Output::create(filename.as_deref(), &format!("{stem}.{}", format.extension()))?;
     let rendered = {
@@ -157,15 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (input, output) = (folder.path().join("heap.txt"), folder.path().join("heap.svg"));
         std::fs::write(&input, "heap profile: 1: 2 [3: 4] @ heap/1\n1: 1024 [1: 1024] @ 16\n").unwrap();
-        let render = |kind| {
-            convert(
-                &input,
-                kind,
-                Some(Format::Svg),
-                Some(output.clone()),
-                (None, Names::default()),
-            )
-        };
+        let render = |kind| convert(&input, kind, Some(Format::Svg), Some(output.clone()), Chosen::default());
         let refusal = render(None).unwrap_err().to_string();
         assert!(
             refusal.contains("legacy text") && refusal.contains("go tool pprof -proto"),

@@ -39,7 +39,10 @@ pub(super) enum Disposition {
 /// The artifact of a capture that this very request made: neither conditions nor ranges make sense, a second request
 /// would make another capture. Content-Location says where the same bytes can be had again, with ranges.
 pub(super) fn fresh(artifact: Artifact, id: &str, disposition: &Disposition) -> Result<Response, Problem> {
-    let location = format!("/captures/{id}/artifact?format={}", artifact.meta.format);
+    let mut location = format!("/captures/{id}/artifact?format={}", artifact.meta.format);
+    if let Some(event) = &artifact.meta.event {
+        location.extend(["&event=", event.name()]);
+    }
     let length = artifact.meta.length;
     let mut headers = headers(&artifact, id, disposition);
     headers.insert(CONTENT_LOCATION, header_value(&location));

@@ -18,6 +18,7 @@ use super::problem::{self, ACCEPTED, NO_CONTENT, ProblemBody};
 use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::{Capture, CaptureRequest, CaptureState, Snapshot};
+use crate::event::Event;
 use crate::format::Format;
 
 pub(super) mod body;
@@ -119,6 +120,7 @@ pub(super) async fn delete(State(state): State<AppState>, id: Id) -> Result<Resp
     params(
         ("id" = String, Path),
         ("format" = Option<Format>, Query, description = "one of the capture's formats; by default the one it was started with"),
+        ("event" = Option<String>, Query, description = "which event of a recording of several: cpu, alloc, …"),
         ("download" = Option<bool>, Query, description = "tell browsers to save it"),
         ("Range" = Option<String>, Header, description = "one range of bytes"),
         ("If-Range" = Option<String>, Header, description = "its ETag"),
@@ -141,15 +143,16 @@ pub(super) async fn artifact(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let pairs = pairs.without_view();
-    pairs.only(&["format", "download"])?;
+    pairs.only(&["format", "event", "download"])?;
     let format = pairs.value("format").map(format).transpose()?;
+    let event = pairs.value("event").map(event).transpose()?;
     let disposition = match pairs.value("download") {
         None | Some("0" | "false") => Disposition::Inline,
         Some("" | "1" | "true") => Disposition::Attachment,
         Some(other) => return Err(Problem::invalid_parameter("download", other, &["true", "false"])),
     };
     let capture = state.captures.get(&known(id)?)?;
-    let artifact = state.captures.artifact(&capture, format).await?;
+    let artifact = state.captures.artifact(&capture, format, event.as_ref()).await?;
     artifact::kept(artifact, capture.id.as_str(), &disposition, &method, &headers)
 }
 
@@ -164,6 +167,11 @@ fn known(id: Id) -> Result<String, Problem> {
 fn format(name: &str) -> Result<Format, Problem> {
     name.parse()
         .map_err(|_| Problem::invalid_parameter("format", name, &Format::ALL.map(Format::name)))
+}
+
+fn event(name: &str) -> Result<Event, Problem> {
+    let event = name.parse();
+    event.map_err(|_| Problem::invalid_parameter("event", name, &["cpu", "wall", "alloc", "heap", "lock"]))
 }
 
 /// The parameters in the body, if there is one.

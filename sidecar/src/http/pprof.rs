@@ -95,7 +95,7 @@ pub(super) async fn index(State(state): State<AppState>, pairs: Pairs) -> Result
         ("profile" = String, Path, description = "allocs, block, goroutine, heap, mutex, profile, threadcreate, trace, or the \
             name of another profile of the Go program, e.g. goroutineleak"),
         ("seconds" = Option<f64>, Query, description = "how long, of a trace also parts of a second; without it Go programs give \
-            totals since their start, except profile (30 s) and trace (1 s), and other runtimes sample for 30 s"),
+            totals since their start, except profile (30 s) and trace (1 s), and other runtimes sample for 5 s"),
         ("debug" = Option<u8>, Query, description = "1 or 2: Go's text; not together with seconds, and not of profile and trace"),
         ("gc" = Option<u8>, Query, description = "1: heap of a Go program collects garbage before"),
         SelectorParameters,

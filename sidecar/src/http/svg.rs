@@ -31,6 +31,7 @@ mod tests {
             title: title.to_owned(),
             collapsed: None,
             names: Names::default(),
+            event: None,
         };
         let mut svg = Vec::new();
         render(stacks, RecordingKind::Collapsed, &options, &mut svg).unwrap();

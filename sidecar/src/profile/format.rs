@@ -23,6 +23,25 @@ pub mod foreign;
 pub mod goroutines {
     pub mod read;
 }
+/// Java Flight Recorder's chunks of events, as async-profiler and the JDK write them.
+pub mod jfr {
+    mod cursor;
+    mod error;
+    mod events;
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub mod example;
+    mod frames;
+    mod metadata;
+    mod pools;
+    pub mod read;
+    pub mod sampled;
+    mod values;
+
+    pub use error::JfrError;
+
+    #[cfg(test)]
+    mod tests;
+}
 pub mod nettrace;
 /// `profile.proto` of pprof: the file Go writes and `go tool pprof` reads.
 pub mod pprof {
@@ -53,6 +72,7 @@ pub mod thread_dump {
 
 use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
+use jfr::read::Jfr;
 use nettrace::read::Nettrace;
 use pprof::read::Pprof;
 use thread_dump::read::ThreadDump;
@@ -61,10 +81,10 @@ use thread_dump::read::ThreadDump;
 pub const HEAD: usize = 64 << 10;
 
 /// The readers, the surest first.
-const READERS: &[&dyn Reader] = &[&Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
+const READERS: &[&dyn Reader] = &[&Jfr, &Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
 
 /// Recordings that are handed out as they are, and how they begin.
-const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Jfr, b"FLR\0"), (RecordingKind::Trace, b"go 1.")];
+const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Trace, b"go 1.")];
 
 /// What a reader is told about a recording that the recording itself does not say.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +95,8 @@ pub struct ReadOptions {
     pub names: Names,
     /// The recorder's stamp; it knows nothing of a file from elsewhere.
     pub stamp: Quality,
+    /// Which event, of a recording that may have several.
+    pub event: Option<String>,
 }
 
 /// Reads one kind of recording.

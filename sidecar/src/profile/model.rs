@@ -214,6 +214,8 @@ pub struct Profile {
     pub sampled_cpu_ms: Option<u64>,
     /// Why the recording shows less than was asked for, one sentence each, as far as only its content tells.
     pub doubts: Vec<String>,
+    /// Samples that were read, if the reader counted them: sums of bytes and durations do not tell.
+    pub recorded_samples: Option<u64>,
     pub(super) strings: Strings,
     pub(super) functions: Vec<Function>,
     pub(super) mappings: Vec<Mapping>,

@@ -29,6 +29,29 @@ pub struct ThreadFacts {
     pub cpu_ms: u64,
 }
 
+/// What of a stamp is another for each event of a recording of several.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OfEvent {
+    /// Which.
+    pub event: String,
+    /// As [`Quality::interval`].
+    pub interval: u64,
+    /// As [`Quality::interval_unit`].
+    pub interval_unit: String,
+    /// As [`Quality::clock`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// As [`Quality::expected_samples`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_samples: Option<u64>,
+    /// A sampler that saw fewer had died; known where it has to see all of the CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least_samples: Option<u64>,
+    /// As [`Quality::degraded`], beside what is true of all events.
+    pub degraded: Vec<String>,
+}
+
 /// How a recording was made and how complete it is. What is not known is absent: the default knows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -96,6 +119,9 @@ pub struct Quality {
     pub threads: BTreeMap<u64, ThreadFacts>,
     /// Why the result is less than asked for, one sentence each; empty when it is not.
     pub degraded: Vec<String>,
+    /// Of a recording of several events, what is true of one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<OfEvent>,
 }
 
 impl Quality {
@@ -105,6 +131,33 @@ impl Quality {
             threads: BTreeMap::new(),
             ..self
         }
+    }
+
+    /// The stamp of one event of the recording, and what is known of that event alone. The sampler goes on to name the
+    /// whole session.
+    pub fn of_event(mut self, event: &str) -> (Self, Option<OfEvent>) {
+        let events = std::mem::take(&mut self.events);
+        let found = events.into_iter().find(|of| of.event == event);
+        if let Some(of) = &found {
+            self.event = Some(of.event.clone());
+            self.interval = of.interval;
+            self.interval_unit.clone_from(&of.interval_unit);
+            self.clock = of.clock;
+            self.expected_samples = of.expected_samples;
+            self.degraded.extend(of.degraded.iter().cloned());
+        }
+        (self, found)
+    }
+
+    /// The stamp of the whole recording, with the doubts about each event.
+    pub fn of_all(mut self) -> Self {
+        let doubts: Vec<String> = self.events.iter().flat_map(|of| of.degraded.clone()).collect();
+        for doubt in doubts {
+            if !self.degraded.contains(&doubt) {
+                self.degraded.push(doubt);
+            }
+        }
+        self
     }
 
     /// What a picture of it is called.

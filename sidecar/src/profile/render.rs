@@ -4,15 +4,17 @@
 //! the [`Quality`] the recorder filled.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use super::counts::Counts;
 use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
+use super::format::jfr::JfrError;
 use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg, thread_dump};
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
-use super::quality::Quality;
+use super::quality::{Clock, OfEvent, Quality};
 use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
@@ -35,6 +37,8 @@ pub struct RenderOptions {
     pub collapsed: Option<CollapsedValues>,
     /// How names that differ from run to run are read. A recording that is only copied keeps them.
     pub names: Names,
+    /// Which event of a recording of several, by its name.
+    pub event: Option<String>,
 }
 
 /// What rendering found out.
@@ -83,6 +87,19 @@ pub enum RenderError {
         /// What is wrong with it.
         source: ReadError,
     },
+    /// It is of several events, and none was chosen.
+    #[error(transparent)]
+    Several(JfrError),
+    /// Too few samples for what the process did.
+    #[error(
+        "the sampler stopped in mid-capture: {samples} samples where {least} are the least that the process must have had"
+    )]
+    SamplerDied {
+        /// In the recording.
+        samples: u64,
+        /// For the CPU time of lasting threads.
+        least: u64,
+    },
     /// Its values are absurd.
     #[error("the recording does not fit a profile")]
     Model(#[from] ModelError),
@@ -110,9 +127,14 @@ pub fn render(
     options: &RenderOptions,
     out: &mut impl Write,
 ) -> Result<Rendered, RenderError> {
-    let RenderOptions {
-        format, ref quality, ..
-    } = *options;
+    let RenderOptions { format, ref event, .. } = *options;
+    let (quality, of_event) = match (options.quality.clone(), event) {
+        (Some(quality), Some(event)) => {
+            let (quality, of_event) = quality.of_event(event);
+            (Some(quality), of_event)
+        }
+        (quality, _) => (quality, None),
+    };
     let recorded = || quality.clone().unwrap_or_default();
     if !kind.formats().contains(&format) {
         return Err(RenderError::Unsupported {
@@ -121,9 +143,9 @@ pub fn render(
             formats: kind.formats(),
         });
     }
-    // A recording of events is handed out as it is: it says more than any profile made of it. So is the runtime's own text.
-    let copied = matches!(format, Format::Jfr | Format::Nettrace | Format::Text);
-    let Some(reader) = reader(kind).filter(|_| !copied) else {
+    // async-profiler's own text has annotations of frames, so it is rendered as well.
+    let as_it_is = format == kind.native_format() && !matches!(kind, RecordingKind::Collapsed | RecordingKind::Pprof);
+    let Some(reader) = reader(kind).filter(|_| !as_it_is) else {
         io::copy(&mut input, out).map_err(RenderError::Write)?;
         return Ok(Rendered {
             samples: None,
@@ -138,6 +160,7 @@ pub fn render(
             .unwrap_or_else(|| CollapsedValues::of(&recorded())),
         names: options.names,
         stamp: recorded(),
+        event: event.clone(),
     };
     let most = if reader.streams() { u64::MAX } else { MAX_INPUT + 1 };
     let mut input = input.take(most);
@@ -152,18 +175,50 @@ pub fn render(
     if input.limit() == 0 {
         return Err(RenderError::TooLarge);
     }
-    let mut profile = profile.map_err(|source| RenderError::Broken { kind, source })?;
-    if let (RecordingKind::Collapsed, Some(quality)) = (kind, quality) {
+    let mut profile = profile.map_err(|source| unreadable(kind, source))?;
+    if let (RecordingKind::Collapsed | RecordingKind::Jfr, Some(quality)) = (kind, &quality) {
         let nanos = |ms: Option<u64>| i64::try_from(ms.unwrap_or(0).saturating_mul(1_000_000)).unwrap_or_default();
         profile.time_nanos = nanos(quality.started_at_ms);
         profile.duration_nanos = nanos(quality.duration_ms);
     }
-    write(&mut profile, options, native.as_deref(), out)
+    let quality = match (quality, of_event) {
+        (Some(quality), Some(of_event)) => Some(judged(&profile, quality, &of_event)?),
+        (quality, _) => quality,
+    };
+    write(&mut profile, options, quality, native.as_deref(), out)
+}
+
+fn unreadable(kind: RecordingKind, source: ReadError) -> RenderError {
+    match source.downcast() {
+        Ok(error) if matches!(*error, JfrError::Several(_)) => RenderError::Several(*error),
+        Ok(error) => RenderError::Broken { kind, source: error },
+        Err(source) => RenderError::Broken { kind, source },
+    }
+}
+
+/// The stamp of one of several events, of which only its reader could count the samples.
+fn judged(profile: &Profile, mut quality: Quality, of_event: &OfEvent) -> Result<Quality, RenderError> {
+    let samples = profile.recorded_samples.unwrap_or(0);
+    if quality.clock == Some(Clock::Cpu) && quality.interval_unit == "nanoseconds" {
+        let sampled = Duration::from_nanos(samples.saturating_mul(quality.interval));
+        quality.sampled_cpu_ms = u64::try_from(sampled.as_millis()).ok();
+        if let Some(least) = of_event.least_samples {
+            if samples < least {
+                return Err(RenderError::SamplerDied { samples, least });
+            }
+            let used = quality.cpu_ms.map(Duration::from_millis);
+            quality
+                .degraded
+                .extend(used.and_then(|used| stamp::unseen_cpu(sampled, used)));
+        }
+    }
+    Ok(quality)
 }
 
 fn write(
     profile: &mut Profile,
     options: &RenderOptions,
+    quality: Option<Quality>,
     native: Option<&[u8]>,
     out: &mut impl Write,
 ) -> Result<Rendered, RenderError> {
@@ -185,7 +240,7 @@ fn write(
         });
     };
     let stamp = profile.stamp.take();
-    let quality = options.quality.clone().or(stamp.map(|stamp| *stamp));
+    let quality = quality.or(stamp.map(|stamp| *stamp));
     let rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
     let stamp = stamp::line(&rendered.quality);
     let max_frames = rendered.quality.max_frames;
@@ -231,7 +286,7 @@ fn told(profile: &Profile) -> Quality {
 fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendered {
     let counts = Counts::of(profile, value_index, quality.max_frames);
     let mut quality = Quality {
-        samples: counts.samples.or(quality.samples),
+        samples: counts.samples.or(profile.recorded_samples).or(quality.samples),
         lost: profile.lost.or(quality.lost),
         sampled_cpu_ms: profile.sampled_cpu_ms.or(quality.sampled_cpu_ms),
         unresolved: counts.unresolved,
@@ -250,7 +305,7 @@ fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendere
         }
     }
     Rendered {
-        samples: counts.samples,
+        samples: counts.samples.or(profile.recorded_samples),
         unresolved: counts.unresolved,
         quality,
     }

@@ -68,6 +68,19 @@ pub fn truncated(quality: &Quality) -> Option<String> {
     })
 }
 
+/// The sentence about CPU time that no sample stands for, if it is a good part: of threads that lived for less than an
+/// interval, or that no signal reaches.
+pub fn unseen_cpu(sampled: Duration, used: Duration) -> Option<String> {
+    const ENOUGH: Duration = Duration::from_secs(1);
+    (used >= ENOUGH && sampled < used * 4 / 5).then(|| {
+        format!(
+            "the samples stand for {:.1} s of the {:.1} s of CPU time that the process used",
+            sampled.as_secs_f64(),
+            used.as_secs_f64()
+        )
+    })
+}
+
 /// Little is not nothing.
 fn percent(share: f64) -> String {
     if 0.0 < share && share < 0.0005 {

@@ -29,7 +29,6 @@ pub mod sampling;
 pub mod session;
 pub mod settings;
 pub mod startup;
-pub mod survivors;
 pub mod thread_dump;
 pub mod transfer;
 pub mod virtual_threads;

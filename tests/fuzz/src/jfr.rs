@@ -1,11 +1,27 @@
-//! A JFR that async-profiler left in the application's `/tmp`, on its way into the store: whole or not at all. We read no more of
-//! it than the sizes of its chunks.
+//! A JFR that async-profiler left in the application's `/tmp`: on its way into the store whole or not at all, and then all that is
+//! made of it.
 
+use sideflame::format::RecordingKind;
+use sideflame::profile::Names;
+use sideflame::profile::format::jfr::example;
+use sideflame::profile::format::jfr::read::read;
+use sideflame::profile::format::jfr::sampled::Sampled;
 use sideflame::runtime::jvm::transfer::jfr;
 
-use crate::{Seed, parts};
+use crate::{Seed, parts, rendering};
 
 pub(crate) fn run(bytes: &[u8]) {
+    moved(bytes);
+    for wanted in [Sampled::Wall, Sampled::Alloc, Sampled::Heap, Sampled::Lock] {
+        if let Ok(profile) = read(bytes, Some(wanted), Names::Normalised) {
+            // An event has a size, a type and a stack.
+            assert!(profile.sample_count() <= bytes.len() / 3);
+        }
+    }
+    rendering::check(bytes, RecordingKind::Jfr);
+}
+
+fn moved(bytes: &[u8]) {
     let mut moved = Vec::new();
     let Ok(facts) = jfr(&mut parts::file(bytes), &mut moved) else {
         assert!(moved.is_empty());
@@ -28,6 +44,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         bytes
     };
     vec![
+        ("everything", example::everything()),
         ("one", chunk(100)),
         ("two", [chunk(80), chunk(68)].concat()),
         ("cut", chunk(100)[..90].to_vec()),

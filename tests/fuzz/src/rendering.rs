@@ -16,6 +16,7 @@ pub(crate) fn read(bytes: &[u8], kind: RecordingKind) -> Option<Profile> {
         collapsed: CollapsedValues::of(&Quality::default()),
         names: Names::Raw,
         stamp: Quality::default(),
+        event: None,
     };
     reader(kind)?.read(&mut &*bytes, &options).ok()
 }
@@ -49,6 +50,7 @@ pub(crate) fn made(bytes: &[u8], kind: RecordingKind, format: Format, quality: O
         title: "shop".to_owned(),
         collapsed: None,
         names: Names::Normalised,
+        event: (kind == RecordingKind::Jfr).then(|| "cpu".to_owned()),
     };
     let mut out = Bounded {
         bytes: Vec::new(),

@@ -28,6 +28,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
         quality,
         sample_type,
         names,
+        event,
         max_bytes: _,
     } = order;
     let options = RenderOptions {
@@ -37,6 +38,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
         sample_type,
         collapsed: None,
         names,
+        event,
     };
     let report = match render(recording, kind, &options, &mut artifact) {
         Ok(rendered) => RenderReport::Done(Box::new(rendered.quality)),

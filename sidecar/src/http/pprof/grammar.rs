@@ -43,6 +43,7 @@ pub(super) fn request(event: &Event, pairs: &Pairs, max_seconds: u64) -> Result<
     let mut request = CaptureRequest::parse(&ours, max_seconds)?;
     request.event = event.clone();
     request.snapshot = snapshot;
+    request.scraped = true;
     request.options.go.difference = !snapshot;
     request.options.go.millis = millis;
     request.options.go.debug = debug.map_or(Ok(None), |debug| level(debug, max_seconds))?;

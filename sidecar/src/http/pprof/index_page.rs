@@ -40,14 +40,14 @@ fn lines(inspection: &Inspection, query: &str) -> String {
         let path = format!("{name}{query}");
         printable(format!("/debug/pprof/{path:<14}  {description}").trim_end()) + "\n"
     };
-    let possible = served(inspection).filter_map(|event| match event {
-        Event::Named(name) => Some(line(name, "")),
-        event => {
-            let profile = PROFILES.iter().find(|profile| profile.event == *event)?;
-            Some(line(profile.name, profile.description))
-        }
+    let runtime = inspection.target.runtime();
+    let standard = PROFILES.iter().filter(|profile| {
+        let event = runtime::scraped_as(runtime, &profile.event);
+        served(inspection).any(|served| served == event.as_ref().unwrap_or(&profile.event))
     });
-    let mut lines: Vec<_> = possible.collect();
+    let own = served(inspection).filter(|event| matches!(event, Event::Named(_)));
+    let mut lines: Vec<_> = own.map(|event| line(event.name(), "")).collect();
+    lines.extend(standard.map(|profile| line(profile.name, profile.description)));
     lines.push(line(CMDLINE, "arguments of the process"));
     lines.push(line(SYMBOL, "says that names are in the profiles themselves"));
     lines.sort();

@@ -11,6 +11,7 @@ const GO_GOROUTINE: &[u8] = include_bytes!("../../../tests/data/profile/pprof/go
 
 fn options(format: Format) -> RenderOptions {
     RenderOptions {
+        event: None,
         format,
         quality: Some(quality()),
         sample_type: None,
@@ -136,12 +137,84 @@ fn the_last_sample_type_is_shown_unless_another_is_named() {
 
 #[test]
 fn an_impossible_format_names_the_possible_ones() {
-    let error = render(&b""[..], RecordingKind::Jfr, &options(Format::Svg), &mut Vec::new()).unwrap_err();
+    let error = render(&b""[..], RecordingKind::Trace, &options(Format::Svg), &mut Vec::new()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a jfr recording cannot be rendered as svg; possible: jfr"
+        "a trace recording cannot be rendered as svg; possible: trace"
     );
     assert_eq!(rendered(b"FLR", RecordingKind::Jfr, &options(Format::Jfr)).1, b"FLR");
+}
+
+/// What the recorder says of a recording of `cpu` and `alloc`.
+fn of_two(least_samples: u64) -> Quality {
+    let of = |event: &str, clock, unit: &str, doubt: &str| OfEvent {
+        event: event.to_owned(),
+        interval: 20_000_000,
+        interval_unit: unit.to_owned(),
+        clock: Some(clock),
+        least_samples: (event == "cpu").then_some(least_samples),
+        degraded: vec![doubt.to_owned()],
+        ..OfEvent::default()
+    };
+    Quality {
+        sampler: Some("async-profiler 4.6 cpu,alloc (ctimer)".to_owned()),
+        event: Some("cpu,alloc".to_owned()),
+        cpu_ms: Some(1500),
+        degraded: vec!["of both".to_owned()],
+        events: vec![
+            of("cpu", Clock::Cpu, "nanoseconds", "of cpu"),
+            of("alloc", Clock::None, "bytes", "of alloc"),
+        ],
+        ..Quality::default()
+    }
+}
+
+#[test]
+fn each_event_of_a_recording_has_a_stamp_of_its_own() {
+    let jfr = crate::profile::format::jfr::example::everything();
+    let of = |event: &str| RenderOptions {
+        quality: Some(of_two(3)),
+        event: Some(event.to_owned()),
+        ..options(Format::Pprof)
+    };
+    let (cpu, pprof) = rendered(&jfr, RecordingKind::Jfr, &of("cpu"));
+    let stamp = cpu.quality;
+    assert_eq!(
+        (stamp.samples, stamp.sampled_cpu_ms, stamp.event.as_deref()),
+        (Some(3), Some(60), Some("cpu"))
+    );
+    let seen = "the samples stand for 0.1 s of the 1.5 s of CPU time that the process used";
+    let cut = "33.3% is in stacks that the sampler cut, whose callers are missing";
+    assert_eq!(stamp.degraded, ["of both", "of cpu", seen, cut]);
+    assert!(stamp.events.is_empty() && stamp.sampler.unwrap().contains("cpu,alloc"));
+    let profile = pprof::read::read(&pprof, Names::Raw).unwrap();
+    assert_eq!(profile.value_index(None), Some(1), "time is shown first");
+    assert_eq!(
+        profile.sample_types[1],
+        crate::profile::ValueType::new("cpu", "nanoseconds")
+    );
+    let (alloc, _) = rendered(&jfr, RecordingKind::Jfr, &of("alloc"));
+    assert_eq!((alloc.quality.samples, alloc.quality.sampled_cpu_ms), (Some(2), None));
+    assert_eq!(alloc.quality.degraded, ["of both", "of alloc"]);
+    assert_eq!(of_two(3).of_all().degraded, ["of both", "of cpu", "of alloc"]);
+}
+
+#[test]
+fn a_recording_of_several_events_with_too_few_samples_of_one_is_an_error_for_that_one() {
+    let jfr = crate::profile::format::jfr::example::everything();
+    let of = |event: &str| {
+        let options = RenderOptions {
+            quality: Some(of_two(4)),
+            event: Some(event.to_owned()),
+            ..options(Format::Collapsed)
+        };
+        render(jfr.as_slice(), RecordingKind::Jfr, &options, &mut Vec::new())
+    };
+    assert!(matches!(
+        of("cpu"),
+        Err(RenderError::SamplerDied { samples: 3, least: 4 })
+    ));
+    assert!(of("alloc").is_ok());
 }
 
 #[test]

@@ -7,16 +7,19 @@ use super::async_profiler::{self, Metrics};
 use super::doctor;
 use super::inlining;
 use super::plan::{JvmPlan, STACK_MEMORY};
-use super::sampling::Engine;
+use super::sampling::{Engine, Part};
 use super::startup::Startup;
 use super::transfer::{Moved, Scale};
 use super::virtual_threads;
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::{CpuUse, ProcessTable, TargetRoot};
-use crate::profile::Quality;
-use crate::profile::quality::Clock;
+use crate::profile::quality::{Clock, OfEvent};
+use crate::profile::{Quality, stamp};
 use crate::runtime::{Reason, RecordError, RecordOrder};
+
+/// The kernel's timers fire once in its tick.
+const LONGEST_TICK: Duration = Duration::from_millis(10);
 
 /// What a finished capture is judged by.
 #[derive(Debug)]
@@ -84,9 +87,51 @@ impl Sampled {
             event: Some(order.event.to_string()),
             started_at_ms: Some(self.started_at_ms),
             duration_ms: Some(duration_ns / 1_000_000),
-            degraded: self.limitations(order, table, root),
+            degraded: match plan.parts.is_empty() {
+                true => self.limitations(std::slice::from_ref(&order.event), order, table, root),
+                false => self.limitations(&[], order, table, root),
+            },
+            events: plan
+                .parts
+                .iter()
+                .map(|part| self.of_event(part, order, table, root))
+                .collect(),
             ..Quality::default()
         })
+    }
+
+    /// What is true of one of several events.
+    fn of_event(&self, part: &Part, order: &RecordOrder, table: &ProcessTable, root: &TargetRoot) -> OfEvent {
+        let of_all = self.limitations(&[], order, table, root);
+        let mut degraded = self.limitations(std::slice::from_ref(&part.event), order, table, root);
+        degraded.retain(|sentence| !of_all.contains(sentence));
+        let by_time = part.clock != Clock::None && part.interval > 0;
+        let duration_ns = u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX);
+        OfEvent {
+            event: part.event.to_string(),
+            interval: part.interval,
+            interval_unit: part.unit.clone().into_owned(),
+            clock: Some(part.clock),
+            expected_samples: by_time.then(|| duration_ns / part.interval.max(1)),
+            least_samples: self.least_samples(part),
+            degraded,
+        }
+    }
+
+    /// The fewest samples of a living sampler, of which there are several events: nobody but who reads the recording can tell
+    /// whose they are.
+    fn least_samples(&self, part: &Part) -> Option<u64> {
+        (part.clock == Clock::Cpu && self.sees_every_thread()).then_some(())?;
+        let lasting = self.cpu?.lasting;
+        let interval = Duration::from_nanos(part.interval.max(1));
+        if lasting < enough_cpu(interval) {
+            return Some(0);
+        }
+        let step = match self.plan.engine {
+            Engine::Timer(_) => interval.max(LONGEST_TICK),
+            _ => interval,
+        };
+        u64::try_from(lasting.as_nanos() / 2 / step.as_nanos()).ok()
     }
 
     /// CPU time that the samples stand for, where they stand for CPU time. A timer that fired late counts what it missed in the
@@ -118,9 +163,6 @@ impl Sampled {
     /// CPU time is 100 samples of the usual interval, of which half cannot be missing by chance. The kernel's timers fire once
     /// in its tick, 10 ms at most; what they missed is in a text, but not in a JFR.
     fn expect_a_living_sampler(&self) -> Result<(), RecordError> {
-        const ENOUGH: Duration = Duration::from_secs(1);
-        const ENOUGH_SAMPLES: u32 = 50;
-        const LONGEST_TICK: Duration = Duration::from_millis(10);
         let (Some(sampled), Some(used), true) = (self.sampled_cpu(), self.cpu, self.sees_every_thread()) else {
             return Ok(());
         };
@@ -130,7 +172,7 @@ impl Sampled {
             Ok(samples) if late => sampled.max(LONGEST_TICK.saturating_mul(samples)),
             _ => sampled,
         };
-        if used.lasting < ENOUGH.max(interval.saturating_mul(ENOUGH_SAMPLES)) || sampled >= used.lasting / 2 {
+        if used.lasting < enough_cpu(interval) || sampled >= used.lasting / 2 {
             return Ok(());
         }
         Err(RecordError::SamplerDied {
@@ -159,11 +201,18 @@ impl Sampled {
         }
     }
 
-    fn limitations(&self, order: &RecordOrder, table: &ProcessTable, root: &TargetRoot) -> Vec<String> {
+    /// The sentences that are true of `events`, and those that are true of all.
+    fn limitations(
+        &self,
+        events: &[Event],
+        order: &RecordOrder,
+        table: &ProcessTable,
+        root: &TargetRoot,
+    ) -> Vec<String> {
         let process = &order.target.process;
-        let events = order.event.parts();
+        let interrupted = events.iter().any(inlining::interrupt_code);
         let mut sentences = Vec::new();
-        let ended = self.end_of_perf_events();
+        let ended = interrupted.then(|| self.end_of_perf_events()).flatten();
         sentences.extend(ended.map(|cause| format!("sampling ended before the capture did ({cause})")));
         if events.contains(&Event::Cpu) && matches!(self.plan.engine, Engine::Timer(_)) {
             let reason = doctor::perf_events_unavailable(table, process).or_else(|| self.scarce.clone());
@@ -173,7 +222,7 @@ impl Sampled {
             ));
         }
         let mut warnings = async_profiler::messages(&self.start.log, "[WARN] ");
-        if warnings.any(|text| text.contains("Kernel symbols are unavailable")) {
+        if interrupted && warnings.any(|text| text.contains("Kernel symbols are unavailable")) {
             let reason = doctor::perf_events_unavailable(table, process);
             sentences.push(reason.map_or_else(
                 || "kernel frames are missing: kernel.kptr_restrict hides the kernel's symbols".to_owned(),
@@ -199,28 +248,25 @@ impl Sampled {
             sentences.extend(virtual_threads::unseen(table, process).map(|reason| reason.sentence));
         }
         // Last: it is true of most JVMs, and a picture has room for one line.
-        let unseen = events
-            .iter()
-            .any(inlining::interrupt_code)
+        let unseen = interrupted
             .then(|| inlining::unseen(&Startup::of(table, root, process), table, root, process))
             .flatten();
         sentences.extend(unseen.map(|reason| format!("{}; {}", reason.sentence, reason.remedy)));
         sentences
     }
 
-    /// The sentence about CPU time that no sample stands for, if it is a good part: of threads that lived for less than an
-    /// interval, or that no signal reaches.
+    /// The sentence about CPU time that no sample stands for, if it is a good part.
     fn unseen_cpu(&self) -> Option<String> {
-        const ENOUGH: Duration = Duration::from_secs(1);
         let (sampled, used) = (self.sampled_cpu()?, self.cpu?.process);
-        (self.sees_every_thread() && used >= ENOUGH && sampled < used * 4 / 5).then(|| {
-            format!(
-                "the samples stand for {:.1} s of the {:.1} s of CPU time that the process used",
-                sampled.as_secs_f64(),
-                used.as_secs_f64()
-            )
-        })
+        self.sees_every_thread().then(|| stamp::unseen_cpu(sampled, used))?
     }
+}
+
+/// The CPU time of which a living sampler cannot have missed half by chance.
+fn enough_cpu(interval: Duration) -> Duration {
+    const ENOUGH: Duration = Duration::from_secs(1);
+    const ENOUGH_SAMPLES: u32 = 50;
+    ENOUGH.max(interval.saturating_mul(ENOUGH_SAMPLES))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{self, JvmOptions};
-use super::sampling::{self, Engine, Sampling};
+use super::sampling::{self, Engine, Part, Sampling};
 use super::settings::JvmSettings;
 use super::transfer::Scale;
 use crate::event::Event;
@@ -53,6 +53,8 @@ pub struct JvmPlan {
     /// What happens in the kernel is left out.
     pub user_only: bool,
     survivors: bool,
+    /// Of several events, what the numbers of each are.
+    pub parts: Vec<Part>,
     /// Options of the walk and of what a stack holds besides its methods.
     walk: String,
     /// How names are written.
@@ -73,6 +75,11 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     }
 }
 
+/// True of events that one session has beside each other without a choice of the caller's.
+pub fn shares(event: &Event) -> bool {
+    matches!(event, Event::Cpu | Event::Alloc | Event::Heap | Event::Lock)
+}
+
 /// Plans a recording.
 ///
 /// # Errors
@@ -88,6 +95,7 @@ pub fn plan(asked: &Asked<'_>, settings: &JvmSettings) -> Result<JvmPlan, PlanEr
         total,
         scale,
         survivors,
+        parts,
     } = sampling::of(asked)?;
     let max_frames = options.max_frames.unwrap_or(MAX_FRAMES);
     Ok(JvmPlan {
@@ -103,6 +111,7 @@ pub fn plan(asked: &Asked<'_>, settings: &JvmSettings) -> Result<JvmPlan, PlanEr
         max_frames,
         user_only: options.sampling.contains(&parameters::USER_ONLY),
         survivors,
+        parts,
         walk: walk(options, max_frames),
         style: options.style.concat(),
         filters: filters(&options.include, &options.exclude),
@@ -378,9 +387,21 @@ pub(super) mod tests {
             "start,event=cpu-clock,interval=10000000,wall=10000000,nobatch,alloc=524287,lock=10000,nativemem=524287,\
              nativelock=10000"
         );
-        for bad in ["cpu,ctimer", "alloc,heap", "lock,lock", "cpu,goroutine"] {
+        for both in ["alloc,heap,lock", "heap,alloc,lock"] {
+            assert_eq!(started(both), "start,alloc=524287,live,lock=10000");
+        }
+        for bad in ["cpu,ctimer", "alloc,alloc", "lock,lock", "cpu,goroutine"] {
             assert!(jfr(bad).is_err(), "{bad}");
         }
+        let of = |part: &Part| (part.event.to_string(), part.interval, part.unit.to_string(), part.clock);
+        let parts: Vec<_> = jfr("cpu,heap").unwrap().parts.iter().map(of).collect();
+        assert_eq!(
+            parts,
+            [
+                ("cpu".to_owned(), 10_000_000, "nanoseconds".to_owned(), Clock::Cpu),
+                ("heap".to_owned(), 524_287, "bytes".to_owned(), Clock::None)
+            ]
+        );
         assert_eq!(recordings(&"cpu,alloc".parse().unwrap()), [RecordingKind::Jfr]);
         let aimless = plan_with("wall,alloc", RecordingKind::Jfr, &[("interval", "5ms")], 20);
         assert!(

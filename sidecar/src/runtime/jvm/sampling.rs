@@ -4,6 +4,8 @@
 //! a time, or a hook that runs beside it (`alloc`, `lock`, …). Source: async-profiler 4.6, `arguments.cpp`,
 //! `profiler.cpp`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::doctor;
@@ -79,6 +81,22 @@ pub struct Sampling {
     pub scale: Scale,
     /// Two texts are written.
     pub survivors: bool,
+    /// Of several events, what the numbers of each are.
+    pub parts: Vec<Part>,
+}
+
+/// One of several events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// Which.
+    pub event: Event,
+    /// As of a [`Sampling`] of that event alone, as for all below.
+    pub interval: u64,
+    /// Unit.
+    pub unit: Cow<'static, str>,
+    /// What a sample measures.
+    pub clock: Clock,
 }
 
 /// What is asked of one JVM.
@@ -104,6 +122,7 @@ fn one(event: &Event, asked: &Asked<'_>, options: &JvmOptions) -> Result<Samplin
         total: true,
         scale: Scale::Keep,
         survivors: false,
+        parts: Vec::new(),
     };
     let timed = |interval, clock, engine| Sampling {
         engine,
@@ -190,22 +209,25 @@ fn several(asked: &Asked<'_>, options: &JvmOptions) -> Result<Sampling, PlanErro
     };
     let mut whole: Option<Sampling> = None;
     let mut hooks = String::new();
-    let mut seen: Vec<Event> = Vec::new();
-    for event in asked.event.parts() {
-        let of_same_hook =
-            |other: &Event| matches!(other, Event::Alloc | Event::Heap) && matches!(event, Event::Alloc | Event::Heap);
-        if let Some(other) = seen.iter().find(|other| **other == event || of_same_hook(other)) {
-            return unsuitable(format!("{other} and {event} cannot be recorded together"));
+    let mut parts: Vec<Part> = Vec::new();
+    let events = asked.event.parts();
+    for event in events.iter().cloned() {
+        if parts.iter().any(|other| other.event == event) {
+            return unsuitable(format!("{event} is there more than once"));
         }
+        let mut sampled = one(&event, asked, &without_interval)?;
         // `wall` is the one clock that can run beside another.
         if event == Event::Wall {
-            let wall = one(&event, asked, &without_interval)?;
-            hooks.extend([",wall=", &wall.interval.to_string(), ",nobatch"]);
+            hooks.extend([",wall=", &sampled.interval.to_string(), ",nobatch"]);
         } else {
-            let sampled = one(&event, asked, &without_interval)?;
-            match (sampled.engine, &whole) {
+            match (&sampled.engine, &whole) {
+                // The hook of live objects is that of allocations, which a JFR has both.
+                (Engine::Off, _) if event == Event::Alloc && events.contains(&Event::Heap) => {}
                 (Engine::Off, _) => hooks.push_str(&sampled.others),
-                (_, None) => whole = Some(one(&event, asked, options)?),
+                (_, None) => {
+                    sampled = one(&event, asked, options)?;
+                    whole = Some(sampled.clone());
+                }
                 (_, Some(_)) => {
                     return unsuitable(format!(
                         "{event} cannot be recorded together with another event that interrupts threads; wall, alloc or heap, \
@@ -214,7 +236,12 @@ fn several(asked: &Asked<'_>, options: &JvmOptions) -> Result<Sampling, PlanErro
                 }
             }
         }
-        seen.push(event);
+        parts.push(Part {
+            event,
+            interval: sampled.interval,
+            unit: sampled.unit.into(),
+            clock: sampled.clock,
+        });
     }
     if whole.is_none() && (options.interval.is_some() || options.frequency.is_some()) {
         let parameter = if options.interval.is_some() {
@@ -235,5 +262,6 @@ fn several(asked: &Asked<'_>, options: &JvmOptions) -> Result<Sampling, PlanErro
         total: false,
         scale: Scale::Keep,
         survivors: false,
+        parts,
     })
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
-use super::survivors;
+use crate::profile::survivors;
 use crate::runtime::RecordError;
 
 /// Big enough that a recording of a few megabytes takes a few dozen system calls.
@@ -168,7 +168,7 @@ impl Lines {
 }
 
 /// Joins two collapsed texts of the same session, the numbers of sampled survivors and the sums of their sizes, to what
-/// they stand for. See [`super::survivors`].
+/// they stand for. See [`crate::profile::survivors`].
 ///
 /// # Errors
 /// [`RecordError::Protocol`] if a line is cut or the two do not belong together; [`RecordError::StoreFull`].

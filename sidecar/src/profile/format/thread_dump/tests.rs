@@ -80,6 +80,7 @@ fn read(reader: &dyn Reader, text: &str) -> Result<Profile, String> {
         },
         names: Names::Normalised,
         stamp: Quality::default(),
+        event: None,
     };
     reader
         .read(&mut text.as_bytes(), &options)

@@ -1,4 +1,4 @@
-//! What a sampled survivor stands for.
+//! What a sampled survivor of a JVM stands for. Called by what reads async-profiler's live objects, as text and as JFR.
 //!
 //! HotSpot draws the distance to the next sampled byte at random, `interval` bytes on average
 //! (`threadHeapSampler.cpp`, JEP 331), so an object of `size` bytes is sampled with probability 1 − e^(−size/interval),

@@ -1,0 +1,187 @@
+//! The samples of a chunk, summed up by what they are of: which events count, and which of their fields.
+//!
+//! Knows the events of async-profiler and those of the JDK that say where something happened. Called by [`super::read`].
+//! Sources: `jfrMetadata.cpp` and `flightRecorder.cpp` of async-profiler, `metadata.xml` of the JDK.
+
+use std::collections::HashMap;
+
+use super::JfrError;
+use super::cursor::{Cursor, Text};
+use super::metadata::{Field, Types, Value};
+use super::sampled::Sampled;
+use crate::profile::builder::ModelError;
+
+/// What is summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) source: Source,
+    /// Key of the stack.
+    pub(super) stack: u64,
+    /// Key of a class, or of the state of a thread.
+    pub(super) class: u64,
+}
+
+/// Where a sample comes from, before its thread's state is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// `jdk.ExecutionSample`: of a clock, a counter, or of all threads in turn. The state of the thread tells.
+    Execution,
+    /// Whatever the state is.
+    Of(Sampled),
+}
+
+/// How often, and how much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) samples: u64,
+    /// Bytes or ticks.
+    pub(super) amount: u64,
+}
+
+/// What the recorder was told, as far as it says what the numbers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Recorder {
+    /// What interrupts threads, by async-profiler's name.
+    pub(super) event: String,
+    /// Its distance of two samples.
+    pub(super) interval: u64,
+    /// That of the wall clock beside it.
+    pub(super) wall: u64,
+    /// Bytes between two sampled allocations.
+    pub(super) alloc: u64,
+}
+
+/// What a field is to a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Stack,
+    Class,
+    Samples,
+    Amount,
+    /// As `Amount`, of the same event, and better.
+    BetterAmount,
+    None,
+}
+
+/// An event that is a sample: where it comes from, and what its fields are to it.
+type Layout<'t> = (Source, Vec<(&'t Field, Role)>);
+
+/// The samples of one chunk.
+#[derive(Debug)]
+pub(super) struct Samples<'t> {
+    types: &'t Types,
+    layouts: HashMap<u64, Layout<'t>, ahash::RandomState>,
+    settings: Option<(u64, &'t [Field])>,
+    pub(super) sums: HashMap<Key, Sum, ahash::RandomState>,
+    pub(super) recorder: Recorder,
+}
+
+/// Longest value of a setting that is looked at.
+const MAX_SETTING: usize = 128;
+
+impl<'t> Samples<'t> {
+    pub(super) fn of(types: &'t Types, by_async_profiler: bool) -> Self {
+        let mut samples = Self {
+            types,
+            layouts: HashMap::default(),
+            settings: None,
+            sums: HashMap::default(),
+            recorder: Recorder::default(),
+        };
+        for (id, of_id) in types.iter() {
+            let fields = &of_id.fields;
+            if of_id.name == "jdk.ActiveSetting" {
+                samples.settings = Some((id, fields));
+            }
+            let source = match of_id.name.as_str() {
+                "jdk.ExecutionSample" if by_async_profiler => Source::Execution,
+                "jdk.ExecutionSample" | "jdk.CPUTimeSample" => Source::Of(Sampled::Cpu),
+                "profiler.WallClockSample" => Source::Of(Sampled::Wall),
+                "jdk.ObjectAllocationInNewTLAB" | "jdk.ObjectAllocationOutsideTLAB" | "jdk.ObjectAllocationSample" => {
+                    Source::Of(Sampled::Alloc)
+                }
+                "profiler.LiveObject" => Source::Of(Sampled::Heap),
+                "jdk.JavaMonitorEnter" => Source::Of(Sampled::Lock),
+                // The JDK's has every thread that waits for work; async-profiler's waits for a lock.
+                "jdk.ThreadPark" if by_async_profiler => Source::Of(Sampled::Lock),
+                "profiler.Malloc" => Source::Of(Sampled::Nativemem),
+                "profiler.NativeLock" => Source::Of(Sampled::Nativelock),
+                _ => continue,
+            };
+            let role = |field: &Field| match field.name.as_str() {
+                "stackTrace" => Role::Stack,
+                "state" if source == Source::Execution => Role::Class,
+                "objectClass" | "monitorClass" | "parkedClass" => Role::Class,
+                "samples" => Role::Samples,
+                "allocationSize" | "size" | "duration" => Role::Amount,
+                "tlabSize" | "weight" => Role::BetterAmount,
+                _ => Role::None,
+            };
+            let layout = fields.iter().map(|field| (field, role(field))).collect();
+            samples.layouts.insert(id, (source, layout));
+        }
+        samples
+    }
+
+    /// Takes an event of the type `id` with this content. Others than samples are stepped over.
+    pub(super) fn take(&mut self, id: u64, cursor: Cursor<'_>) -> Result<(), JfrError> {
+        if self.settings.is_some_and(|(settings, _)| settings == id) {
+            return self.setting(cursor);
+        }
+        let Some((source, layout)) = self.layouts.get(&id) else {
+            return Ok(());
+        };
+        let mut cursor = cursor;
+        let (mut stack, mut class, mut samples, mut amount, mut better) = (0, 0, 1, 0, None);
+        for (field, role) in layout {
+            let Value::Number(number) = self.types.field(&mut cursor, field)? else {
+                continue;
+            };
+            match role {
+                Role::Stack => stack = number,
+                Role::Class => class = number,
+                Role::Samples => samples = number,
+                Role::Amount => amount = number,
+                Role::BetterAmount => better = Some(number),
+                Role::None => {}
+            }
+        }
+        // A duration may be negative where clocks disagree.
+        let amount = i64::try_from(better.unwrap_or(amount)).map_or(0, i64::unsigned_abs);
+        let key = Key {
+            source: *source,
+            stack,
+            class,
+        };
+        let sum = self.sums.entry(key).or_default();
+        let add = |sum: u64, value: u64| sum.checked_add(value).ok_or(ModelError::Overflow);
+        sum.samples = add(sum.samples, samples)?;
+        sum.amount = add(sum.amount, amount)?;
+        Ok(())
+    }
+
+    fn setting(&mut self, mut cursor: Cursor<'_>) -> Result<(), JfrError> {
+        let Some((_, fields)) = self.settings else {
+            return Ok(());
+        };
+        let (mut name, mut value) = (Text::Empty, Text::Empty);
+        for field in fields {
+            match (field.name.as_str(), self.types.field(&mut cursor, field)?) {
+                ("name", Value::Text(text)) => name = text,
+                ("value", Value::Text(text)) => value = text,
+                _ => {}
+            }
+        }
+        let value = value.decode();
+        let number = || value.parse().unwrap_or(0);
+        let recorder = &mut self.recorder;
+        match &*name.decode() {
+            "event" if value.len() <= MAX_SETTING => recorder.event = value.into_owned(),
+            "interval" => recorder.interval = number(),
+            "wall" => recorder.wall = number(),
+            "alloc" => recorder.alloc = number(),
+            _ => {}
+        }
+        Ok(())
+    }
+}
