@@ -269,3 +269,64 @@ async fn a_client_that_goes_away_while_its_artifact_is_rendered_leaves_nothing_h
     capture.mark_expendable();
     assert!(capture.may_be_evicted());
 }
+
+/// A finished capture of `cpu` and `alloc` in one JFR.
+fn of_two_events(registry: &Registry) -> std::sync::Arc<Capture> {
+    let mut plan = plan(RecordingKind::Jfr);
+    plan.order.event = "cpu,alloc".parse().unwrap();
+    let (capture, _commands) = registry.register(&plan).unwrap();
+    let lease = registry.room(3).unwrap();
+    capture.directory.create_recording().unwrap().write_all(b"jfr").unwrap();
+    registry.end(&capture, lease, Ok(Quality::default()));
+    capture
+}
+
+#[tokio::test]
+async fn each_event_of_a_recording_is_an_artifact_of_its_own() {
+    let (_store, registry) = registry(|_| {});
+    let capture = of_two_events(&registry);
+    let queue = RenderQueue::default();
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |_: &Children, order: &RenderOrder, _: File, mut artifact: File| {
+            let line = format!("{} {:?}", order.event.clone().unwrap(), order.sample_type);
+            artifact.write_all(line.as_bytes()).unwrap();
+            Ok(order.quality.clone())
+        },
+    };
+    for (event, format, expected) in [
+        (Event::Cpu, Format::Collapsed, "cpu Some(\"samples\")"),
+        (Event::Cpu, Format::Pprof, "cpu None"),
+        (Event::Alloc, Format::Collapsed, "alloc None"),
+    ] {
+        let wanted = capture.wanted(Some(format), Some(&event)).unwrap();
+        let artifact = capture.artifact(wanted, &workshop).await.unwrap();
+        assert_eq!(artifact.meta.event, Some(event.clone()));
+        assert!(
+            artifact.file_name.contains(&format!("_{event}_")),
+            "{}",
+            artifact.file_name
+        );
+        assert_eq!(content(artifact), expected);
+    }
+    let whole = capture.wanted(None, None).unwrap();
+    assert_eq!(content(capture.artifact(whole, &workshop).await.unwrap()), "jfr");
+}
+
+#[tokio::test]
+async fn of_several_events_one_must_be_chosen_and_it_must_be_there() {
+    let (_store, registry) = registry(|_| {});
+    let refused = |capture: &Capture, format, event: Option<&Event>| {
+        let wanted = capture.wanted(Some(format), event);
+        matches!(wanted, Err(CaptureError::Request(_)))
+    };
+    let two = of_two_events(&registry);
+    assert!(refused(&two, Format::Svg, None) && refused(&two, Format::Svg, Some(&Event::Lock)));
+    assert!(refused(&two, Format::Jfr, Some(&Event::Cpu)), "it has both");
+    let one = finished(&registry, RecordingKind::Jfr, 3);
+    assert!(refused(&one, Format::Svg, Some(&Event::Alloc)));
+    let wanted = one.wanted(Some(Format::Svg), Some(&Event::Cpu)).unwrap();
+    assert_eq!(wanted, Format::Svg.into(), "the only one need not be said, and may be");
+}

@@ -119,11 +119,11 @@ proptest! {
     /// executed as it is.
     #[test]
     fn a_plan_is_whole_and_a_refusal_is_known_before_anything_starts(
-        query in query(), snapshot in any::<bool>(), library in any::<bool>(), inspections in inspections(),
+        query in query(), (snapshot, scraped) in any::<(bool, bool)>(), library in any::<bool>(), inspections in inspections(),
     ) {
         let settings = settings(library);
         let Ok(request) = CaptureRequest::parse(&query, settings.max_seconds) else { return Ok(()) };
-        let request = CaptureRequest { snapshot, ..request };
+        let request = CaptureRequest { snapshot, scraped, ..request };
         let announced = plan(&request, &inspections, &settings);
         let started = plan(&request, &inspections, &settings);
         prop_assert_eq!(announced.is_ok(), started.is_ok());
@@ -215,6 +215,57 @@ fn events_that_only_async_profiler_names_fall_with_cpu_and_counters_with_each_ot
             matches!(&error, CaptureError::Impossible(given) if given.key == key),
             "{event}: {error:?}"
         );
+    }
+}
+
+#[test]
+fn a_scraper_is_given_a_few_seconds_for_a_total_and_the_locks_of_a_jvm_for_what_blocks() {
+    let verdicts = vec![
+        Verdict::available(Event::Lock),
+        Verdict::impossible(
+            Event::Block,
+            Reason::new("event_of_another_runtime", "sentence", "remedy"),
+        ),
+    ];
+    let of = |request: CaptureRequest| {
+        let planned = plan(&request, &jvm(verdicts.clone()), &settings(true));
+        planned.map(|plan| (plan.order.event, plan.order.seconds))
+    };
+    let block = CaptureRequest {
+        event: Event::Block,
+        scraped: true,
+        snapshot: true,
+        ..CaptureRequest::default()
+    };
+    assert_eq!(of(block.clone()).unwrap(), (Event::Lock, 5));
+    let timed = CaptureRequest {
+        snapshot: false,
+        seconds: 10,
+        ..block.clone()
+    };
+    assert_eq!(of(timed).unwrap(), (Event::Lock, 10));
+    let person = CaptureRequest {
+        scraped: false,
+        ..block
+    };
+    assert!(matches!(of(person), Err(CaptureError::Impossible(_))));
+}
+
+#[test]
+fn several_events_are_a_jfr_and_whatever_a_browser_prefers() {
+    let verdicts = vec![Verdict::available(Event::Cpu), Verdict::available(Event::Alloc)];
+    let request = CaptureRequest {
+        event: "cpu,alloc".parse().unwrap(),
+        accept: vec![Format::Svg, Format::Pprof],
+        ..CaptureRequest::default()
+    };
+    assert_eq!(
+        plan(&request, &jvm(verdicts.clone()), &settings(true)).unwrap().format,
+        Format::Jfr
+    );
+    match refused(&[("event", "cpu,alloc"), ("format", "svg")], &jvm(verdicts), true) {
+        CaptureError::FormatNotOffered { allowed, .. } => assert_eq!(allowed, [Format::Jfr]),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -29,6 +29,17 @@ fn folders(store: &tempfile::TempDir) -> usize {
 }
 
 #[tokio::test]
+async fn what_several_wait_for_is_kept_until_the_last_has_had_it() {
+    let (_store, registry) = registry(|settings| settings.store_captures = 1);
+    let shared = finished(&registry, KIND, 10);
+    shared.hold();
+    shared.mark_expendable();
+    assert!(registry.register(&plan(KIND)).is_err() && kept(&registry, &shared));
+    shared.release();
+    assert!(registry.register(&plan(KIND)).is_ok() && !kept(&registry, &shared));
+}
+
+#[tokio::test]
 async fn captures_of_every_kind_leave_nothing_when_they_are_forgotten() {
     const MOST: usize = 8;
     let (store, registry) = registry(|settings| settings.store_captures = MOST);

@@ -94,7 +94,7 @@ mod tests {
         };
         let [one, other] = [
             inspection(7, jvm(), &["cpu", "wall", "alloc", "shop.carts"]),
-            inspection(8, jvm(), &["heap"]),
+            inspection(8, jvm(), &["heap", "lock"]),
         ];
         let paths = |inspections: &[Inspection]| {
             let page = page(&Selector::default(), inspections);
@@ -105,7 +105,7 @@ mod tests {
         let of_one = ["allocs", "cmdline", "profile", "shop.carts", "symbol"];
         assert_eq!(paths(std::slice::from_ref(&one)), of_one);
         let of_one = of_one.map(|name| format!("{name}?pid=7"));
-        let of_other = ["cmdline", "heap", "symbol"].map(|name| format!("{name}?pid=8"));
+        let of_other = ["block", "cmdline", "heap", "mutex", "symbol"].map(|name| format!("{name}?pid=8"));
         assert_eq!(paths(&[one, other]), [&of_one[..], &of_other].concat());
         assert_eq!(paths(&[]), [""; 0]);
         let dotnet = RuntimeFacts::Dotnet {
