@@ -37,6 +37,10 @@ fn large_recordings_pass_through_32_mib() {
 
     let svg = server.get(&format!("/profile?pid={}&seconds=2", java.pid)).whole();
     assert!(svg.text().contains("Split"));
+    let svg = server
+        .get(&format!("/profile?pid={}&seconds=2&event=wall", dotnet.pid))
+        .whole();
+    assert!(svg.text().contains("Split.Trace"));
     assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
     // All of it went through the server; none of it stayed.
     assert!(cgroup.anonymous() < 8 << 20, "{} bytes", cgroup.anonymous());

@@ -6,7 +6,7 @@
 //! a whole stream from a cut one.
 //!
 //! Format: `NetTraceFormat.md` (version 6) and `NetTraceFormat_v5.md` of microsoft/perfview; .NET Core 3.0 to .NET 10 write
-//! version 4. Native events bring no field names (dotnet/runtime#96365), so their layouts stand in [`clr`]. It is checked
+//! version 4. Native events bring no field names (dotnet/runtime#96365), so their layouts stand in `clr`. It is checked
 //! against what real runtimes write, by a reader in `tests/` that shares no code with this one.
 
 pub mod cursor;

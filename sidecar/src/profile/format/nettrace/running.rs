@@ -14,11 +14,9 @@ use crate::profile::Quality;
 /// Said where there is no count of threads, and the runtime's word is all there is.
 const NATIVE_UNSEEN: &str = "CPU time in native code is missing: the runtime marks managed code only";
 /// Said where even that says nothing.
-const RUNNING_GUESSED: &str =
-    "the runtime does not tell running threads from waiting ones: cpu is what does not wait by its name";
+const RUNNING_GUESSED: &str = "the runtime marks no thread as running: cpu is what does not wait by its name";
 /// Said where the count of threads has filled in a part.
-const APPORTIONED: &str =
-    "time that the runtime does not call running is apportioned by the kernel's count of each thread";
+const APPORTIONED: &str = "time not marked as running is apportioned by the kernel's CPU time of each thread";
 /// The kernel counts in hundredths of a second: that much more a thread may have run.
 const TICK: u64 = 10_000_000;
 /// A part that is worth a sentence: one in so many.
