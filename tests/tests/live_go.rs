@@ -369,7 +369,7 @@ fn the_index_promises_what_the_process_has_and_keeps_it() {
     let jvm = App::start(e2e::app::java("17", &[], "cpu"));
     let index = server.get(&format!("/debug/pprof/?pid={}", jvm.pid)).ok().text();
     assert!(
-        index.contains("/debug/pprof/profile ") && !index.contains("/debug/pprof/goroutine"),
+        index.contains("/debug/pprof/profile ") && !index.contains("/debug/pprof/threadcreate"),
         "{index}"
     );
 }

@@ -22,12 +22,13 @@ const LOCK: [(&str, f64); 3] = [
 ];
 
 /// What scrapers ask for, and for how long where they may say so.
-const SCRAPED: [(&str, bool); 5] = [
+const SCRAPED: [(&str, bool); 6] = [
     ("profile", true),
     ("allocs", true),
     ("mutex", true),
     ("block", true),
     ("heap", false),
+    ("goroutine", false),
 ];
 
 /// Takes the profiler for a moment, so that whoever asks for it now waits, and shares what comes then: a loaded machine may
@@ -84,7 +85,12 @@ fn a_scrape_is_one_session_in_which_each_profile_has_its_known_split() {
         for (profile, answer) in &answers {
             assert_eq!(answer.status, 200, "{profile}: {}", answer.text());
             let session = answer.header("sideflame-sampler");
-            assert!(session.contains(" cpu,alloc,heap,lock"), "{profile}: {session}");
+            // Threads are the JVM's own to tell.
+            let expected = match *profile {
+                "goroutine" => "the JVM's own thread dump",
+                _ => " cpu,alloc,heap,lock",
+            };
+            assert!(session.contains(expected), "{profile}: {session}");
         }
         let id = only_shared(&server);
         let stacks = collapsed(&server, &id, event);
