@@ -212,8 +212,8 @@ pub struct Profile {
     pub lost: Option<u64>,
     /// CPU time that the samples stand for, milliseconds, if they do and the reader knows it better than by their number.
     pub sampled_cpu_ms: Option<u64>,
-    /// Why the recording shows less than was asked for, one sentence each, as far as only its content tells.
-    pub doubts: Vec<String>,
+    /// Why a sample type, which comes first, shows less than its name says, one sentence each, as far as only the recording tells.
+    pub doubts: Vec<(String, String)>,
     /// Samples that were read, if the reader counted them: sums of bytes and durations do not tell.
     pub recorded_samples: Option<u64>,
     pub(super) strings: Strings,

@@ -298,7 +298,12 @@ fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendere
         lines => Some(format!("{lines} lines of the recording were not understood")),
     };
     // A file of ours that is rendered again has said it.
-    let doubts = profile.doubts.iter().cloned();
+    let shown = profile.sample_types.get(value_index);
+    let of_shown = profile
+        .doubts
+        .iter()
+        .filter(|(of, _)| shown.is_some_and(|kind| kind.name == *of));
+    let doubts = of_shown.map(|(_, sentence)| sentence.clone());
     for sentence in doubts.chain(skipped).chain(stamp::truncated(&quality)) {
         if !quality.degraded.contains(&sentence) {
             quality.degraded.push(sentence);

@@ -438,3 +438,22 @@ fn a_unit_of_sixteen_kilobytes_is_cut() {
     let speedscope = text(LONG_UNIT, RecordingKind::Pprof, &options(Format::Speedscope));
     assert!(speedscope.len() < 2000, "{}", speedscope.len());
 }
+
+/// What is doubtful of CPU time is not said of elapsed time, and a recording of events is handed out as it is.
+#[test]
+fn a_dotnet_recording_gives_every_format_and_says_what_its_value_lacks() {
+    const DOTNET: &[u8] = include_bytes!("../../../tests/data/profile/nettrace/dotnet-3.1-cpu.nettrace");
+    let of = |format, sample_type: &str| RenderOptions {
+        quality: None,
+        sample_type: Some(sample_type.to_owned()),
+        ..options(format)
+    };
+    let (cpu, svg) = rendered(DOTNET, RecordingKind::Nettrace, &of(Format::Svg, "cpu"));
+    assert!(String::from_utf8(svg).unwrap().contains("Demo.Shop.Split.Sixty ("));
+    assert!(cpu.quality.degraded[0].contains("native code"), "{:?}", cpu.quality);
+    assert_eq!((cpu.quality.lost, cpu.unresolved), (Some(0), Some(0.0)));
+    let (wall, _) = rendered(DOTNET, RecordingKind::Nettrace, &of(Format::Speedscope, "wall"));
+    assert_eq!(wall.quality.degraded, [""; 0]);
+    let copied = rendered(DOTNET, RecordingKind::Nettrace, &options(Format::Nettrace)).1;
+    assert_eq!(copied, DOTNET);
+}

@@ -98,7 +98,8 @@ impl ProfileOf<'_> {
         }
         if columns.contains(&Column::Cpu) {
             profile.sampled_cpu_ms = Some(cpu / 1_000_000);
-            profile.doubts.extend(running.doubt.map(str::to_owned));
+            let of_cpu = |sentence: &str| (Column::Cpu.value_type().name, sentence.to_owned());
+            profile.doubts.extend(running.doubt.map(of_cpu));
         }
         profile.default_sample_type = columns
             .iter()
