@@ -1,7 +1,8 @@
 //! The outermost layer: which bytes of a stream are the content of which block.
 //!
 //! Must not know what is in a block; holds a few bytes, whatever the stream claims. Called by [`super::decoder`], and by the
-//! recorder, which wants to know no more than whether the stream is whole.
+//! recorder, which wants to know no more than whether the stream is whole. One file of more than 500 lines: the tags of versions 4 and 5
+//! and the headers of version 6 are states of one machine, whose next byte may be any of them.
 
 /// The largest block we believe. Runtimes flush theirs at about 100 KiB, and version 6 has 24 bits for the size.
 pub const MAX_BLOCK: u32 = 16 << 20;

@@ -1,4 +1,4 @@
-//! Whole streams, made here and recorded, through the reader.
+//! Whole streams, made here and recorded, through the reader. One file of more than 500 lines: most of it is what the streams are made with.
 
 use std::path::Path;
 
