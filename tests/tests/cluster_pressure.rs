@@ -39,7 +39,7 @@ fn stored(sidecar: &Client) -> u64 {
 
 /// Path of the artifact of a short capture that is finished.
 fn finished(sidecar: &Client) -> String {
-    let id = sidecar.capture("seconds=1");
+    let id = sidecar.capture("seconds=1&format=nettrace");
     sidecar.wait_for(&id, &["finished"]);
     format!("/captures/{id}/artifact")
 }
