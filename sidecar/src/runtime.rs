@@ -148,7 +148,7 @@ pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
     }
 }
 
-/// What a recording becomes if nobody says. A session of .NET that was put together by hand is for tools that read all of it.
+/// What a recording becomes where that is not said. A session of .NET that was put together by hand is for tools that read all of it.
 pub fn usual_format(runtime: Runtime, kind: RecordingKind, options: &Options) -> Option<Format> {
     match runtime {
         Runtime::Dotnet if options.dotnet.are_for_tools() => Some(kind.native_format()),

@@ -43,13 +43,13 @@ type Outcome = Option<Result<Arc<Capture>, CaptureError>>;
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// Of whom.
+    /// The process.
     pub target: ProcessId,
     /// Which.
     pub event: Event,
     /// How long; `None` takes whatever it is, within reason.
     pub seconds: Option<u64>,
-    /// How long if nobody says.
+    /// How long where that is not said.
     pub default_seconds: u64,
     /// How names are written.
     pub names: Names,
@@ -225,7 +225,7 @@ impl Sharing {
         capture
     }
 
-    /// Nobody joins from now on.
+    /// The group is closed from now on.
     fn close_and<T>(&self, group: &Arc<Group>, then: impl FnOnce(Vec<Event>) -> T) -> T {
         self.open().retain(|open| !Arc::ptr_eq(open, group));
         let mut events = group.asked().events.clone();
@@ -279,7 +279,7 @@ impl Captures {
         Ok((capture, artifact?))
     }
 
-    /// Makes the recording of a group, and ends it early when nobody of the group is left.
+    /// Makes the recording of a group, and ends it early when all of the group have left.
     async fn lead(
         self: Arc<Self>,
         group: Arc<Group>,

@@ -84,7 +84,7 @@ pub struct Capture {
     expires_at: OnceLock<SystemTime>,
     commands: watch::Sender<Command>,
     expendable: AtomicBool,
-    /// Several wait for artifacts of it, not all of whom have had theirs.
+    /// Several wait for artifacts of it, and some have not had theirs.
     held: AtomicBool,
     /// What was made of the recording so far.
     pub(super) artifacts: Mutex<HashMap<Wanted, ArtifactFile>>,

@@ -118,7 +118,7 @@ impl Sampled {
         }
     }
 
-    /// The fewest samples of a living sampler, of which there are several events: nobody but who reads the recording can tell
+    /// The fewest samples of a living sampler, of which there are several events: only who reads the recording can tell
     /// whose they are.
     fn least_samples(&self, part: &Part) -> Option<u64> {
         (part.clock == Clock::Cpu && self.sees_every_thread()).then_some(())?;

@@ -14,7 +14,7 @@ pub enum JfrError {
     /// It does not begin as one.
     #[error("a chunk does not begin with FLR")]
     NotJfr,
-    /// A version that nobody writes any more, or none that is known.
+    /// A version that is not written any more, or none that is known.
     #[error("version {0} of the format is not known")]
     Version(u64),
     /// A chunk, an event or a text is longer than what is there.
@@ -44,7 +44,7 @@ pub enum JfrError {
     /// It does not fit the model.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// Nobody said which of its events is wanted.
+    /// It was not said which of its events is wanted.
     #[error("it has samples of {}: choose one", names(.0))]
     Several(Vec<Sampled>),
 }

@@ -1,4 +1,4 @@
-//! What a chunk says of its own types: names, fields, and how to step over what nobody asks for.
+//! What a chunk says of its own types: names, fields, and how to step over what is not asked for.
 //!
 //! Called by the other modules of this folder. Source: the JDK's `MetadataReader`.
 

@@ -13,7 +13,7 @@ pub struct EventHeader {
     pub sequence: u32,
     /// Who wrote it.
     pub capture_thread: u64,
-    /// Of whom it tells. Like `capture_thread` the number of a thread, in version 6 an index of its table of threads.
+    /// The thread it tells of. Like `capture_thread` the number of a thread, in version 6 an index of its table of threads.
     pub thread: u64,
     /// Its stack, 0 for none.
     pub stack: u32,

@@ -1,6 +1,6 @@
 //! The stacks between two sequence points, as the stream has them.
 //!
-//! Called by [`super::decoder`]. Nobody else keeps addresses twice: what is interned is only what an event of use refers to.
+//! Called by [`super::decoder`]. Nothing else keeps addresses twice: what is interned is only what an event of use refers to.
 
 use hashbrown::HashMap;
 
