@@ -1,4 +1,4 @@
-//! `/threads`: who waits for whom, and what everybody does at this moment.
+//! `/threads`: which thread waits for which, and what each does at this moment.
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
@@ -35,7 +35,7 @@ fn go(scenario: &str) -> App {
 fn a_deadlock_of_a_jvm_is_named_with_its_threads_and_locks() {
     let server = Server::default();
     for jdk in ["17", "25"] {
-        // Nothing is loaded, so what forbids to load something is in nobody's way.
+        // Nothing is loaded, so it does not matter that nothing may be.
         let app = App::start(app::java(jdk, &["-XX:-EnableDynamicAgentLoading"], "deadlock"));
         let mut dump = Value::Null;
         wait("the deadlock", Duration::from_secs(20), || {

@@ -3,6 +3,7 @@
 //! Called by the readers of thread dumps, and by the writer that lists threads again.
 
 use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::builder::{ModelError, ProfileBuilder};
 use super::hidden_class::Names;
@@ -25,6 +26,31 @@ pub const WAITS_FOR: &str = "waits for";
 pub const HOLDS: &str = "holds";
 /// Number of the deadlock to which it belongs, counted from 1.
 pub const DEADLOCK: &str = "deadlock";
+
+/// Frames of one stack that are read. HotSpot prints 1,024 unless told otherwise (`MaxJavaStackTraceDepth`), Go 100.
+pub const MAX_DEPTH: usize = 16 << 10;
+
+/// Hands the lines of a dump to `take`, without what is blank at their ends. A line of more than 64 KiB comes in pieces.
+///
+/// # Errors
+/// The input fails, of which `unread` makes an error, or what `take` says.
+pub fn each_line<E>(
+    input: &mut dyn Read,
+    unread: fn(io::Error) -> E,
+    mut take: impl FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    const MAX_LINE: u64 = 64 << 10;
+    let mut input = BufReader::new(input);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line);
+        if length.map_err(unread)? == 0 {
+            return Ok(());
+        }
+        take(String::from_utf8_lossy(&line).trim_end())?;
+    }
+}
 
 /// A fact about a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! Reads `/proc` and the target's `/tmp`; signals and attaches to nothing. Called by the inspector for the table and by
 //! the recorder right before it attaches.
 
+use std::cell::OnceCell;
+
 use super::agent_library;
 use super::attach_socket::{self, Listener};
 use super::descriptors;
@@ -34,13 +36,12 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
     let (judged, threads): (Vec<Verdict>, Option<Reason>) = match examination.root {
         Ok(root) => {
             let Examination { table, target, .. } = examination;
-            let startup = Startup::of(table, root, &target.process);
-            let blocker = blocker_after(&startup, table, target, &target.process, root);
-            let inlining = || inlining::unseen(&startup, table, root, &target.process);
+            let approach = Approach::to(table, target, &target.process, root);
+            let blocker = approach.agent_blocker();
+            let inlining = || inlining::unseen(&approach.startup, table, root, &target.process);
             let inlining = blocker.is_none().then(inlining).flatten();
             let judge = |event| verdict(examination, (blocker.as_ref(), inlining.as_ref()), event);
-            let threads = attach_blocker_after(&startup, table, target, &target.process, root);
-            (sampled.into_iter().map(judge).collect(), threads)
+            (sampled.into_iter().map(judge).collect(), approach.attach_blocker())
         }
         Err(_) => {
             let judge = |event| Verdict::impossible(event, no_access(examination.target));
@@ -95,75 +96,98 @@ pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
 
 /// What keeps async-profiler out of the JVM as it runs now, whatever the event. `process` is a fresh row of `/proc`.
 pub fn blocker(table: &ProcessTable, target: &Target, process: &Process, root: &TargetRoot) -> Option<Reason> {
-    blocker_after(&Startup::of(table, root, process), table, target, process, root)
+    Approach::to(table, target, process, root).agent_blocker()
 }
 
 /// What keeps the JVM from answering its own commands, for which nothing of ours need be loaded.
 pub fn attach_blocker(table: &ProcessTable, target: &Target, process: &Process, root: &TargetRoot) -> Option<Reason> {
-    attach_blocker_after(&Startup::of(table, root, process), table, target, process, root)
+    Approach::to(table, target, process, root).attach_blocker()
 }
 
-/// The same for a JVM of which it is known how it was started.
-fn attach_blocker_after(
-    startup: &Startup,
-    table: &ProcessTable,
-    target: &Target,
-    process: &Process,
-    root: &TargetRoot,
-) -> Option<Reason> {
-    let of_the_process = unapproachable(startup, target, process);
-    of_the_process.or_else(|| match Listener::of(table, root, process) {
-        Listener::Own => None,
-        Listener::Foreign => Some(attach_socket::tmp_shared(process)),
-        Listener::Absent if !process.handles_sigquit() => Some(sigquit_unhandled()),
-        // The file that asks the JVM to listen is created there, and then its socket.
-        Listener::Absent => match (root.open_directory("/tmp"), root.file_system("/tmp")) {
-            (Err(error), _) => Some(tmp_missing(&error)),
-            (_, Ok(facts)) if facts.read_only => Some(tmp_read_only()),
-            (Ok(directory), _) => (!may_write(&directory)).then(tmp_not_writable),
-        },
-    })
+/// The way to a JVM, of which it is known how it was started.
+struct Approach<'a> {
+    startup: Startup,
+    table: &'a ProcessTable,
+    target: &'a Target,
+    process: &'a Process,
+    root: &'a TargetRoot,
+    /// Looked for once: it may take a look at every process.
+    listener: OnceCell<Listener>,
 }
 
-/// What keeps everybody out.
-fn unapproachable(startup: &Startup, target: &Target, process: &Process) -> Option<Reason> {
-    let theirs = process.credentials;
-    if (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) != (theirs.uid, theirs.gid) {
-        // The JVM's listener compares both, and refuses without a word.
-        return Some(no_access(target));
+impl<'a> Approach<'a> {
+    fn to(table: &'a ProcessTable, target: &'a Target, process: &'a Process, root: &'a TargetRoot) -> Self {
+        Self {
+            startup: Startup::of(table, root, process),
+            table,
+            target,
+            process,
+            root,
+            listener: OnceCell::new(),
+        }
     }
-    if process.is_stopped() {
-        return Some(stopped());
-    }
-    if matches!(target.facts, RuntimeFacts::Jvm { vm: JavaVm::OpenJ9, .. }) {
-        return Some(openj9_unsupported());
-    }
-    startup.attach_disabled().then(attach_disabled)
-}
 
-/// The same as [`blocker`] for a JVM of which it is known how it was started.
-fn blocker_after(
-    startup: &Startup,
-    table: &ProcessTable,
-    target: &Target,
-    process: &Process,
-    root: &TargetRoot,
-) -> Option<Reason> {
-    if let Some(reason) = unapproachable(startup, target, process) {
-        return Some(reason);
+    fn listener(&self) -> &Listener {
+        self.listener
+            .get_or_init(|| Listener::of(self.table, self.root, self.process))
     }
-    if startup.switch("EnableDynamicAgentLoading") == Some(false) {
-        return Some(agent_loading_disabled());
+
+    /// See [`attach_blocker`].
+    fn attach_blocker(&self) -> Option<Reason> {
+        self.everybodys_blocker().or_else(|| match self.listener() {
+            Listener::Own => None,
+            Listener::Foreign => Some(attach_socket::tmp_shared(self.process)),
+            Listener::Absent if !self.process.handles_sigquit() => Some(sigquit_unhandled()),
+            // The file that asks the JVM to listen is created there, and then its socket.
+            Listener::Absent => match (self.root.open_directory("/tmp"), self.root.file_system("/tmp")) {
+                (Err(error), _) => Some(tmp_missing(&error)),
+                (_, Ok(facts)) if facts.read_only => Some(tmp_read_only()),
+                (Ok(directory), _) => (!may_write(&directory)).then(tmp_not_writable),
+            },
+        })
     }
-    if let Some(reason) = tmp(table, process, root).or_else(|| descriptors::exhausted(table, process)) {
-        return Some(reason);
+
+    /// What keeps everybody out.
+    fn everybodys_blocker(&self) -> Option<Reason> {
+        let theirs = self.process.credentials;
+        if (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()) != (theirs.uid, theirs.gid) {
+            // The JVM's listener compares both, and refuses without a word.
+            return Some(no_access(self.target));
+        }
+        if self.process.is_stopped() {
+            return Some(stopped());
+        }
+        if matches!(self.target.facts, RuntimeFacts::Jvm { vm: JavaVm::OpenJ9, .. }) {
+            return Some(openj9_unsupported());
+        }
+        self.startup.attach_disabled().then(attach_disabled)
     }
-    let unread = || startup.unread().map(options_unread);
-    match Listener::of(table, root, process) {
-        Listener::Foreign => Some(attach_socket::tmp_shared(process)),
-        Listener::Absent if !process.handles_sigquit() => Some(sigquit_unhandled()),
-        Listener::Absent => unread().or_else(|| other_session::at_work(table, root, process)),
-        Listener::Own => other_session::at_work(table, root, process),
+
+    /// See [`blocker`].
+    fn agent_blocker(&self) -> Option<Reason> {
+        let Self {
+            startup,
+            table,
+            process,
+            root,
+            ..
+        } = self;
+        if let Some(reason) = self.everybodys_blocker() {
+            return Some(reason);
+        }
+        if startup.switch("EnableDynamicAgentLoading") == Some(false) {
+            return Some(agent_loading_disabled());
+        }
+        if let Some(reason) = tmp(table, process, root).or_else(|| descriptors::exhausted(table, process)) {
+            return Some(reason);
+        }
+        let unread = || startup.unread().map(options_unread);
+        match self.listener() {
+            Listener::Foreign => Some(attach_socket::tmp_shared(process)),
+            Listener::Absent if !process.handles_sigquit() => Some(sigquit_unhandled()),
+            Listener::Absent => unread().or_else(|| other_session::at_work(table, root, process)),
+            Listener::Own => other_session::at_work(table, root, process),
+        }
     }
 }
 

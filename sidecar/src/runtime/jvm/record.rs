@@ -32,12 +32,7 @@ pub fn record(
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
     let table = control.table();
-    let id = order.target.id();
-    let process = table
-        .get(id.pid)
-        .filter(|process| process.id == id)
-        .ok_or(RecordError::TargetExited)?;
-    let root = open_root(table, &order.target)?;
+    let (process, root) = reach(table, &order.target)?;
     if let Some(reason) = doctor::blocker(table, &order.target, &process, &root) {
         return Err(RecordError::Impossible(reason));
     }
@@ -47,7 +42,7 @@ pub fn record(
         return Err(RecordError::Impossible(reason));
     }
     reporter.phase(Phase::Attaching);
-    let waits = Waits::interruptible(control, id);
+    let waits = Waits::interruptible(control, process.id);
     waits.check()?;
 
     let (session, orphan) = Session::acquire(&root, &process)?;
@@ -67,7 +62,15 @@ pub fn record(
     run.record(order, plan.clone(), output, reporter, &process)
 }
 
-pub(super) fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {
+/// The target's row of `/proc` now, and its files.
+pub(super) fn reach(table: &ProcessTable, target: &Target) -> Result<(Process, TargetRoot), RecordError> {
+    let id = target.id();
+    let process = table.get(id.pid).filter(|process| process.id == id);
+    let process = process.ok_or(RecordError::TargetExited)?;
+    Ok((process, open_root(table, target)?))
+}
+
+fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {
     TargetRoot::open(table, target.id()).map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(target)),
         _ if !table.is_alive(target.id()) => RecordError::TargetExited,
@@ -81,11 +84,9 @@ pub(super) fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetR
 /// See [`crate::runtime::sweep`].
 pub fn sweep(target: &Target) {
     let table = ProcessTable::default();
-    let id = target.id();
-    let Some(process) = table.get(id.pid).filter(|process| process.id == id) else {
+    let Ok((process, root)) = reach(&table, target) else {
         return;
     };
-    let Ok(root) = open_root(&table, target) else { return };
     attach::sweep_trigger(&root, &process);
     session::sweep_finished(&root);
     let Some((session, marker)) = Session::orphan(&root, &process) else {

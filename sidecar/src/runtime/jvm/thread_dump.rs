@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attach::Attach;
 use super::doctor;
-use super::record::open_root;
+use super::record::reach;
 use super::session::now_ms;
 use super::waits::Waits;
 use crate::profile::Quality;
@@ -51,17 +51,12 @@ pub fn record(
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
     let table = control.table();
-    let id = order.target.id();
-    let process = table
-        .get(id.pid)
-        .filter(|process| process.id == id)
-        .ok_or(RecordError::TargetExited)?;
-    let root = open_root(table, &order.target)?;
+    let (process, root) = reach(table, &order.target)?;
     if let Some(reason) = doctor::attach_blocker(table, &order.target, &process, &root) {
         return Err(RecordError::Impossible(reason));
     }
     reporter.phase(Phase::Attaching);
-    let waits = Waits::interruptible(control, id);
+    let waits = Waits::interruptible(control, process.id);
     waits.check()?;
     let started_at_ms = now_ms();
     let began = Instant::now();

@@ -2,18 +2,13 @@
 //!
 //! Called by the renderer. Source: Go `runtime/traceback.go` of 1.19 to 1.27.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
 use crate::format::RecordingKind;
 use crate::profile::builder::ModelError;
 use crate::profile::format::{ReadError, ReadOptions, Reader};
 use crate::profile::model::{FrameKind, LocationId, Profile};
-use crate::profile::thread_samples::{self as key, Fact, ThreadSamples};
-
-/// Longest line that is read as one.
-const MAX_LINE: u64 = 64 << 10;
-/// Frames of one stack. Go prints 100.
-const MAX_DEPTH: usize = 16 << 10;
+use crate::profile::thread_samples::{self as key, Fact, MAX_DEPTH, ThreadSamples, each_line};
 
 /// The text is no dump of goroutines.
 #[derive(Debug, thiserror::Error)]
@@ -45,23 +40,15 @@ impl Reader for Goroutines {
     }
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
-        let mut input = BufReader::new(input);
         let mut dump = Dump {
             samples: ThreadSamples::new("goroutines", options.names).map_err(GoroutinesError::Model)?,
             goroutine: None,
             function: None,
             any: false,
         };
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let length = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line);
-            if length.map_err(GoroutinesError::Read)? == 0 {
-                break;
-            }
-            let text = String::from_utf8_lossy(&line);
-            dump.line(text.trim_end())?;
-        }
+        each_line(input, GoroutinesError::Read, |line| {
+            dump.line(line).map_err(GoroutinesError::Model)
+        })?;
         dump.end()?;
         if !dump.any {
             return Err(GoroutinesError::NotADump.into());

@@ -3,20 +3,16 @@
 //! Threads of the virtual machine itself (compilers, garbage collectors) have no Java stack and are left out. Called by the
 //! renderer. Source: OpenJDK `vmThread.cpp`, `thread.cpp`, `javaThread.cpp`, `deadlockCycle` of 8, 17, 21 and 25.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
 use crate::format::RecordingKind;
 use crate::profile::builder::ModelError;
 use crate::profile::format::{ReadError, ReadOptions, Reader};
 use crate::profile::model::{FrameKind, LocationId, Profile};
-use crate::profile::thread_samples::{self as key, Fact, ThreadSamples};
+use crate::profile::thread_samples::{self as key, Fact, MAX_DEPTH, ThreadSamples, each_line};
 
-/// Longest line that is read as one.
-const MAX_LINE: u64 = 64 << 10;
 /// Java threads; the kernel has no more.
 const MAX_THREADS: usize = 4 << 20;
-/// Frames of one stack. HotSpot prints 1,024 unless told otherwise (`MaxJavaStackTraceDepth`).
-const MAX_DEPTH: usize = 16 << 10;
 /// Locks of one thread that are told.
 const MAX_LOCKS: usize = 64;
 
@@ -59,18 +55,8 @@ impl Reader for ThreadDump {
     }
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
-        let mut input = BufReader::new(input);
         let mut dump = Dump::new(ThreadSamples::new("threads", options.names).map_err(ThreadDumpError::Model)?);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let length = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line);
-            if length.map_err(ThreadDumpError::Read)? == 0 {
-                break;
-            }
-            let text = String::from_utf8_lossy(&line);
-            dump.line(text.trim_end())?;
-        }
+        each_line(input, ThreadDumpError::Read, |line| dump.line(line))?;
         Ok(dump.finish()?)
     }
 }
