@@ -431,8 +431,8 @@ impl Subject<'_> {
         let list = match self.pod.annotation(EVICTABLE) {
             None | Some(Value::Null) => ours,
             // The API server refuses what is no string.
-            Some(stated) => match stated.as_str()?.trim() {
-                "" => ours,
+            Some(stated) => match stated.as_str()? {
+                blank if blank.trim().is_empty() => ours,
                 stated => format!("{stated},{ours}"),
             },
         };
