@@ -119,6 +119,8 @@ pub enum RecordingKind {
     Jfr,
     /// EventPipe stream.
     Nettrace,
+    /// EventPipe stream of a moment, whose threads are told one by one.
+    NettraceThreads,
     /// Go's (gzipped) `profile.proto`.
     Pprof,
     /// Go's execution trace.
@@ -137,7 +139,7 @@ impl RecordingKind {
         match self {
             Self::Collapsed => Format::Collapsed,
             Self::Jfr => Format::Jfr,
-            Self::Nettrace => Format::Nettrace,
+            Self::Nettrace | Self::NettraceThreads => Format::Nettrace,
             Self::Pprof => Format::Pprof,
             Self::Trace => Format::Trace,
             Self::Text | Self::Goroutines | Self::Threads => Format::Text,
@@ -160,6 +162,15 @@ impl RecordingKind {
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Nettrace,
+            ],
+            Self::NettraceThreads => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Text,
+                Format::Json,
                 Format::Nettrace,
             ],
             Self::Trace => &[Format::Trace],

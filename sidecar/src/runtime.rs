@@ -142,7 +142,7 @@ pub fn refused_option(word: &str) -> Option<(&'static str, &'static str)> {
 pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
     match runtime {
         Runtime::Jvm => jvm::plan::recordings(event),
-        Runtime::Dotnet => dotnet::plan::RECORDINGS,
+        Runtime::Dotnet => dotnet::plan::recordings(event),
         Runtime::Go => go::plan::recordings(event),
         Runtime::Native => &[],
     }
@@ -235,7 +235,7 @@ impl RuntimePlan {
         match self {
             Self::Jvm(plan) => plan.kind,
             Self::JvmThreads(_) => RecordingKind::Threads,
-            Self::Dotnet(_) => RecordingKind::Nettrace,
+            Self::Dotnet(plan) => plan.kind(),
             Self::Go(plan) => plan.kind(),
         }
     }
@@ -252,8 +252,8 @@ impl RuntimePlan {
     pub fn exclusive(&self) -> Option<Exclusive> {
         match self {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
-            Self::Dotnet(_) => Some(Exclusive("the event session")),
-            Self::JvmThreads(_) => None,
+            Self::Dotnet(plan) if !plan.is_of_a_moment() => Some(Exclusive("the event session")),
+            Self::JvmThreads(_) | Self::Dotnet(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
     }
@@ -262,8 +262,9 @@ impl RuntimePlan {
     pub fn is_of_a_moment(&self) -> bool {
         match self {
             Self::Go(plan) => plan.is_of_a_moment(),
+            Self::Dotnet(plan) => plan.is_of_a_moment(),
             Self::JvmThreads(_) => true,
-            Self::Jvm(_) | Self::Dotnet(_) => false,
+            Self::Jvm(_) => false,
         }
     }
 

@@ -133,3 +133,81 @@ fn what_cannot_be_asked_says_why_as_the_doctor_does() {
     let foreign = server.get(&format!("/threads?pid={}&format=nettrace", closed.pid));
     assert!(foreign.status == 400 || foreign.status == 422, "{}", foreign.text());
 }
+
+/// The thread that runs a function whose name begins so.
+fn running<'a>(dump: &'a Value, function: &str) -> &'a Value {
+    let threads = dump["threads"].as_array().unwrap();
+    let runs = |thread: &&Value| functions(thread).iter().any(|frame| frame.starts_with(function));
+    threads
+        .iter()
+        .find(runs)
+        .unwrap_or_else(|| panic!("no {function}: {dump:#}"))
+}
+
+#[test]
+fn managed_threads_of_dotnet_are_told_in_the_same_shape() {
+    let server = Server::default();
+    for (version, scenario, function, name, state) in [
+        // Names of threads are the kernel's from .NET 6 on.
+        ("3.1", "wall", "Demo.Shop.Split.Wall", "dotnet", "waiting"),
+        ("8", "wall", "Demo.Shop.Split.Wall", "shop-worker-1", "waiting"),
+        ("8", "cpu", "Demo.Shop.Split.Cpu", "shop-worker-1", "managed code"),
+    ] {
+        let app = App::start(app::dotnet(version, scenario));
+        let dump = threads(&server, app.pid);
+        let worker = running(&dump, function);
+        assert_eq!(
+            (&worker["name"], &worker["state"]),
+            (&json!(name), &json!(state)),
+            ".NET {version}: {dump:#}"
+        );
+        // Not all ticks of the session: each thread once.
+        let tids: Vec<_> = dump["threads"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["tid"])
+            .collect();
+        let twice = |(at, tid): (usize, &&Value)| tids[..at].contains(tid);
+        assert!(!tids.iter().enumerate().any(twice), "{dump:#}");
+
+        let text = server.get(&format!("/threads?pid={}", app.pid)).ok();
+        assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
+        let heading = format!("\n\n\"{name}\" tid={} [{state}]:\n   at ", worker["tid"]);
+        assert!(text.text().contains(&heading), "{}", text.text());
+        assert!(text.text().contains(&format!("\n   at {function}")), "{}", text.text());
+
+        let pprof = |more: &str| {
+            server
+                .get(&format!("/debug/pprof/goroutine?pid={}{more}", app.pid))
+                .ok()
+        };
+        assert_eq!(pprof("").body[..2], [0x1f, 0x8b]);
+        for level in [1, 2] {
+            let text = pprof(&format!("&debug={level}")).text();
+            assert!(text.contains(&heading), "{text}");
+        }
+        let svg = server.get(&format!("/profile?pid={}&event=goroutine", app.pid)).ok();
+        assert_eq!(svg.header("content-type"), "image/svg+xml");
+    }
+}
+
+#[test]
+fn threads_of_dotnet_are_asked_for_beside_a_capture_that_goes_on() {
+    for version in ["3.1", "8"] {
+        let server = Server::default();
+        let app = App::start(app::dotnet(version, "wall"));
+        let query = format!("pid={}&seconds=4&event=wall&format=collapsed", app.pid);
+        let capture = server.capture(&query);
+        for _ in 0..3 {
+            running(&threads(&server, app.pid), "Demo.Shop.Split.Wall");
+        }
+        assert_eq!(server.wait_for(&capture, &["failed", "finished"])["status"], "finished");
+        let beside = server.get(&format!("/captures/{capture}/artifact")).ok();
+        let alone = server.get(&format!("/profile?{query}")).ok();
+        // The end of another session does not end the sampling of this one.
+        let seen = |answer: &e2e::Answer| answer.header("sideflame-samples").parse::<f64>().unwrap();
+        let (beside, alone) = (seen(&beside), seen(&alone));
+        assert!(beside > alone * 0.8, ".NET {version}: {beside} samples, alone {alone}");
+    }
+}

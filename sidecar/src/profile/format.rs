@@ -61,9 +61,11 @@ pub mod speedscope {
 pub mod svg {
     pub mod write;
 }
-/// HotSpot's dump of all threads, and that of any runtime as JSON.
+/// HotSpot's dump of all threads, and that of any runtime as JSON and text.
 pub mod thread_dump {
+    mod listed;
     pub mod read;
+    pub mod text;
     pub mod write;
 
     #[cfg(test)]
@@ -73,7 +75,7 @@ pub mod thread_dump {
 use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
 use jfr::read::Jfr;
-use nettrace::read::Nettrace;
+use nettrace::read::{Nettrace, NettraceThreads};
 use pprof::read::Pprof;
 use thread_dump::read::ThreadDump;
 
@@ -82,6 +84,9 @@ pub const HEAD: usize = 64 << 10;
 
 /// The readers, the surest first.
 const READERS: &[&dyn Reader] = &[&Jfr, &Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
+
+/// Readers of what looks like another recording: only who made it knows what it is of.
+const TOLD: &[&dyn Reader] = &[&NettraceThreads];
 
 /// Recordings that are handed out as they are, and how they begin.
 const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Trace, b"go 1.")];
@@ -124,7 +129,8 @@ pub type ReadError = Box<dyn Error + Send + Sync>;
 
 /// The reader of a kind of recording, if we read it.
 pub fn reader(kind: RecordingKind) -> Option<&'static dyn Reader> {
-    READERS.iter().copied().find(|reader| reader.kind() == kind)
+    let mut readers = READERS.iter().chain(TOLD).copied();
+    readers.find(|reader| reader.kind() == kind)
 }
 
 /// The file is no recording that we know.

@@ -261,8 +261,9 @@ fn write(
             }
         }
         (Format::Json, _) => thread_dump::write::write(profile, &rendered.quality, out),
+        (Format::Text, _) => thread_dump::text::write(profile, &stamp, out),
         // `formats()` of the kinds that come here has none of these, or they are copied.
-        (Format::Jfr | Format::Nettrace | Format::Trace | Format::Text, _) => Ok(()),
+        (Format::Jfr | Format::Nettrace | Format::Trace, _) => Ok(()),
     }
     .and_then(|()| out.flush())
     .map_err(RenderError::Write)?;

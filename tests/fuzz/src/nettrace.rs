@@ -23,6 +23,7 @@ pub(crate) fn run(bytes: &[u8]) {
     if profile.is_some() {
         rendering::check(stream, RecordingKind::Nettrace);
     }
+    rendering::check(stream, RecordingKind::NettraceThreads);
 }
 
 fn check(stream: &[u8], piece: usize) -> Result<Stream, Flaw> {

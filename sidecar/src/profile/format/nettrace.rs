@@ -26,12 +26,14 @@ mod clr;
 mod collector;
 mod contention;
 mod methods;
+mod moment;
 mod profile_of;
 pub mod read;
 mod running;
 mod sampled_threads;
 mod stack_tree;
 mod sums;
+mod threads_of;
 mod waits;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
         Event::Heap,
         Event::Lock,
         Event::Exceptions,
+        Event::Goroutine,
     ]
     .into_iter()
     .map(|event| match (&blocker, &event) {

@@ -8,11 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::event_pipe;
 use super::providers::{ProvidersError, SessionPlan};
+use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::runtime::{Asked, PlanError, Reason, RuntimeFacts};
 
-/// The recordings a .NET process can give.
-pub const RECORDINGS: &[RecordingKind] = &[RecordingKind::Nettrace];
+/// The recordings that can be made of an event.
+pub fn recordings(event: &Event) -> &'static [RecordingKind] {
+    match event {
+        Event::Goroutine => &[RecordingKind::NettraceThreads],
+        _ => &[RecordingKind::Nettrace],
+    }
+}
 
 /// One recording of a .NET process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +30,23 @@ pub struct DotnetPlan {
     pub session: SessionPlan,
     /// Stacks are to be told apart by their threads.
     pub threads: bool,
+    /// What its threads do now is asked for, and not what they do in a time.
+    pub snapshot: bool,
+}
+
+impl DotnetPlan {
+    /// The recording to make.
+    pub fn kind(&self) -> RecordingKind {
+        match self.snapshot {
+            true => RecordingKind::NettraceThreads,
+            false => RecordingKind::Nettrace,
+        }
+    }
+
+    /// True if it takes no time worth a wait: a runtime has up to 64 sessions, and samples once for all of them.
+    pub fn is_of_a_moment(&self) -> bool {
+        self.snapshot
+    }
 }
 
 impl From<ProvidersError> for PlanError {
@@ -57,6 +80,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
     };
     Ok(DotnetPlan {
         socket: socket.clone(),
+        snapshot: *asked.event == Event::Goroutine && !session.custom,
         session,
         threads: options.threads,
     })
@@ -111,7 +135,7 @@ mod tests {
                 "{refused:?}"
             );
         }
-        let foreign = plan_with("goroutine", &[]);
+        let foreign = plan_with("block", &[]);
         assert!(
             matches!(foreign, Err(PlanError::Unsuitable { parameter: "event", .. })),
             "{foreign:?}"

@@ -110,7 +110,7 @@ pub enum ProvidersError {
     #[error("at most {MAX_PROVIDERS} providers fit into one session")]
     TooMany,
     /// The event is none that .NET has.
-    #[error("a .NET process has no event {event:?}; allowed are cpu, wall, alloc, lock, exceptions")]
+    #[error("a .NET process has no event {event:?}; allowed are cpu, wall, alloc, lock, exceptions, goroutine")]
     UnknownEvent {
         /// What was asked for.
         event: String,
@@ -177,7 +177,7 @@ impl SessionPlan {
     fn of_event(event: &Event) -> Result<Self, ProvidersError> {
         // Without the GC keyword for cpu: the sampler's own suspensions would bring four GC events for each of its ticks.
         let (own, sampler) = match event {
-            Event::Cpu | Event::Wall => (keyword::NAMES, "EventPipe sample profiler"),
+            Event::Cpu | Event::Wall | Event::Goroutine => (keyword::NAMES, "EventPipe sample profiler"),
             Event::Alloc => (
                 keyword::GC | keyword::ALLOCATION_SAMPLING,
                 "EventPipe allocation events",
@@ -191,7 +191,7 @@ impl SessionPlan {
             }
         };
         let mut providers = vec![provider(RUNTIME, own | keyword::NAMES, VERBOSE)];
-        if matches!(event, Event::Cpu | Event::Wall) {
+        if matches!(event, Event::Cpu | Event::Wall | Event::Goroutine) {
             providers.insert(0, provider(SAMPLE_PROFILER, 0, INFORMATIONAL));
         }
         Ok(Self {

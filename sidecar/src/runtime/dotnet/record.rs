@@ -28,6 +28,9 @@ const START: Duration = Duration::from_secs(10);
 /// `EP_MAX_STACK_DEPTH`.
 const MAX_FRAMES: u32 = 100;
 
+/// Sampling for the threads of a moment: tens of ticks, of which one is needed, or some where the process is short of CPU.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// The runtime tells of an allocation each time a heap has handed out so much.
 const ALLOCATION_TICK: u64 = 100 << 10;
 
@@ -62,6 +65,7 @@ pub fn record(
         socket,
         session,
         threads,
+        snapshot,
     } = plan;
     let client = DiagnosticsClient::new(&root, socket);
     let stream = EventPipeSession::start(client, session, Instant::now() + START)
@@ -74,7 +78,12 @@ pub fn record(
         false => Threads::default(),
     };
     let before = of_threads();
-    let copied = Capture::new(stream, output, control).run(Duration::from_secs(order.seconds), reporter)?;
+    let duration = if *snapshot {
+        MOMENT
+    } else {
+        Duration::from_secs(order.seconds)
+    };
+    let copied = Capture::new(stream, output, control).run(duration, reporter)?;
     Ok(Quality {
         by_thread: *threads,
         threads: of_threads().since(&before),
@@ -135,6 +144,7 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let target = &order.target;
     let (interval, interval_unit, clock) = match (&order.event, plan.custom) {
+        (Event::Goroutine, false) => (0, "count", Clock::None),
         _ if plan.samples_stacks() => {
             let running = order.event == Event::Cpu && !plan.custom;
             let clock = if running { Clock::Cpu } else { Clock::Wall };

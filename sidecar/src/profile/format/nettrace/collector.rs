@@ -11,6 +11,7 @@ use super::cursor::Utf16;
 use super::decoder::{Event, Visitor};
 use super::metadata::Metadata;
 use super::methods::Methods;
+use super::moment::Moment;
 use super::profile_of::ProfileOf;
 use super::read::NettraceReadError;
 use super::running;
@@ -18,6 +19,7 @@ use super::sampled_threads::{Sample, SampledThreads};
 use super::stack_tree::{StackId, StackTree};
 use super::sums::{Key, Measure, Sums};
 use super::trace_header::TraceHeader;
+use crate::profile::format::ReadOptions;
 use crate::profile::strings::{StringId, Strings};
 use crate::profile::{ModelError, Profile, Quality};
 
@@ -36,6 +38,8 @@ pub(super) struct Collector {
     /// Of the ids since the last sequence point.
     known_stacks: HashMap<(u32, bool), StackId, ahash::RandomState>,
     threads: SampledThreads,
+    /// In place of sums of samples.
+    moment: Option<Moment>,
     contention: Contention,
     types: Strings,
     /// Reused: names are decoded into it.
@@ -56,19 +60,38 @@ impl Collector {
         }
     }
 
-    /// The profile, for what the stamp of the recording says that it is of.
-    pub(super) fn finish(mut self, stamp: &Quality) -> Result<Profile, ModelError> {
-        for (sample, time) in self.threads.finish() {
-            self.add_sample(sample, time)?;
+    /// Of a recording of which the threads at one moment are wanted.
+    pub(super) fn of_threads() -> Self {
+        Self {
+            moment: Some(Moment::default()),
+            ..Self::default()
         }
-        let profile = ProfileOf {
+    }
+
+    /// Its threads.
+    pub(super) fn threads(mut self, options: &ReadOptions) -> Result<Profile, ModelError> {
+        let samples = self.moment.take().unwrap_or_default().finish();
+        let mut profile = self.profile_of().threads(samples, options)?;
+        profile.time_nanos = i64::try_from(self.header.unix_nanoseconds).unwrap_or_default();
+        Ok(profile)
+    }
+
+    fn profile_of(&self) -> ProfileOf<'_> {
+        ProfileOf {
             methods: &self.methods,
             addresses: &self.addresses,
             stacks: &self.stacks,
             types: &self.types,
             sums: &self.sums,
-        };
-        let mut profile = profile.build(stamp, self.header.sampling_nanoseconds)?;
+        }
+    }
+
+    /// The profile, for what the stamp of the recording says that it is of.
+    pub(super) fn finish(mut self, stamp: &Quality) -> Result<Profile, ModelError> {
+        for (sample, time) in self.threads.finish() {
+            self.add_sample(sample, time)?;
+        }
+        let mut profile = self.profile_of().build(stamp, self.header.sampling_nanoseconds)?;
         let signed = |number: u64| i64::try_from(number).unwrap_or_default();
         profile.time_nanos = signed(self.header.unix_nanoseconds);
         let ticks = self.end.saturating_sub(self.header.start);
@@ -186,6 +209,10 @@ impl Collector {
             state,
             time: self.header.nanoseconds(event.header.time),
         };
+        if let Some(moment) = &mut self.moment {
+            moment.add(sample);
+            return Ok(());
+        }
         match self.threads.next(sample) {
             Some((before, time)) => self.add_sample(before, time),
             None => Ok(()),

@@ -165,14 +165,14 @@ impl ProfileOf<'_> {
 
 /// Names of addresses, each made once.
 #[derive(Debug)]
-struct Names<'a> {
+pub(super) struct Names<'a> {
     of: ProfileOf<'a>,
     waits: HashMap<StackId, bool, ahash::RandomState>,
     frames: HashMap<AddressId, LocationId, ahash::RandomState>,
 }
 
 impl<'a> Names<'a> {
-    fn new(of: ProfileOf<'a>) -> Self {
+    pub(super) fn new(of: ProfileOf<'a>) -> Self {
         Self {
             of,
             waits: HashMap::default(),
@@ -180,7 +180,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn name(&self, id: AddressId) -> String {
+    pub(super) fn name(&self, id: AddressId) -> String {
         let (address, settled) = self.of.addresses.get(id);
         match settled.or_else(|| self.of.methods.at(address)) {
             Some(method) => self.of.methods.name(method),
@@ -190,16 +190,18 @@ impl<'a> Names<'a> {
 
     /// Whether a thread with this stack waits: by the function that called into native code. One without a frame does.
     fn waits(&mut self, key: &Key) -> bool {
-        if key.measure != Measure::External {
-            return false;
-        }
-        if let Some(&known) = self.waits.get(&key.stack) {
+        key.measure == Measure::External && self.stack_waits(key.stack)
+    }
+
+    /// The same of a thread that is in native code.
+    pub(super) fn stack_waits(&mut self, stack: StackId) -> bool {
+        if let Some(&known) = self.waits.get(&stack) {
             return known;
         }
-        let names = self.of.stacks.addresses(key.stack).map(|address| self.name(address));
+        let names = self.of.stacks.addresses(stack).map(|address| self.name(address));
         let caller = names.into_iter().find(|name| !is_stub(name) && !is_unresolved(name));
         let waits = caller.is_none_or(|name| is_wait(&name));
-        self.waits.insert(key.stack, waits);
+        self.waits.insert(stack, waits);
         waits
     }
 

@@ -61,13 +61,50 @@ impl Reader for Nettrace {
     }
 }
 
+/// The reader of one whose threads are told one by one, as it was recorded for.
+#[derive(Debug)]
+pub struct NettraceThreads;
+
+impl Reader for NettraceThreads {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::NettraceThreads
+    }
+
+    fn recognises(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        let mut collector = Collector::of_threads();
+        let lost = collect(input, &mut collector)?;
+        let mut profile = collector.threads(options).map_err(NettraceReadError::Model)?;
+        profile.lost = Some(lost);
+        Ok(profile)
+    }
+
+    fn streams(&self) -> bool {
+        true
+    }
+}
+
 /// Reads a whole recording, which has this stamp.
 ///
 /// # Errors
 /// The bytes are cut, malformed, something else, or too large.
 pub fn read(input: &mut dyn Read, stamp: &Quality) -> Result<Profile, NettraceReadError> {
-    let mut decoder = Decoder::<ClrEvent>::default();
     let mut collector = Collector::new(stamp);
+    let lost = collect(input, &mut collector)?;
+    let mut profile = collector.finish(stamp)?;
+    if profile.sample_types.is_empty() {
+        return Err(NettraceReadError::NothingToShow);
+    }
+    profile.lost = Some(lost);
+    Ok(profile)
+}
+
+/// Hands all events to a collector; gives how many are missing.
+fn collect(input: &mut dyn Read, collector: &mut Collector) -> Result<u64, NettraceReadError> {
+    let mut decoder = Decoder::<ClrEvent>::default();
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = match input.read(&mut buffer) {
@@ -76,13 +113,7 @@ pub fn read(input: &mut dyn Read, stamp: &Quality) -> Result<Profile, NettraceRe
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(NettraceReadError::Read(error)),
         };
-        decoder.feed(buffer.get(..count).unwrap_or_default(), &mut collector)?;
+        decoder.feed(buffer.get(..count).unwrap_or_default(), collector)?;
     }
-    let lost = decoder.finish()?;
-    let mut profile = collector.finish(stamp)?;
-    if profile.sample_types.is_empty() {
-        return Err(NettraceReadError::NothingToShow);
-    }
-    profile.lost = Some(lost);
-    Ok(profile)
+    Ok(decoder.finish()?)
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use super::example::{begin_version4, begin_version6, block6, event_block, object, utf16};
 use super::framing::TAG_NULL;
 use super::read::{NettraceReadError, read};
+use crate::format::{Format, RecordingKind};
 use crate::profile::quality::ThreadFacts;
-use crate::profile::{Profile, Quality};
+use crate::profile::{Names, Profile, Quality, RenderOptions, render};
 
 const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
 const RUNDOWN: &str = "Microsoft-Windows-DotNETRuntimeRundown";
@@ -247,6 +248,45 @@ fn managed_samples_are_cpu_time_and_all_samples_are_wall_time() {
         );
         assert_eq!((wall.sampled_cpu_ms, wall.doubts.len()), (None, 0));
     }
+}
+
+#[test]
+fn a_recording_of_a_moment_has_each_thread_once_with_what_it_does() {
+    let made = |stream: &[u8], format| {
+        let options = RenderOptions {
+            format,
+            quality: Some(Quality {
+                threads: [(7, thread("buy\u{1b}er", 19)), (8, thread("", 0))].into(),
+                ..of_event("goroutine")
+            }),
+            sample_type: None,
+            title: String::new(),
+            collapsed: None,
+            names: Names::Normalised,
+            event: None,
+        };
+        let mut out = Vec::new();
+        render(stream, RecordingKind::NettraceThreads, &options, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let text = made(&work_and_sleep(4, true), Format::Text);
+    let (stamp, threads) = text.split_once('\n').unwrap();
+    assert!(stamp.contains("0 lost"), "{stamp}");
+    let expected = "
+\"buy\u{fffd}er\" tid=7 [managed code]:
+   at Shop.Work
+   at Shop.Main
+
+a thread tid=8 [waiting]:
+   at System.Threading.Thread.Sleep
+   at Shop.Main
+";
+    assert_eq!(threads, expected);
+    let collapsed = made(&work_and_sleep(6, true), Format::Collapsed);
+    assert_eq!(
+        collapsed,
+        "Shop.Main;Shop.Work 1\nShop.Main;System.Threading.Thread.Sleep 1\n"
+    );
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::profile::frame_name::{UNKNOWN, plain_text};
-use crate::profile::model::{LabelValue, Profile, Sample};
+use super::listed::Thread;
+use crate::profile::model::Profile;
 use crate::profile::quality::Quality;
 use crate::profile::thread_samples as key;
 
@@ -42,9 +42,8 @@ impl Serialize for Dump<'_> {
 /// The names of the threads that wait for each other, or their numbers if they have no names.
 fn deadlocks(profile: &Profile) -> Vec<Vec<String>> {
     let mut deadlocks = BTreeMap::<i64, Vec<String>>::new();
-    for sample in profile.samples() {
-        let thread = Thread { profile, sample };
-        if let Some(LabelValue::Number(number, _)) = thread.label(key::DEADLOCK) {
+    for thread in Thread::all(profile) {
+        if let Some(number) = thread.number(key::DEADLOCK) {
             let name = thread.text(key::NAME).map(Cow::into_owned);
             let name = name.or_else(|| thread.number(key::ID).map(|id| id.to_string()));
             deadlocks.entry(number).or_default().extend(name);
@@ -57,43 +56,7 @@ struct Threads<'a>(&'a Profile);
 
 impl Serialize for Threads<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut threads = serializer.serialize_seq(None)?;
-        for sample in self.0.samples() {
-            let profile = self.0;
-            threads.serialize_element(&Thread { profile, sample })?;
-        }
-        threads.end()
-    }
-}
-
-struct Thread<'a> {
-    profile: &'a Profile,
-    sample: Sample<'a>,
-}
-
-impl<'a> Thread<'a> {
-    fn labels(&self, name: &'static str) -> impl Iterator<Item = LabelValue> {
-        let labels = self.sample.labels.iter();
-        let named = labels.filter(move |label| self.profile.text(label.key) == name);
-        named.map(|label| label.value)
-    }
-
-    fn label(&self, name: &'static str) -> Option<LabelValue> {
-        self.labels(name).next()
-    }
-
-    fn text(&self, name: &'static str) -> Option<Cow<'a, str>> {
-        match self.label(name)? {
-            LabelValue::Text(text) => Some(plain_text(self.profile.text(text))),
-            LabelValue::Number(..) => None,
-        }
-    }
-
-    fn number(&self, name: &'static str) -> Option<i64> {
-        match self.label(name)? {
-            LabelValue::Number(number, _) => Some(number),
-            LabelValue::Text(_) => None,
-        }
+        serializer.collect_seq(Thread::all(self.0))
     }
 }
 
@@ -112,11 +75,7 @@ impl Serialize for Thread<'_> {
                 map.serialize_entry(name, &number)?;
             }
         }
-        let held = self.labels(key::HOLDS).filter_map(|label| match label {
-            LabelValue::Text(text) => Some(plain_text(self.profile.text(text))),
-            LabelValue::Number(..) => None,
-        });
-        let held: Vec<_> = held.collect();
+        let held: Vec<_> = self.texts(key::HOLDS).collect();
         if !held.is_empty() {
             map.serialize_entry("holds", &held)?;
         }
@@ -129,41 +88,10 @@ impl Serialize for Thread<'_> {
     }
 }
 
-/// Leaf first, as every dump of threads is written.
 struct Frames<'a>(&'a Thread<'a>);
 
 impl Serialize for Frames<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Thread { profile, sample } = self.0;
-        let mut frames = serializer.serialize_seq(None)?;
-        let locations = sample.stack.iter().filter_map(|id| profile.locations().get(id.index()));
-        for line in locations.flat_map(|location| profile.lines(location)) {
-            if let Some(function) = profile.functions().get(line.function.index()) {
-                let name = match profile.text(function.name) {
-                    "" => UNKNOWN.into(),
-                    name => plain_text(name),
-                };
-                frames.serialize_element(&Frame {
-                    function: name,
-                    file: plain_text(profile.text(function.file)),
-                    line: line.line,
-                })?;
-            }
-        }
-        frames.end()
+        serializer.collect_seq(self.0.frames())
     }
-}
-
-#[derive(serde::Serialize)]
-struct Frame<'a> {
-    function: Cow<'a, str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    file: Cow<'a, str>,
-    #[serde(skip_serializing_if = "is_zero")]
-    line: i64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(line: &i64) -> bool {
-    *line == 0
 }
