@@ -8,6 +8,7 @@ pub mod budget;
 pub mod error;
 #[cfg(test)]
 mod examples;
+pub mod following;
 pub mod plan;
 pub mod registry;
 pub mod render_queue;

@@ -28,6 +28,8 @@ pub enum Event {
     Exceptions,
     /// Go's execution trace.
     Trace,
+    /// What the runtime counts of itself, and what the program counts through it.
+    Counters,
     /// Several events of one JVM, in one recording: their names with commas between them.
     Several(String),
     /// An event name handed to async-profiler as it is, e.g. `cache-misses` or `java.lang.Thread.start`.
@@ -36,7 +38,7 @@ pub enum Event {
 
 impl Event {
     /// Every event with a name of our own.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Cpu,
         Self::Wall,
         Self::Alloc,
@@ -47,6 +49,7 @@ impl Event {
         Self::Threadcreate,
         Self::Exceptions,
         Self::Trace,
+        Self::Counters,
     ];
 
     /// The name in URLs and on the command line.
@@ -62,6 +65,7 @@ impl Event {
             Self::Threadcreate => "threadcreate",
             Self::Exceptions => "exceptions",
             Self::Trace => "trace",
+            Self::Counters => "counters",
             Self::Several(names) | Self::Named(names) => names,
         }
     }

@@ -25,13 +25,15 @@ pub enum Format {
     Trace,
     /// The runtime's own text, for people.
     Text,
-    /// The threads of a moment, for programs.
+    /// The threads of a moment, or counters, for programs.
     Json,
+    /// Counters, a line of JSON for each value.
+    Jsonl,
 }
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
@@ -41,6 +43,7 @@ impl Format {
         Self::Trace,
         Self::Text,
         Self::Json,
+        Self::Jsonl,
     ];
 
     /// Name in URLs and on the command line.
@@ -55,6 +58,7 @@ impl Format {
             Self::Trace => "trace",
             Self::Text => "text",
             Self::Json => "json",
+            Self::Jsonl => "jsonl",
         }
     }
 
@@ -70,6 +74,7 @@ impl Format {
             Self::Trace => "trace",
             Self::Text => "pprof.txt",
             Self::Json => "json",
+            Self::Jsonl => "jsonl",
         }
     }
 
@@ -79,6 +84,7 @@ impl Format {
             Self::Svg => "image/svg+xml",
             Self::Collapsed | Self::Text => "text/plain; charset=utf-8",
             Self::Speedscope | Self::Json => "application/json",
+            Self::Jsonl => "application/x-ndjson",
             Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace => "application/octet-stream",
         }
     }
@@ -92,7 +98,7 @@ impl fmt::Display for Format {
 
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text, json")]
+#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text, json, jsonl")]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -125,6 +131,8 @@ pub enum RecordingKind {
     Pprof,
     /// Go's execution trace.
     Trace,
+    /// Values of counters, a line of JSON each.
+    Counters,
     /// What Go writes with `debug=1`, and of all but goroutines with `debug=2`.
     Text,
     /// What Go writes of all goroutines with `debug=2`.
@@ -142,6 +150,7 @@ impl RecordingKind {
             Self::Nettrace | Self::NettraceThreads => Format::Nettrace,
             Self::Pprof => Format::Pprof,
             Self::Trace => Format::Trace,
+            Self::Counters => Format::Jsonl,
             Self::Text | Self::Goroutines | Self::Threads => Format::Text,
         }
     }
@@ -174,6 +183,7 @@ impl RecordingKind {
                 Format::Nettrace,
             ],
             Self::Trace => &[Format::Trace],
+            Self::Counters => &[Format::Json, Format::Text, Format::Jsonl],
             Self::Text => &[Format::Text],
             Self::Goroutines | Self::Threads => &[
                 Format::Svg,

@@ -8,6 +8,7 @@ mod activity;
 mod answer;
 mod artifact;
 mod captures;
+mod counters;
 mod digest;
 mod doctor;
 #[cfg(feature = "fuzzing")]
@@ -72,7 +73,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 17] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 18] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -82,6 +83,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 17] {
         ("/captures/{id}/artifact", get(captures::artifact)),
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
+        ("/counters", get(counters::counters).head(counters::check)),
         ("/threads", get(threads::threads).head(threads::check)),
         ("/debug/pprof/", get(pprof::index)),
         ("/debug/pprof/cmdline", get(pprof::cmdline)),

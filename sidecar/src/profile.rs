@@ -4,6 +4,7 @@
 //! is spent on them. The only callers are the render child process and the CLI, through [`render::render`].
 
 pub mod builder;
+pub mod counter;
 pub mod counts;
 pub mod flame_tree;
 pub mod flat_stacks;

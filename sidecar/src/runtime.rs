@@ -235,7 +235,7 @@ impl RuntimePlan {
         match self {
             Self::Jvm(plan) => plan.kind,
             Self::JvmThreads(_) => RecordingKind::Threads,
-            Self::Dotnet(plan) => plan.kind(),
+            Self::Dotnet(plan) => plan.kind,
             Self::Go(plan) => plan.kind(),
         }
     }
@@ -252,7 +252,7 @@ impl RuntimePlan {
     pub fn exclusive(&self) -> Option<Exclusive> {
         match self {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
-            Self::Dotnet(plan) if !plan.is_of_a_moment() => Some(Exclusive("the event session")),
+            Self::Dotnet(plan) if !plan.runs_beside_others() => Some(Exclusive("the event session")),
             Self::JvmThreads(_) | Self::Dotnet(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }

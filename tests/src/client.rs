@@ -1,6 +1,7 @@
 //! A small HTTP client of one `sideflame serve`.
 
-use std::io::Read;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -21,6 +22,27 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
+}
+
+/// An answer that is still coming.
+pub struct Streamed(BufReader<Box<dyn Read>>);
+
+impl fmt::Debug for Streamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streamed").finish_non_exhaustive()
+    }
+}
+
+impl Streamed {
+    /// The next line, without its end.
+    ///
+    /// # Panics
+    /// There is none, or it does not come within a minute.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.0.read_line(&mut line).expect("a line") > 0, "the answer has ended");
+        line.trim_end().to_owned()
+    }
 }
 
 impl Answer {
@@ -122,6 +144,20 @@ impl Client {
             headers,
             body,
         })
+    }
+
+    /// `GET path`, of whose body each line is wanted when it comes. Dropping it is hanging up.
+    ///
+    /// # Panics
+    /// The server does not answer, or with no 200.
+    pub fn streamed(&self, path: &str) -> Streamed {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
+        let answer = agent.get(format!("{}{path}", self.url)).call();
+        let answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        Streamed(BufReader::new(Box::new(answer.into_body().into_reader())))
     }
 
     /// Waits until capture `id` is in one of `phases` or statuses.

@@ -187,6 +187,14 @@ impl CaptureDirectory {
         Ok(KeptFile { file, lease })
     }
 
+    /// Opens the recording for reading while it is written.
+    ///
+    /// # Errors
+    /// What `open` says; NotFound before it is begun.
+    pub fn open_growing(&self) -> io::Result<File> {
+        File::open(self.path().join(RECORDING))
+    }
+
     /// Creates a file that becomes visible under `name` only when whole.
     ///
     /// # Errors

@@ -51,6 +51,11 @@ impl Accept {
         json > 0 && json >= self.weight("text/plain").unwrap_or(0)
     }
 
+    /// True if it is named.
+    pub(super) fn names(&self, media_type: &str) -> bool {
+        self.weight(media_type).is_some_and(|weight| weight > 0)
+    }
+
     fn json(&self) -> u16 {
         let weights = ["application/json", "application/problem+json"].map(|name| self.weight(name).unwrap_or(0));
         weights[0].max(weights[1])

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{captures, doctor, index, metrics, openapi as own, pprof, processes, profile, status, threads};
+use super::{captures, counters, doctor, index, metrics, openapi as own, pprof, processes, profile, status, threads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,7 @@ use super::{captures, doctor, index, metrics, openapi as own, pprof, processes, 
         processes::processes,
         doctor::doctor,
         threads::threads,
+        counters::counters,
         pprof::index,
         pprof::cmdline,
         pprof::symbol,

@@ -18,6 +18,11 @@ pub mod collapsed {
     pub mod read;
     pub mod write;
 }
+/// Values of counters, a line of JSON each.
+pub mod counters {
+    pub mod read;
+    pub mod write;
+}
 pub mod foreign;
 /// Go's dump of all goroutines.
 pub mod goroutines {

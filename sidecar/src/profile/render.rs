@@ -10,7 +10,7 @@ use super::counts::Counts;
 use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::jfr::JfrError;
-use super::format::{ReadError, ReadOptions, collapsed, pprof, reader, speedscope, svg, thread_dump};
+use super::format::{ReadError, ReadOptions, collapsed, counters, pprof, reader, speedscope, svg, thread_dump};
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
@@ -143,6 +143,9 @@ pub fn render(
             formats: kind.formats(),
         });
     }
+    if kind == RecordingKind::Counters && format != kind.native_format() {
+        return counted(input, format, recorded(), out);
+    }
     // async-profiler's own text has annotations of frames, so it is rendered as well.
     let as_it_is = format == kind.native_format() && !matches!(kind, RecordingKind::Collapsed | RecordingKind::Pprof);
     let Some(reader) = reader(kind).filter(|_| !as_it_is) else {
@@ -186,6 +189,29 @@ pub fn render(
         (quality, _) => quality,
     };
     write(&mut profile, options, quality, native.as_deref(), out)
+}
+
+/// Counters are no profile.
+fn counted(input: impl Read, format: Format, quality: Quality, out: &mut impl Write) -> Result<Rendered, RenderError> {
+    let all = counters::read::read(input).map_err(|source| RenderError::Broken {
+        kind: RecordingKind::Counters,
+        source: source.into(),
+    })?;
+    let mut out = io::BufWriter::new(out);
+    let written = match format {
+        Format::Json => counters::write::json(&all, &quality, &mut out),
+        _ => counters::write::prometheus(&all, &quality, &mut out),
+    };
+    written.and_then(|()| out.flush()).map_err(RenderError::Write)?;
+    let samples = all.iter().map(|series| series.values.len() as u64).sum();
+    Ok(Rendered {
+        samples: Some(samples),
+        unresolved: None,
+        quality: Quality {
+            samples: Some(samples),
+            ..quality
+        },
+    })
 }
 
 fn unreadable(kind: RecordingKind, source: ReadError) -> RenderError {
@@ -263,7 +289,7 @@ fn write(
         (Format::Json, _) => thread_dump::write::write(profile, &rendered.quality, out),
         (Format::Text, _) => thread_dump::text::write(profile, &stamp, out),
         // `formats()` of the kinds that come here has none of these, or they are copied.
-        (Format::Jfr | Format::Nettrace | Format::Trace, _) => Ok(()),
+        (Format::Jfr | Format::Nettrace | Format::Trace | Format::Jsonl, _) => Ok(()),
     }
     .and_then(|()| out.flush())
     .map_err(RenderError::Write)?;

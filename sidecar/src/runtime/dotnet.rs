@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod client;
 pub mod completeness;
+pub mod counters;
 pub mod detect;
 pub mod doctor;
 pub mod event_pipe;

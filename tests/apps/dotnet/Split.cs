@@ -40,8 +40,22 @@ namespace Demo.Shop
                 case "lock": return Lock;
                 case "exceptions": return Exceptions;
                 case "trace": return Trace;
+                case "counted": return Counted;
                 case "idle": return () => Thread.Sleep(Timeout.Infinite);
                 default: throw new ArgumentException("unknown scenario: " + scenario);
+            }
+        }
+
+        /// <summary>Collects garbage five times a second, holds 40 MB, and says what it counts itself.</summary>
+        private static void Counted()
+        {
+            keep = new byte[40000000];
+            for (long n = 0; ; n++)
+            {
+                GC.Collect(0);
+                long at = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+                Console.WriteLine("counted " + at + " " + GC.CollectionCount(0) + " " + GC.GetTotalMemory(false) + " " + ThreadPool.ThreadCount);
+                Thread.Sleep(200);
             }
         }
 

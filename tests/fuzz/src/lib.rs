@@ -54,6 +54,7 @@ targets![
     collapsed,
     command_line,
     container,
+    counters,
     documents,
     elf,
     frames,

@@ -87,7 +87,7 @@ pub static TABLE: [Annotation; 20] = [
     },
     Annotation {
         name: "events",
-        allowed: "one or more of cpu, wall, alloc, heap, lock, exceptions, block, goroutine, threadcreate, trace, cycles, instructions, \
+        allowed: "one or more of cpu, wall, alloc, heap, lock, exceptions, goroutine, counters, block, threadcreate, trace, cycles, instructions, \
                   cache-misses, branch-misses, context-switches, separated by commas",
         default: "cpu",
         doc: "Events that must work: rights are planned for them and sideflame.io/status has a verdict for each.",

@@ -26,15 +26,16 @@ const fn event(name: &'static str, needs: Needs) -> Event {
 
 impl Event {
     /// Every event with a name of its own.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         event("cpu", Needs::Access),
         event("wall", Needs::Access),
         event("alloc", Needs::Access),
         event("heap", Needs::Access),
         event("lock", Needs::Access),
         event("exceptions", Needs::Access),
+        event("goroutine", Needs::Access),
+        event("counters", Needs::Access),
         event("block", Needs::Pprof),
-        event("goroutine", Needs::Pprof),
         event("threadcreate", Needs::Pprof),
         event("trace", Needs::Pprof),
         event("cycles", Needs::PerfEvents),

@@ -298,7 +298,7 @@ fn events_decide_what_is_needed() {
         (
             container(json!({})),
             Baseline,
-            &["goroutine"],
+            &["block"],
             "same-user -:- none | works".to_owned(),
         ),
     ] {

@@ -14,6 +14,7 @@ pub mod decoder;
 pub mod event_rows;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod example;
+pub mod fields;
 pub mod framing;
 pub mod metadata;
 pub mod sequence;

@@ -20,6 +20,7 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
         Event::Lock,
         Event::Exceptions,
         Event::Goroutine,
+        Event::Counters,
     ]
     .into_iter()
     .map(|event| match (&blocker, &event) {

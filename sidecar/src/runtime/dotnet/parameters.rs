@@ -13,6 +13,10 @@ pub struct DotnetOptions {
     pub providers: Vec<DotnetProvider>,
     /// Split by thread.
     pub threads: bool,
+    /// Whose counters; empty for the usual ones.
+    pub counters: Vec<String>,
+    /// Seconds between two values of a counter.
+    pub refresh: Option<u32>,
 }
 
 impl DotnetOptions {
@@ -20,13 +24,30 @@ impl DotnetOptions {
     pub fn are_for_tools(&self) -> bool {
         !self.profiles.is_empty() || !self.providers.is_empty()
     }
+
+    /// Seconds between two values of a counter.
+    pub fn refresh(&self) -> u32 {
+        self.refresh.unwrap_or(1)
+    }
+
+    /// A parameter that was given and has a meaning for counters alone.
+    pub fn of_counters(&self) -> Option<&'static str> {
+        let given = [
+            ("counters", !self.counters.is_empty()),
+            ("refresh", self.refresh.is_some()),
+        ];
+        given.into_iter().find_map(|(name, given)| given.then_some(name))
+    }
 }
+
+/// Sources of counters in one request.
+const MOST_COUNTERS: usize = 16;
 
 /// Providers in one request.
 const MOST_PROVIDERS: usize = 32;
 
 /// The table.
-pub static ROWS: [Row<DotnetOptions>; 2] = [
+pub static ROWS: [Row<DotnetOptions>; 4] = [
     Row::new(
         Parameter::new(
             "profile",
@@ -64,6 +85,41 @@ pub static ROWS: [Row<DotnetOptions>; 2] = [
             if options.providers.len() > MOST_PROVIDERS {
                 return Err(Refusal::because(format!("at most {MOST_PROVIDERS} providers")));
             }
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "counters",
+            "NAME",
+            Takes::Text("names of EventSources and Meters, at most 16 of them, separated by commas"),
+            "Whose counters event=counters reads, if not System.Runtime's and Microsoft.AspNetCore.Hosting's",
+        ),
+        |options, _, value| {
+            let fits = |name: &str| {
+                let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+                !name.is_empty() && name.len() <= 128 && name.chars().all(allowed)
+            };
+            options.counters = value.split(',').map(str::to_owned).collect();
+            if options.counters.len() > MOST_COUNTERS || !options.counters.iter().all(|name| fits(name)) {
+                return Err(Refusal::default());
+            }
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "refresh",
+            "SECONDS",
+            Takes::Number {
+                what: "seconds",
+                least: 1,
+                most: 3600,
+            },
+            "Time between two values of a counter, if not a second",
+        ),
+        |options, takes, value| {
+            options.refresh = Some(u32::try_from(takes.number(value)?).map_err(|_| Refusal::default())?);
             Ok(())
         },
     ),

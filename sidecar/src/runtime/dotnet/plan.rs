@@ -16,6 +16,7 @@ use crate::runtime::{Asked, PlanError, Reason, RuntimeFacts};
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Goroutine => &[RecordingKind::NettraceThreads],
+        Event::Counters => &[RecordingKind::Counters],
         _ => &[RecordingKind::Nettrace],
     }
 }
@@ -30,22 +31,21 @@ pub struct DotnetPlan {
     pub session: SessionPlan,
     /// Stacks are to be told apart by their threads.
     pub threads: bool,
-    /// What its threads do now is asked for, and not what they do in a time.
-    pub snapshot: bool,
+    /// Seconds between two values of a counter.
+    pub refresh: u32,
+    /// The recording to make.
+    pub kind: RecordingKind,
 }
 
 impl DotnetPlan {
-    /// The recording to make.
-    pub fn kind(&self) -> RecordingKind {
-        match self.snapshot {
-            true => RecordingKind::NettraceThreads,
-            false => RecordingKind::Nettrace,
-        }
+    /// True if it takes no time worth a wait.
+    pub fn is_of_a_moment(&self) -> bool {
+        self.kind == RecordingKind::NettraceThreads
     }
 
-    /// True if it takes no time worth a wait: a runtime has up to 64 sessions, and samples once for all of them.
-    pub fn is_of_a_moment(&self) -> bool {
-        self.snapshot
+    /// True if it need not be alone: a runtime has up to 64 sessions, and samples once for all of them.
+    pub fn runs_beside_others(&self) -> bool {
+        self.kind != RecordingKind::Nettrace
     }
 }
 
@@ -61,7 +61,17 @@ impl From<ProvidersError> for PlanError {
 /// Profiles and providers that make no session, an event that .NET does not have, or no socket to ask at.
 pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
     let options = &asked.options.dotnet;
-    let session = SessionPlan::of(asked.event, &options.profiles, &options.providers)?;
+    let counters = *asked.event == Event::Counters && !options.are_for_tools();
+    if !counters && let Some(parameter) = options.of_counters() {
+        return Err(PlanError::unsuitable(
+            parameter,
+            format!("{parameter} is a parameter of event=counters"),
+        ));
+    }
+    let session = match counters {
+        true => SessionPlan::of_counters(&options.counters, options.refresh()),
+        false => SessionPlan::of(asked.event, &options.profiles, &options.providers)?,
+    };
     if !event_pipe::fits(&session) {
         let message = "the providers with their arguments do not fit into a request of 64 KiB";
         return Err(PlanError::unsuitable("providers", message));
@@ -80,7 +90,11 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
     };
     Ok(DotnetPlan {
         socket: socket.clone(),
-        snapshot: *asked.event == Event::Goroutine && !session.custom,
+        refresh: options.refresh(),
+        kind: match session.custom {
+            true => RecordingKind::Nettrace,
+            false => asked.kind,
+        },
         session,
         threads: options.threads,
     })

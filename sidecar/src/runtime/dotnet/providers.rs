@@ -27,6 +27,8 @@ pub struct DotnetProvider {
 const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
 const RUNTIME_PRIVATE: &str = "Microsoft-Windows-DotNETRuntimePrivate";
 const SAMPLE_PROFILER: &str = "Microsoft-DotNETCore-SampleProfiler";
+/// Publishes the instruments of Meters.
+pub(super) const METRICS: &str = "System.Diagnostics.Metrics";
 const TASKS: &str = "System.Threading.Tasks.TplEventSource";
 const DIAGNOSTIC_SOURCE: &str = "Microsoft-Diagnostics-DiagnosticSource";
 
@@ -62,6 +64,9 @@ pub const DEFAULT_RUNDOWN: u64 = 0x8002_0139;
 /// Loader and Jit: the names of all methods and modules. The rest of [`DEFAULT_RUNDOWN`] is nearly all maps from IL to native
 /// code, a quarter of the bytes on .NET 10, and the words of a file for tools that look for lines of source.
 pub const NAMES_RUNDOWN: u64 = keyword::LOADER | keyword::JIT;
+
+/// What a client of a shared session of Meters calls itself.
+const CLIENT: &str = "ClientId=sideflame";
 
 /// Most providers in one session; a request has 64 KiB for all of them.
 const MAX_PROVIDERS: usize = 64;
@@ -172,6 +177,51 @@ impl SessionPlan {
             plan.sampler = "EventPipe sample profiler".into();
         }
         Ok(plan)
+    }
+
+    /// The counters of these sources; the usual ones if there are none. A source may be an `EventSource` or a Meter, which only the process
+    /// knows: those that are named are asked for as both.
+    pub fn of_counters(sources: &[String], seconds: u32) -> Self {
+        const USUAL: [&str; 2] = ["System.Runtime", "Microsoft.AspNetCore.Hosting"];
+        /// Values of time series.
+        const VALUES: u64 = 2;
+        let names: Vec<&str> = match sources.is_empty() {
+            true => USUAL.to_vec(),
+            false => sources.iter().map(String::as_str).collect(),
+        };
+        let mut providers: Vec<_> = names
+            .iter()
+            .filter(|name| **name != METRICS)
+            .map(|name| DotnetProvider {
+                arguments: format!("EventCounterIntervalSec={seconds}"),
+                ..provider(name, 0, INFORMATIONAL)
+            })
+            .collect();
+        if !sources.is_empty() {
+            // Shared: before .NET 8 there was one session at a time, and whoever came second got nothing.
+            providers.push(DotnetProvider {
+                arguments: format!(
+                    "SessionId=SHARED;{CLIENT};Metrics={};RefreshInterval={seconds};MaxTimeSeries=1000;MaxHistograms=20",
+                    names.join(",")
+                ),
+                ..provider(METRICS, VALUES, INFORMATIONAL)
+            });
+        }
+        Self {
+            providers,
+            rundown: 0,
+            custom: false,
+            sampler: "EventPipe counters".into(),
+        }
+    }
+
+    /// The same for a client with this number: those of a shared session must be told apart.
+    pub fn numbered(&self, client: u32) -> Self {
+        let mut plan = self.clone();
+        for provider in &mut plan.providers {
+            provider.arguments = provider.arguments.replace(CLIENT, &format!("{CLIENT}-{client}"));
+        }
+        plan
     }
 
     fn of_event(event: &Event) -> Result<Self, ProvidersError> {

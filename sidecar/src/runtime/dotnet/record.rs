@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::capture::{Capture, Copied};
 use super::client::{ClientError, DiagnosticsClient};
+use super::counters::CounterLines;
 use super::doctor::unreachable_socket;
 use super::event_pipe::EventPipeSession;
 use super::ipc;
@@ -17,6 +18,7 @@ use super::providers::SessionPlan;
 use super::startup;
 use super::threads::Threads;
 use crate::event::Event;
+use crate::format::RecordingKind;
 use crate::process::TargetRoot;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
@@ -65,8 +67,10 @@ pub fn record(
         socket,
         session,
         threads,
-        snapshot,
+        refresh,
+        kind,
     } = plan;
+    let session = &session.numbered(std::process::id());
     let client = DiagnosticsClient::new(&root, socket);
     let stream = EventPipeSession::start(client, session, Instant::now() + START)
         .map_err(|error| start_failed(error, socket, order, control))?;
@@ -78,16 +82,27 @@ pub fn record(
         false => Threads::default(),
     };
     let before = of_threads();
-    let duration = if *snapshot {
-        MOMENT
-    } else {
-        Duration::from_secs(order.seconds)
+    let duration = match plan.is_of_a_moment() {
+        true => MOMENT,
+        false => Duration::from_secs(order.seconds),
     };
-    let copied = Capture::new(stream, output, control).run(duration, reporter)?;
+    let mut missing = (None, Vec::new());
+    let copied = match kind {
+        RecordingKind::Counters => {
+            let mut lines = CounterLines::new(output, *refresh);
+            let copied = Capture::new(stream, &mut lines, control).run(duration, reporter)?;
+            missing = lines.missing();
+            copied
+        }
+        _ => Capture::new(stream, output, control).run(duration, reporter)?,
+    };
+    let mut quality = quality(order, session, &copied, started_at);
+    quality.degraded.extend(missing.1);
     Ok(Quality {
+        lost: missing.0,
         by_thread: *threads,
         threads: of_threads().since(&before),
-        ..quality(order, session, &copied, started_at)
+        ..quality
     })
 }
 

@@ -55,7 +55,7 @@ pub(super) fn profile_of(event: &Event) -> Option<(Cow<'static, str>, Span)> {
         Event::Goroutine => ("goroutine", Span::Snapshot),
         Event::Threadcreate => ("threadcreate", Span::Snapshot),
         Event::Named(name) => return Some((name.clone().into(), Span::Snapshot)),
-        Event::Wall | Event::Exceptions | Event::Several(_) => return None,
+        Event::Wall | Event::Exceptions | Event::Counters | Event::Several(_) => return None,
     };
     Some((profile.into(), span))
 }

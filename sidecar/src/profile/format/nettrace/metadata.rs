@@ -1,10 +1,10 @@
 //! What kinds of events a trace has: their providers, numbers and versions.
 //!
-//! Fields are skipped: native events have none, and the layouts of those are known by number and version. Called by
-//! [`super::decoder`].
+//! Native events tell no fields; their layouts are known by number and version. Called by [`super::decoder`].
 
 use super::cursor::Cursor;
 use super::event_rows::EventRows;
+use super::fields::{self, Field};
 
 /// A kind of event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub struct Metadata {
     pub name: String,
     /// Version of the event's layout.
     pub version: u32,
+    /// What is in its payload; empty where the trace does not say it in a way that is understood.
+    pub fields: Vec<Field>,
 }
 
 /// Longest name of a provider or an event, in bytes of the stream.
@@ -44,12 +46,15 @@ fn read_events(version: u32, content: &[u8], mut each: impl FnMut(Metadata)) -> 
         let event = cursor.u32()?;
         let name = cursor.utf16().filter(|name| name.len() <= MAX_NAME)?;
         cursor.u64()?; // keywords
+        let version = cursor.u32()?;
+        let fields = cursor.u32().and_then(|_level| fields::read(&mut cursor));
         each(Metadata {
             id,
             provider: provider.decode(),
             event,
             name: name.decode(),
-            version: cursor.u32()?,
+            version,
+            fields: fields.unwrap_or_default(),
         });
     }
     Some(())
@@ -68,6 +73,7 @@ fn read_rows(content: &[u8], mut each: impl FnMut(Metadata)) -> Option<()> {
             event: row.var32()?,
             name: row.utf8()?.into_owned(),
             version: 0,
+            fields: Vec::new(),
         };
         for _ in 0..row.u16()? {
             let size = usize::from(row.u16()?);
@@ -116,11 +122,13 @@ mod tests {
             event: 143,
             name: "Bought".to_owned(),
             version: 2,
+            fields: Vec::new(),
         }
     }
 
     #[test]
-    fn descriptions_in_events_are_read_and_their_fields_skipped() {
+    fn descriptions_in_events_are_read_with_their_fields() {
+        const FIELDS: [u8; 12] = [1, 0, 0, 0, 9, 0, 0, 0, b'x', 0, 0, 0];
         let describe = |id: u32| {
             let mut payload = id.to_le_bytes().to_vec();
             payload.extend(utf16("Shop"));
@@ -128,7 +136,8 @@ mod tests {
             payload.extend(utf16("Bought"));
             payload.extend([0; 8]);
             payload.extend(2_u32.to_le_bytes());
-            payload.extend([4, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, b'x', 0, 0, 0]);
+            payload.extend([4, 0, 0, 0]);
+            payload.extend(FIELDS);
             payload
         };
         let (one, two) = (describe(1), describe(2));
@@ -137,6 +146,10 @@ mod tests {
             [&[0x80, 0, length][..], payload].concat()
         };
         let block = event_block(&[&row(&one), &row(&two)]);
+        let expected = |id| Metadata {
+            fields: fields::read(&mut Cursor::new(&FIELDS)).unwrap(),
+            ..expected(id)
+        };
         assert_eq!(all(4, &block), Some(vec![expected(1), expected(2)]));
         assert_eq!(all(5, &block[..block.len() - 1]), None);
     }

@@ -1,0 +1,49 @@
+//! A value of a counter at one time, as every runtime's are recorded: one JSON object per line.
+//!
+//! Called by the recorders that read counters, and by their renderer.
+
+use serde::{Deserialize, Serialize};
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CounterValue {
+    /// When, milliseconds after the Unix epoch.
+    pub at_ms: u64,
+    /// Who counts: an `EventSource` or a Meter.
+    pub provider: String,
+    /// What is counted, by its name there.
+    pub name: String,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    /// Of `value`, in the words of who counts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What tells it from others of this name: `key=value,key=value`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tags: String,
+    /// What `value` is.
+    pub kind: CounterKind,
+    /// The number.
+    pub value: f64,
+}
+
+/// What the value of a counter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CounterKind {
+    /// What it is at this time, or on average since the value before.
+    Gauge,
+    /// How much was added, per second.
+    Rate,
+    /// What half, 95 and 99 of a hundred measurements are below, by the tag `quantile`.
+    Quantile,
+}
+
+impl CounterValue {
+    /// Whether both are values of one counter.
+    pub fn continues(&self, other: &Self) -> bool {
+        (&self.provider, &self.name, &self.tags, self.kind) == (&other.provider, &other.name, &other.tags, other.kind)
+    }
+}
