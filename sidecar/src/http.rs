@@ -11,6 +11,7 @@ mod captures;
 mod counters;
 mod digest;
 mod doctor;
+mod dotnet_monitor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod guard;
@@ -73,7 +74,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 18] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 20] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -90,6 +91,11 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 18] {
         ("/debug/pprof/symbol", get(pprof::symbol).post(pprof::symbolize)),
         // Names of a program's own profiles have slashes in them.
         ("/debug/pprof/{*profile}", get(pprof::profile).head(pprof::check)),
+        ("/trace", get(dotnet_monitor::trace).head(dotnet_monitor::check_trace)),
+        (
+            "/livemetrics",
+            get(dotnet_monitor::livemetrics).head(dotnet_monitor::check_livemetrics),
+        ),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(status::healthz)),
         ("/version", get(status::version)),

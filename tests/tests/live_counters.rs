@@ -169,3 +169,49 @@ fn who_has_no_counters_and_what_is_none_of_them_is_told() {
     let foreign = server.get(&format!("/profile?pid={}&event=cpu&counters=System.Runtime", app.pid));
     assert!(foreign.text().contains("event=counters"), "{}", foreign.text());
 }
+
+#[test]
+fn users_of_dotnet_monitor_find_traces_and_metrics_where_they_look_for_them() {
+    let server = Server::default();
+    let app = App::start(app::dotnet("8", "counted"));
+    let of = |path: &str| server.get(&format!("{path}pid={}", app.pid));
+    let trace = of("/trace?durationSeconds=2&profile=Cpu,Metrics&").ok();
+    assert!(trace.body.starts_with(b"Nettrace"));
+    assert_eq!(trace.header("content-type"), "application/octet-stream");
+    for found in ["Microsoft-DotNETCore-SampleProfiler", "EventCounters"] {
+        let wide: Vec<u8> = found.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(trace.body.windows(wide.len()).any(|bytes| bytes == wide), "{found}");
+    }
+    let metrics = of("/livemetrics?durationSeconds=3&").ok();
+    assert_eq!(metrics.header("content-type"), "application/json-seq");
+    let records = metrics.text();
+    let records: Vec<Value> = records
+        .split_terminator('\u{1e}')
+        .skip(1)
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    let heap = records.iter().find(|record| record["name"] == "gc-heap-size").unwrap();
+    assert_eq!(
+        (&heap["provider"], &heap["counterType"]),
+        (&"System.Runtime".into(), &"Metric".into())
+    );
+    assert!(heap["value"].as_f64().unwrap() > 39.0 && heap["timestamp"].as_str().unwrap().ends_with('Z'));
+
+    for (path, remedy) in [
+        ("/trace?profile=Logs&", "providers="),
+        ("/trace?uid=67f0&", "pid="),
+        ("/livemetrics?durationSeconds=-1&", "POST /captures"),
+        ("/livemetrics?egressProvider=s3&", "POST /captures"),
+    ] {
+        let answer = of(path);
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(
+            answer.json()["remedy"].as_str().unwrap().contains(remedy),
+            "{path}: {}",
+            answer.text()
+        );
+    }
+    let stacks = of("/stacks?");
+    assert_eq!((stacks.status, &*stacks.code()), (404, "no_such_path"));
+    assert!(stacks.text().contains("GET /threads"), "{}", stacks.text());
+}

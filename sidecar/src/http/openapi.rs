@@ -3,7 +3,10 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{captures, counters, doctor, index, metrics, openapi as own, pprof, processes, profile, status, threads};
+use super::{
+    captures, counters, doctor, dotnet_monitor, index, metrics, openapi as own, pprof, processes, profile, status,
+    threads,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +29,8 @@ use super::{captures, counters, doctor, index, metrics, openapi as own, pprof, p
         doctor::doctor,
         threads::threads,
         counters::counters,
+        dotnet_monitor::trace,
+        dotnet_monitor::livemetrics,
         pprof::index,
         pprof::cmdline,
         pprof::symbol,

@@ -3,6 +3,7 @@
 use axum::extract::Request;
 use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 
+use super::super::dotnet_monitor;
 use super::{Code, Problem};
 use crate::capture::CaptureError;
 use crate::capture::request::{RequestError, shorten};
@@ -67,6 +68,11 @@ impl Problem {
         Self::new(Code::InvalidParameter, detail, one_of(&values))
             .parameter(name)
             .allowed(allowed)
+    }
+
+    pub(in crate::http) fn not_of_dotnet_monitor(parameter: &'static str, remedy: &'static str) -> Self {
+        let detail = format!("{parameter} has no such meaning here as in dotnet-monitor");
+        Self::new(Code::InvalidParameter, detail, remedy).parameter(parameter)
     }
 
     pub(in crate::http) fn no_rate(name: &str) -> Self {
@@ -207,8 +213,13 @@ impl Problem {
 
 /// The answer to a path that is not in the table.
 pub(in crate::http) async fn no_such_path(request: Request) -> Problem {
-    let detail = format!("there is nothing at {}", shorten(request.uri().path()));
-    Problem::new(Code::NoSuchPath, detail, "GET / lists what there is")
+    let path = request.uri().path();
+    let detail = format!("there is nothing at {}", shorten(path));
+    let remedy = match dotnet_monitor::elsewhere(path) {
+        Some(spelling) => format!("what dotnet-monitor has there is here: {spelling}"),
+        None => "GET / lists what there is".to_owned(),
+    };
+    Problem::new(Code::NoSuchPath, detail, remedy)
 }
 
 /// The answer to a known path with another method; the router adds the Allow header.
