@@ -1,6 +1,8 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.Diagnostics.Tracing;
+using System.Reflection.Emit;
 using System.Runtime.CompilerServices;
 using System.Threading;
 
@@ -41,8 +43,46 @@ namespace Demo.Shop
                 case "exceptions": return Exceptions;
                 case "trace": return Trace;
                 case "counted": return Counted;
+                case "jit": return Jit;
                 case "idle": return () => Thread.Sleep(Timeout.Infinite);
                 default: throw new ArgumentException("unknown scenario: " + scenario);
+            }
+        }
+
+        /// <summary>Makes a method, calls it, and goes on to the next.</summary>
+        private static void Jit()
+        {
+            var all = new List<Func<long, long>>();
+            for (int n = 0; ; n++)
+            {
+                var made = new DynamicMethod("Made" + n, typeof(long), new[] { typeof(long) });
+                ILGenerator code = made.GetILGenerator();
+                // With a loop: a thread is only stopped inside of a function that could go on for long.
+                Label again = code.DefineLabel();
+                LocalBuilder left = code.DeclareLocal(typeof(int));
+                code.Emit(OpCodes.Ldc_I4, 20000);
+                code.Emit(OpCodes.Stloc, left);
+                code.MarkLabel(again);
+                code.Emit(OpCodes.Ldarg_0);
+                code.Emit(OpCodes.Ldc_I8, (long)n | 1);
+                code.Emit(OpCodes.Mul);
+                code.Emit(OpCodes.Starg, 0);
+                code.Emit(OpCodes.Ldloc, left);
+                code.Emit(OpCodes.Ldc_I4_1);
+                code.Emit(OpCodes.Sub);
+                code.Emit(OpCodes.Dup);
+                code.Emit(OpCodes.Stloc, left);
+                code.Emit(OpCodes.Brtrue, again);
+                code.Emit(OpCodes.Ldarg_0);
+                code.Emit(OpCodes.Ret);
+                var call = (Func<long, long>)made.CreateDelegate(typeof(Func<long, long>));
+                // Kept: what is collected is gone from the runtime, names and all.
+                all.Add(call);
+                sink = call(sink);
+                if (n % 5000 == 4999)
+                {
+                    Console.WriteLine("made " + (n + 1));
+                }
             }
         }
 
