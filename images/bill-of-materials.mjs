@@ -16,7 +16,7 @@ execFileSync(tool, [
   "--target", triple, "--no-build-deps", "--override-filename", name,
 ], { stdio: ["ignore", 2, 2] });
 const text = readFileSync(`${folder}/${name}.json`, "utf8");
-for (const member of ["sidecar", "webhook", "tests"]) {
+for (const member of ["sidecar", "webhook", "tests", "tests/fuzz"]) {
   rmSync(`${member}/${name}.json`, { force: true });
 }
 
