@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use tracing::Instrument;
 
-use crate::child::{Children, Command, Inspection, Inspector};
+use crate::child::{Children, Command, Inspection, Inspector, Port};
 use crate::event::Event;
 use crate::format::Format;
 use crate::process::ProcessTable;
@@ -89,7 +89,15 @@ impl Captures {
     /// # Errors
     /// The store's folder cannot be made, or is not ours.
     pub fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
-        let children = Children::default();
+        Self::with_port(settings, None)
+    }
+
+    /// The same, also for the runtimes that connect to `port`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_port(settings: Settings, port: Option<Port>) -> std::io::Result<Arc<Self>> {
+        let children = Children::default().with_port(port);
         Ok(Arc::new(Self {
             inspector: Inspector::new(
                 children.clone(),
@@ -204,7 +212,24 @@ impl Captures {
     /// The plan, and what it was made by.
     async fn plan(&self, request: &CaptureRequest) -> Result<(CapturePlan, Vec<Inspection>), CaptureError> {
         let inspections = self.inspect_for(&request.selector).await?;
-        Ok((plan::plan(request, &inspections, &self.settings)?, inspections))
+        let plan = plan::plan(request, &inspections, &self.settings);
+        Ok((plan.map_err(|error| self.or_not_connected(error))?, inspections))
+    }
+
+    /// Where nothing is seen, the port says why.
+    fn or_not_connected(&self, error: CaptureError) -> CaptureError {
+        match (error, self.idle_port()) {
+            (CaptureError::NoSuchProcess { candidates }, Some(port)) if candidates.is_empty() => {
+                CaptureError::NotConnected(port)
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// The path of the port for runtimes, if there is one and none is connected to it.
+    pub fn idle_port(&self) -> Option<String> {
+        let port = self.children.port().filter(|port| port.is_idle())?;
+        Some(port.path().display().to_string())
     }
 
     async fn run(

@@ -22,7 +22,9 @@ mod executable;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod inspect;
+mod introduce;
 mod order;
+mod port;
 mod record;
 mod render;
 mod room;
@@ -32,6 +34,7 @@ mod sweep;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::confine;
 use channel::Channel;
@@ -42,20 +45,40 @@ pub use ending::ChildError;
 pub use executable::Executable;
 pub use inspect::{InspectError, Inspection, Inspector};
 pub use order::ChildOrder;
+pub use port::Port;
 pub use render::{RenderFailure, RenderOrder};
 pub use room::Room;
 
-/// Starts children: what they run, and how long they may.
+/// Starts children: what they run, how long they may, and where runtimes connect that they are to talk to.
 #[derive(Debug, Clone, Default)]
 pub struct Children {
     executable: Executable,
     timeouts: Timeouts,
+    port: Option<Arc<Port>>,
 }
 
 impl Children {
     /// Children that run `executable`.
     pub fn new(executable: Executable, timeouts: Timeouts) -> Self {
-        Self { executable, timeouts }
+        Self {
+            executable,
+            timeouts,
+            port: None,
+        }
+    }
+
+    /// The same, which talk to the runtimes that connect to `port`, too.
+    #[must_use]
+    pub fn with_port(self, port: Option<Port>) -> Self {
+        Self {
+            port: port.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// Where runtimes connect.
+    pub fn port(&self) -> Option<&Port> {
+        self.port.as_deref()
     }
 }
 
@@ -68,6 +91,7 @@ pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut channel = Channel::of_stdin()?;
     match channel.receive()?.ok_or("there is no order")? {
         ChildOrder::Inspect(order) => inspect::look::run(order, channel),
+        ChildOrder::Introduce => introduce::run(channel),
         ChildOrder::Record(order) => record::recorder::run(&order, channel),
         ChildOrder::Render(order) => render::renderer::run(*order, channel),
         ChildOrder::Sweep(target) => sweep::run(&target),

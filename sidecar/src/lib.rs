@@ -7,6 +7,7 @@ pub mod capture;
 pub mod child;
 pub mod cli;
 pub mod confine;
+pub mod descriptors;
 pub mod event;
 pub mod format;
 pub mod http;

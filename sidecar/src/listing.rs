@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
-use crate::capture::selector;
+use crate::capture::{CaptureError, selector};
 use crate::child::Inspection;
 use crate::event::Event;
 use crate::process::{CommandLine, Container};
@@ -20,6 +20,13 @@ pub struct ProcessRow<'a> {
     pub who: Who,
     /// Version of the runtime, if known.
     pub version: Option<String>,
+    /// Runtime identifier of a .NET process, e.g. `linux-x64`, if the runtime was asked and knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rid: Option<String>,
+    /// It is in another pid namespace and known by its connection to `--dotnet-port` alone: `pid` is that in its own namespace, and what
+    /// only `/proc` tells (start time, command line, container, CPU time) is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// Id of its container, if it is in one.
     pub container_id: Option<String>,
     /// `metadata.uid` of its pod, if known; of a static pod the hash of its file.
@@ -74,6 +81,9 @@ pub struct DoctorRow {
     pub who: Who,
     /// Version of the runtime, if known.
     pub version: Option<String>,
+    /// How its runtime is reached, where there is more than one way: its own socket, or our port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached_by: Option<String>,
     /// One per event.
     pub verdicts: Vec<Verdict>,
 }
@@ -91,6 +101,8 @@ pub fn process_json(inspection: &Inspection, is_default: bool) -> ProcessRow<'_>
     ProcessRow {
         who: Who::from(target),
         version: target.version().map(str::to_owned),
+        rid: target.rid().map(str::to_owned),
+        outside: target.id().is_outside(),
         container_id: target.process.container.id.clone(),
         pod_uid: target.process.container.pod_uid.clone(),
         command_line: ShownArguments(&target.process.command_line),
@@ -113,6 +125,7 @@ pub fn doctor_json(inspections: &[Inspection]) -> Vec<DoctorRow> {
     let row = |Inspection { target, verdicts }: &Inspection| DoctorRow {
         who: Who::from(target),
         version: target.version().map(str::to_owned),
+        reached_by: target.reached_by(),
         verdicts: verdicts.to_vec(),
     };
     inspections.iter().map(row).collect()
@@ -150,8 +163,10 @@ pub fn doctor(inspections: &[Inspection]) -> String {
             .version()
             .map(|version| format!(" {}", printable(version)))
             .unwrap_or_default();
+        let way = target.reached_by();
+        let way = way.map(|way| format!(", by {}", printable(&way))).unwrap_or_default();
         blocks.push(format!(
-            "{} {} ({}{version}){}
+            "{} {} ({}{version}{way}){}
 ",
             target.id(),
             printable(&target.name),
@@ -186,6 +201,16 @@ pub fn doctor(inspections: &[Inspection]) -> String {
         }
     }
     blocks.concat()
+}
+
+/// The line of the doctor about a port for runtimes to which none is connected.
+pub fn idle_port(path: &str) -> String {
+    let error = CaptureError::NotConnected(path.to_owned());
+    format!(
+        "{}\n    try: {}\n",
+        printable(&error.to_string()),
+        CaptureError::CONNECT
+    )
 }
 
 /// `namespace/pod container`, else what `docker ps` would show of the id.

@@ -30,8 +30,23 @@ pub use target_root::TargetRoot;
 pub struct ProcessId {
     /// Pid as our own pid namespace sees it.
     pub pid: i32,
-    /// Clock ticks after boot, field 22 of `/proc/PID/stat` (`man 5 proc`).
+    /// Clock ticks after boot (but see [`Self::is_outside`]), field 22 of `/proc/PID/stat` (`man 5 proc`).
     pub start_time: u64,
+}
+
+impl ProcessId {
+    /// Of a process that our `/proc` does not show: `pid` is that in its own pid namespace, and `number` tells it from all others that
+    /// were ever seen so.
+    pub fn outside(pid: i32, number: u64) -> Self {
+        // Counted from the end: no clock of a process comes that far.
+        let start_time = u64::MAX - number;
+        Self { pid, start_time }
+    }
+
+    /// True if our `/proc` does not show it: whatever has its pid there is another process.
+    pub fn is_outside(&self) -> bool {
+        self.start_time > u64::MAX / 2
+    }
 }
 
 impl fmt::Display for ProcessId {
@@ -97,6 +112,29 @@ impl Process {
     /// Stopped by a signal (`T`) or by a tracer (`t`): it answers nothing until it continues.
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
+    }
+
+    /// One that our `/proc` does not show, of which no more is known than this.
+    pub fn outside(id: ProcessId, uid: u32, gid: u32) -> Self {
+        Self {
+            id,
+            parent_pid: 0,
+            namespace_pid: id.pid,
+            command: String::new(),
+            command_line: CommandLine::default(),
+            executable: None,
+            credentials: Credentials {
+                uid,
+                gid,
+                capabilities: 0,
+            },
+            signals_caught: 0,
+            signals_ignored: 0,
+            state: '?',
+            threads: 0,
+            no_new_privileges: false,
+            container: Container::default(),
+        }
     }
 
     /// One for tests, called `shop`.

@@ -35,9 +35,13 @@ use crate::format::{Format, RecordingKind};
 use crate::process::{CpuTime, Process, ProcessTable, TargetRoot};
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
+use dotnet::way::Way;
 
 pub use control::{Control, Interruption};
 pub use detected::Detected;
+pub use dotnet::caller::{Advertise, Caller};
+pub use dotnet::introduction::{Introduction, by_port};
+pub use dotnet::line::Line;
 pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
 pub use no_access::no_access;
@@ -115,6 +119,19 @@ pub fn complete_verdicts(target: &Target, verdicts: &mut Arc<[Verdict]>, setting
         Runtime::Jvm => jvm::doctor::complete(Arc::make_mut(verdicts), &settings.jvm),
         Runtime::Dotnet | Runtime::Go | Runtime::Native => {}
     }
+}
+
+/// True if nothing can be had from the process by looking into it, and it is not its own state that forbids all: then the
+/// connections of a runtime to our port are the way to it.
+pub fn needs_port(verdicts: &[Verdict]) -> bool {
+    let is_its_state = |verdict: &Verdict| {
+        let key = verdict.reason.as_ref().map(|reason| reason.key.as_ref());
+        matches!(key, Some("target_stopped" | "paused_at_startup"))
+    };
+    let impossible = |verdict: &Verdict| verdict.availability == Availability::Impossible;
+    verdicts
+        .iter()
+        .all(|verdict| impossible(verdict) && !is_its_state(verdict))
 }
 
 /// The event whose verdict counts for `event`.
@@ -248,6 +265,17 @@ impl RuntimePlan {
         }
     }
 
+    /// The runtime that is reached by its own connections to the server's port, for which the recorder gets a line.
+    pub fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Dotnet(plan) => match &plan.way {
+                Way::Port(caller) => Some(caller),
+                Way::Socket(_) => None,
+            },
+            Self::Jvm(_) | Self::JvmThreads(_) | Self::Go(_) => None,
+        }
+    }
+
     /// What the recording takes for itself; one that takes nothing can run beside any other.
     pub fn exclusive(&self) -> Option<Exclusive> {
         match self {
@@ -278,7 +306,7 @@ impl RuntimePlan {
 }
 
 /// Records as ordered, from attach to the last byte; the bytes go to `output`, progress to `reporter`. Runs in the
-/// recorder child; `own_file` is [`RuntimePlan::own_file`], opened.
+/// recorder child; `own_file` is [`RuntimePlan::own_file`], opened, and `line` leads to [`RuntimePlan::caller`].
 ///
 /// Returns the quality of a whole recording. On every return, also an error, nothing of ours runs or lies in the
 /// target any more.
@@ -288,6 +316,7 @@ impl RuntimePlan {
 pub fn record(
     order: &RecordOrder,
     own_file: Option<File>,
+    line: Option<&Line>,
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
@@ -297,7 +326,7 @@ pub fn record(
     let mut quality = match &order.plan {
         RuntimePlan::Jvm(plan) => jvm::record::record(order, plan, own_file, output, control, reporter),
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
-        RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, output, control, reporter),
+        RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
         RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
     }?;
     // A recorder that knows better when its sampler ran has said it.

@@ -11,6 +11,7 @@ const SIDECAR: &Table = &[
     ("event", &[]),
     ("format", &[]),
     ("parameter", &[]),
+    ("descriptors", &[]),
     ("redact", &[]),
     ("varint", &[]),
     ("process", &[]),
@@ -18,11 +19,27 @@ const SIDECAR: &Table = &[
     ("profile", &["format", "varint"]),
     (
         "runtime",
-        &["event", "format", "parameter", "process", "profile", "varint"],
+        &[
+            "descriptors",
+            "event",
+            "format",
+            "parameter",
+            "process",
+            "profile",
+            "varint",
+        ],
     ),
     (
         "child",
-        &["confine", "event", "format", "process", "profile", "runtime"],
+        &[
+            "confine",
+            "descriptors",
+            "event",
+            "format",
+            "process",
+            "profile",
+            "runtime",
+        ],
     ),
     (
         "capture",

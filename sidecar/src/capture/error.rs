@@ -50,6 +50,9 @@ pub enum CaptureError {
         /// What could be meant, the first [`selector::SHOWN`](super::selector::SHOWN).
         candidates: Vec<Who>,
     },
+    /// Nothing is seen at all, and no runtime has connected to our port.
+    #[error("no .NET runtime is connected to {0}")]
+    NotConnected(String),
     /// Several match.
     #[error("{matches} processes match; choose one by pid=, a longer name=, pod= or container=")]
     Ambiguous {
@@ -117,6 +120,10 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// What helps against [`Self::NotConnected`].
+    pub(crate) const CONNECT: &str = "restart the app, whose runtime reads DOTNET_DiagnosticPorts at its start; .NET Core 3.1 and older know no \
+                                      such ports";
+
     /// A step of ours failed.
     pub(crate) fn internal(step: &'static str, error: &dyn std::fmt::Display) -> Self {
         Self::Internal {

@@ -6,19 +6,15 @@
 //! [`super::conversation`] for the server's end and by [`super::run`] for the child's.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::cmsg_space;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
-};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::codec::LengthDelimitedCodec;
+
+use crate::descriptors;
 
 /// The longest frame in the server's direction that is looked at: the largest finding is some ten KB.
 pub(super) const LONGEST_FRAME: usize = 64 << 10;
@@ -30,13 +26,8 @@ const LONGEST_ORDER: u32 = 16 << 20;
 pub(super) fn pair(files: &[BorrowedFd<'_>]) -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     let count = u8::try_from(files.len()).map_err(io::Error::other)?;
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
-    let mut attached = SendAncillaryBuffer::new(&mut space);
-    if !files.is_empty() && !attached.push(SendAncillaryMessage::ScmRights(files)) {
-        return Err(io::Error::other("too many files for a child"));
-    }
     // Descriptors need a byte to travel with: how many there are. An empty socket has room for it.
-    sendmsg(&ours, &[IoSlice::new(&[count])], &mut attached, SendFlags::empty())?;
+    descriptors::send(&ours, count, files)?;
     Ok((ours, theirs.into()))
 }
 
@@ -71,19 +62,8 @@ impl Channel {
     }
 
     fn accept(stream: UnixStream) -> io::Result<Self> {
-        let mut count = [0];
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
-        let mut attached = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        recvmsg(&stream, &mut [IoSliceMut::new(&mut count)], &mut attached, flags)?;
-        let files: Vec<OwnedFd> = attached
-            .drain()
-            .flat_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(files) => files.collect::<Vec<_>>(),
-                _ => Vec::new(),
-            })
-            .collect();
-        if files.len() != usize::from(count[0]) {
+        let (count, files) = descriptors::receive(&stream)?.unwrap_or_default();
+        if files.len() != usize::from(count) {
             return Err(io::Error::other("files of the order are missing"));
         }
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Inspection, the server's side: inspectors for processes with the same credentials, their findings kept for a moment and
 //! joined with the server's own rows. The child's side is [`look`].
 
+mod callers;
 pub(super) mod finding;
 pub(super) mod look;
 mod shared_run;
@@ -185,6 +186,7 @@ impl Inspector {
                 .map(|inspection| &mut inspection.target.process.container),
         );
         inspections.retain(|inspection| wanted(inspection.target.id().pid));
+        self.add_callers(&mut inspections, wanted).await;
         // What we have ourselves can change within a moment, and costs nothing to ask.
         for Inspection { target, verdicts } in &mut inspections {
             runtime::complete_verdicts(target, verdicts, &self.settings);

@@ -13,7 +13,9 @@ use crate::runtime::{RecordOrder, Target};
 pub enum ChildOrder {
     /// Say what some processes are and what can be had from them.
     Inspect(InspectOrder),
-    /// Record one capture into the attached file.
+    /// Have the runtime at the other end of the attached line say who it is.
+    Introduce,
+    /// Record one capture into the attached file; a second one is a line to the runtime.
     Record(Box<RecordOrder>),
     /// Turn the first attached file, a recording, into the second, an artifact.
     Render(Box<RenderOrder>),
@@ -26,6 +28,7 @@ impl ChildOrder {
     pub(super) fn role(&self) -> &'static str {
         match self {
             Self::Inspect(_) => "inspector",
+            Self::Introduce => "introducer",
             Self::Record(_) => "recorder",
             Self::Render(_) => "renderer",
             Self::Sweep(_) => "sweeper",

@@ -17,9 +17,10 @@ use super::conversation::Conversation;
 use super::deadline::{Deadline, Stage};
 use super::ending::{ChildError, Ending};
 use super::order::ChildOrder;
+use super::port::ServedLine;
 use super::{Children, Command, Room};
 use crate::profile::Quality;
-use crate::runtime::{Phase, RecordError, RecordOrder, Target, Who};
+use crate::runtime::{Caller, Phase, RecordError, RecordOrder, Target, Who};
 use report::{Report, Word};
 
 /// Room a recorder gets at a time: a question each 4 MiB costs nothing, and no capture holds more than that unused.
@@ -50,7 +51,16 @@ impl Children {
         }
         let most = REPORTS + usize::try_from(order.room.max_bytes / STEP * 32).unwrap_or(REPORTS);
         let asked = ChildOrder::Record(Box::new(order.clone()));
-        let child = Conversation::start(&self.executable, &asked, &[output.as_fd()], most)?;
+        // Served until the recorder is gone.
+        let line = match order.plan.caller() {
+            Some(caller) => Some(self.line(caller)?),
+            None => None,
+        };
+        let files: Vec<_> = [output.as_fd()]
+            .into_iter()
+            .chain(line.as_ref().map(AsFd::as_fd))
+            .collect();
+        let child = Conversation::start(&self.executable, &asked, &files, most)?;
         let mut recording = Recording {
             children: self,
             child,
@@ -74,6 +84,13 @@ impl Children {
             self.sweep(&order.target).await;
         }
         conclude(outcome, given_up, &ending)
+    }
+
+    /// A line to a runtime, which is gone if there is none.
+    fn line(&self, caller: &Caller) -> Result<ServedLine, RecordError> {
+        let line = self.port().map(|port| port.line(caller)).transpose();
+        let line = line.map_err(|error| RecordError::io("make a line to the runtime", &error))?;
+        line.flatten().ok_or(RecordError::TargetExited)
     }
 }
 

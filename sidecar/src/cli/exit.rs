@@ -29,7 +29,10 @@ fn code(error: &CaptureError) -> u8 {
         | CaptureError::FormatNotOffered { .. }
         | CaptureError::Record(RecordError::BadArgument { .. }) => 2,
         CaptureError::Impossible(_) | CaptureError::Record(RecordError::Impossible(_)) => 3,
-        CaptureError::NoSuchProcess { .. } | CaptureError::Ambiguous { .. } | CaptureError::NoSuchCapture(_) => 4,
+        CaptureError::NoSuchProcess { .. }
+        | CaptureError::NotConnected(_)
+        | CaptureError::Ambiguous { .. }
+        | CaptureError::NoSuchCapture(_) => 4,
         CaptureError::Busy { .. }
         | CaptureError::StoreFull { .. }
         | CaptureError::NoRoom(_)

@@ -16,7 +16,9 @@ use super::block_on;
 use super::flags::CaptureServiceFlags;
 use super::values::parse_idle_time;
 use crate::capture::{Captures, Settings};
+use crate::child::Port;
 use crate::http;
+use crate::process::ProcessTable;
 
 /// Between two tries to start.
 const RETRY: Duration = Duration::from_secs(10);
@@ -33,6 +35,11 @@ pub struct ServeCommand {
     /// Captures at a time that take a profiler for themselves, over all processes
     #[arg(long, env = "SIDEFLAME_MAX_CAPTURES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     max_captures: u16,
+    /// Socket to make for .NET 5 and later, which connect to it by themselves if they run with
+    /// DOTNET_DiagnosticPorts=<PATH>,connect,nosuspend: so processes of another pid namespace are profiled, too, and those whose
+    /// diagnostic socket is out of reach
+    #[arg(long, env = "SIDEFLAME_DOTNET_PORT", value_name = "PATH")]
+    dotnet_port: Option<PathBuf>,
     #[command(flatten)]
     captures: CaptureServiceFlags,
     /// End after this time without a request or a capture, e.g. 30m: an ephemeral container cannot be stopped otherwise
@@ -75,6 +82,7 @@ pub fn default_listen() -> [SocketAddr; 2] {
 struct Start {
     listen: Vec<SocketAddr>,
     token_file: Option<PathBuf>,
+    dotnet_port: Option<PathBuf>,
     settings: Settings,
 }
 
@@ -84,6 +92,7 @@ pub fn run(command: ServeCommand) -> ExitCode {
         listen,
         token_file,
         max_captures,
+        dotnet_port,
         captures,
         exit_when_idle,
         retry_start,
@@ -95,6 +104,7 @@ pub fn run(command: ServeCommand) -> ExitCode {
     let start = Start {
         listen,
         token_file,
+        dotnet_port,
         settings: captures.settings(usize::from(max_captures)),
     };
     match block_on(serve(start, exit_when_idle, retry_start)) {
@@ -193,6 +203,7 @@ async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captur
     let Start {
         listen,
         token_file,
+        dotnet_port,
         settings,
     } = options;
     let token = token_file.as_deref().map(http::Token::of_file).transpose()?;
@@ -207,7 +218,9 @@ async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captur
     if let Err(reason) = settings.runtimes.jvm.library() {
         tracing::warn!(remedy = reason.remedy, "JVMs cannot be profiled: {}", reason.sentence);
     }
-    let captures = Captures::new(settings.clone()).map_err(|error| {
+    let port = dotnet_port.as_deref();
+    let port = port.map(|path| Port::open(path, ProcessTable::default())).transpose()?;
+    let captures = Captures::with_port(settings.clone(), port).map_err(|error| {
         let place = settings.store_directory.clone().unwrap_or_else(std::env::temp_dir);
         let text = format!("failed to make the store in {}: {error}", place.display());
         std::io::Error::new(error.kind(), text)

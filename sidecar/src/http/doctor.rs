@@ -43,5 +43,9 @@ pub(super) async fn doctor(
     if json {
         return Ok(Json(listing::doctor_json(&inspections)).into_response());
     }
-    Ok(listing::doctor(&inspections).into_response())
+    let mut text = listing::doctor(&inspections);
+    if let Some(port) = state.captures.idle_port() {
+        text += &listing::idle_port(&port);
+    }
+    Ok(text.into_response())
 }

@@ -136,6 +136,12 @@ impl ProcessTable {
         }
     }
 
+    /// Identity of the process with this pid.
+    pub fn id_of(&self, pid: i32) -> Option<ProcessId> {
+        let start_time = self.stat(pid)?.starttime;
+        Some(ProcessId { pid, start_time })
+    }
+
     /// True while the process of this identity exists and is not a zombie.
     pub fn is_alive(&self, id: ProcessId) -> bool {
         self.stat(id.pid)

@@ -71,9 +71,9 @@ impl Control {
             .ok()
     }
 
-    /// True while the target process exists.
+    /// True while the target process exists, and where that cannot be seen: there the end of its connections tells.
     pub fn target_is_alive(&self) -> bool {
-        self.table.is_alive(self.target)
+        self.target.is_outside() || self.table.is_alive(self.target)
     }
 
     /// The target.

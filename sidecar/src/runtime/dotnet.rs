@@ -1,5 +1,6 @@
 //! CoreCLR, through its diagnostics IPC and EventPipe. Called by [`super`].
 
+pub mod caller;
 pub mod capture;
 pub mod client;
 pub mod completeness;
@@ -7,7 +8,9 @@ pub mod counters;
 pub mod detect;
 pub mod doctor;
 pub mod event_pipe;
+pub mod introduction;
 pub mod ipc;
+pub mod line;
 pub mod parameters;
 pub mod plan;
 pub mod process_info;
@@ -16,3 +19,4 @@ pub mod providers;
 pub mod record;
 mod startup;
 mod threads;
+pub mod way;

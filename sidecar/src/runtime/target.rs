@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::dotnet::caller::Caller;
 use crate::process::{Process, ProcessId};
 
 /// The closed set of runtimes; a fifth is a compile error until it is wired everywhere.
@@ -78,8 +79,14 @@ pub enum RuntimeFacts {
     Dotnet {
         /// E.g. `8.0.30`, if it can be told.
         version: Option<String>,
+        /// Runtime identifier, e.g. `linux-x64`, if the runtime was asked and knows it.
+        #[serde(default)]
+        rid: Option<String>,
         /// The diagnostic socket as a path in the target's own mount namespace.
         socket: Option<PathBuf>,
+        /// Who it is at our own port, where that is the way to it. Filled in by the server.
+        #[serde(default)]
+        port: Option<Caller>,
     },
     /// A Go program.
     Go {
@@ -95,6 +102,17 @@ pub enum RuntimeFacts {
     },
     /// Machine code of some other kind.
     Native,
+}
+
+impl RuntimeFacts {
+    /// The facts without the way by our port, which only the server knows.
+    #[must_use]
+    pub fn without_port(mut self) -> Self {
+        if let Self::Dotnet { port, .. } = &mut self {
+            *port = None;
+        }
+        self
+    }
 }
 
 /// A `net/http/pprof` index that answered a probe.
@@ -218,6 +236,23 @@ impl Target {
     /// Name of its container, if known.
     pub fn container(&self) -> Option<String> {
         self.process.container.name.clone()
+    }
+
+    /// How its runtime is reached, where there is more than one way.
+    pub fn reached_by(&self) -> Option<String> {
+        match &self.facts {
+            RuntimeFacts::Dotnet { port: Some(_), .. } => Some("sideflame's own port".to_owned()),
+            RuntimeFacts::Dotnet { socket, .. } => Some(socket.as_ref()?.display().to_string()),
+            _ => None,
+        }
+    }
+
+    /// Runtime identifier of a .NET process, if known.
+    pub fn rid(&self) -> Option<&str> {
+        match &self.facts {
+            RuntimeFacts::Dotnet { rid, .. } => rid.as_deref(),
+            _ => None,
+        }
     }
 
     /// Version of the runtime, if known.

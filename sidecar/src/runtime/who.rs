@@ -11,10 +11,11 @@ use super::{Runtime, Target};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Who {
-    /// Pid, as our pid namespace sees it.
+    /// Pid, as our pid namespace sees it; without a start time that in its own.
     pub pid: i32,
-    /// Clock ticks after boot; with the pid it identifies the process.
-    pub start_time: u64,
+    /// Clock ticks after boot; with the pid it identifies the process. Not known of one in another pid namespace than ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<u64>,
     /// Main class or jar, entry assembly, module path, executable.
     pub name: String,
     /// Runtime.
@@ -48,7 +49,7 @@ impl From<&Target> for Who {
         let id = target.id();
         Self {
             pid: id.pid,
-            start_time: id.start_time,
+            start_time: (!id.is_outside()).then_some(id.start_time),
             name: target.name.clone(),
             runtime: target.runtime(),
             pod: target.pod(),

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use sideflame::runtime::Advertise;
 use sideflame::runtime::dotnet::client::receive;
 use sideflame::runtime::dotnet::ipc::{Command, Fields, HEADER_LEN, IpcHeader, IpcMessage, IpcReply, Payload};
 use sideflame::runtime::dotnet::process_info::ProcessInfo;
@@ -11,6 +12,12 @@ use sideflame::runtime::dotnet::process_info::ProcessInfo;
 use crate::Seed;
 
 pub(crate) fn run(bytes: &[u8]) {
+    // What a runtime says when it dials.
+    if let Some((advertise, _)) = bytes.split_first_chunk()
+        && let Some(advertise) = Advertise::decode(advertise)
+    {
+        assert!(advertise.pid > 0);
+    }
     let received = received(bytes);
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_LEN>() else {
         assert_eq!(received, None);
@@ -34,7 +41,9 @@ pub(crate) fn run(bytes: &[u8]) {
     assert_eq!(&written[HEADER_LEN..], payload);
     match IpcReply::decode(header, payload.to_vec()) {
         Ok(IpcReply::Ok(payload)) => {
-            let _ = ProcessInfo::decode(&payload);
+            for command in [Command::ProcessInfo, Command::ProcessInfo2, Command::ProcessInfo3] {
+                let _ = ProcessInfo::decode(command, &payload);
+            }
             assert_eq!(received, Some(payload));
         }
         _ => assert_eq!(received, None),
@@ -72,9 +81,14 @@ pub(crate) fn seeds() -> Vec<Seed> {
         .string("x64")
         .string("Shop")
         .string("8.0.30");
+    let more = Payload::default().u32(1).u64(7).u64(1).u64(2);
+    let more = more.string("/app/Shop").string("Linux").string("x64");
+    let more = more.string("Shop").string("8.0.30").string("linux-x64");
     vec![
+        ("process-info-3", answer(0, more)),
         ("session", answer(0, Payload::default().u64(0x1234_5678))),
         ("process-info", answer(0, about_us)),
+        ("advertise", Advertise::example(0x9b, 30_682).to_vec()),
         ("refused", answer(0xff, Payload::default().u32(0x8013_1385))),
         ("text", answer(0, Payload::default().string("caf\u{e9} \u{1f600}"))),
     ]

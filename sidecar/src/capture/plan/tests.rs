@@ -37,7 +37,9 @@ fn facts() -> impl Strategy<Value = RuntimeFacts> {
     };
     let dotnet = |socket: Option<&str>| RuntimeFacts::Dotnet {
         version: None,
+        rid: None,
         socket: socket.map(Into::into),
+        port: None,
     };
     let go = |authority: Option<&str>| RuntimeFacts::Go {
         version: None,

@@ -84,7 +84,8 @@ impl Finding {
         let target = Target {
             process: row,
             name: shorten(&self.name),
-            facts: self.facts,
+            // A child that was taken over must not lead us to another runtime.
+            facts: self.facts.without_port(),
         };
         Inspection {
             target,

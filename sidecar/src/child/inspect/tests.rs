@@ -1,14 +1,15 @@
 //! Inspectors that do as they should, and those that were taken over by a process.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::child::Timeouts;
 use crate::child::script::{HANG, children, hurried, say, unhurried};
+use crate::child::{Port, Timeouts};
 use crate::process::Container;
-use crate::runtime::Availability;
+use crate::runtime::{Advertise, Availability, Caller, Introduction};
 
 /// The start of every process of [`proc`].
 const START: u64 = 4711;
@@ -131,6 +132,83 @@ async fn an_inspector_cannot_change_who_a_process_is_nor_speak_of_others() {
     };
     assert_eq!((target.id(), target.name.as_str()), (id(17), "shop"));
     assert_eq!(Some(&target.process), inspector.table.get(17).as_ref());
+}
+
+#[test]
+fn no_inspector_says_which_calls_at_the_port_are_those_of_its_process() {
+    let facts = RuntimeFacts::Dotnet {
+        version: None,
+        rid: None,
+        socket: None,
+        port: Some(Caller::example(1)),
+    };
+    let finding = Finding::new(id(17), "shop", facts.clone(), Vec::new(), &Container::default());
+    let joined = finding.join(Process::example(17)).target.facts;
+    assert!(joined != facts && joined == facts.without_port());
+}
+
+/// An inspector with a port, and a runtime of pid 7 that calls there, which is not in `proc`.
+fn with_caller(proc: &TempDir, script: &str) -> (Inspector, UnixStream) {
+    let mut inspector = inspector(proc, script, unhurried());
+    let port = Port::open(&proc.path().join("port.sock"), ProcessTable::at(proc.path())).unwrap();
+    let mut runtime = UnixStream::connect(port.path()).unwrap();
+    std::io::Write::write_all(&mut runtime, &Advertise::example(1, 7)).unwrap();
+    inspector.children = inspector.children.clone().with_port(Some(port));
+    (inspector, runtime)
+}
+
+async fn until_idle(inspector: &Inspector, wanted: bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while inspector.children.port().unwrap().is_idle() != wanted {
+        assert!(Instant::now() < deadline, "idle is not {wanted}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_only_the_port_shows_introduces_itself_once() {
+    let proc = proc(&[17]);
+    let said = Introduction {
+        name: "x".repeat(600),
+        version: Some("8.0.30".to_owned()),
+        rid: None,
+        is_early: false,
+    };
+    let script = format!("case $0 in *introducer) {};; *) {};; esac", say(&said), honest(&[17]));
+    let (inspector, runtime) = with_caller(&proc, &script);
+    until_idle(&inspector, false).await;
+    for _ in 0..2 {
+        let inspections = inspector.inspect(None).await.unwrap();
+        let pids: Vec<i32> = inspections.iter().map(|one| one.target.id().pid).collect();
+        assert_eq!(pids, [7, 17]);
+        let target = &inspections[0].target;
+        assert!(target.id().is_outside() && target.process.credentials.capabilities == 0);
+        assert_eq!((target.name.len(), target.version()), (512, Some("8.0.30")));
+    }
+    assert_eq!(inspector.inspect(Some(7)).await.unwrap().len(), 1);
+    assert_eq!(starts(&started(&proc)), 2, "one inspector, one introducer");
+    drop(runtime);
+    until_idle(&inspector, true).await;
+    assert_eq!(inspector.inspect(None).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_runtime_that_does_not_introduce_itself_stays_visible_with_the_reason() {
+    let proc = proc(&[]);
+    let (inspector, _runtime) = with_caller(&proc, "echo 'no answer' >&2; exit 1");
+    until_idle(&inspector, false).await;
+    for _ in 0..2 {
+        let [Inspection { target, verdicts }] = &inspector.inspect(None).await.unwrap()[..] else {
+            panic!("it is not there");
+        };
+        assert_eq!((target.id().pid, target.name.as_str()), (7, "dotnet"));
+        let reason = verdicts[0].reason.as_ref().unwrap();
+        assert!(
+            reason.key == "port_silent" && reason.sentence.contains("no answer"),
+            "{reason:?}"
+        );
+    }
+    assert_eq!(starts(&started(&proc)), 1, "it is left alone for a while");
 }
 
 #[test]

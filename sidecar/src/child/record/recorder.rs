@@ -15,7 +15,7 @@ use super::report::{Report, Word};
 use crate::child::channel::Channel;
 use crate::confine;
 use crate::process::{ProcessId, ProcessTable};
-use crate::runtime::{self, Control, Interruption, RecordOrder, Reporter};
+use crate::runtime::{self, Control, Interruption, Line, RecordOrder, Reporter};
 
 /// Records as ordered.
 ///
@@ -25,6 +25,8 @@ pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result
     let recording = channel.file()?;
     // Opened as ourselves: the target's user may have no right to read our copy.
     let own_file = order.plan.own_file().and_then(|path| File::open(path).ok());
+    let line = order.plan.caller().map(|_| channel.file()).transpose()?;
+    let line = line.map(|line| Line::new(line.into())).transpose()?;
     confine::limit_files(order.room.max_bytes)?;
     let table = ProcessTable::default();
     if order.plan.needs_network() {
@@ -39,7 +41,7 @@ pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result
     let mut questions = channel.try_clone()?;
     let ask = move || _ = questions.send(&Report::NeedsRoom);
     let mut output = MeteredFile::new(recording, order.room.granted_bytes, grants, ask);
-    match runtime::record(order, own_file, &mut output, &control, &mut reporter) {
+    match runtime::record(order, own_file, line.as_ref(), &mut output, &control, &mut reporter) {
         Ok(quality) => {
             channel.send(&Report::Done(Box::new(quality)))?;
             Ok(ExitCode::SUCCESS)

@@ -1,15 +1,19 @@
 //! Recorders that do as they should, and those that hang, babble, die, flood, ask for room for ever or ignore a cancel.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::child::Timeouts;
 use crate::child::script::{HANG, LISTEN, children, hurried, say, send, unhurried};
+use crate::child::{Port, Timeouts};
+use crate::event::Event;
 use crate::format::RecordingKind;
+use crate::process::{Process, ProcessId, ProcessTable};
 use crate::profile::quality::Clock;
+use crate::runtime::{Advertise, Asked, Options, RuntimeFacts, RuntimeSettings};
 
 /// For a JVM, in which a killed recorder leaves something.
 fn order() -> RecordOrder {
@@ -313,6 +317,64 @@ async fn room_is_for_those_who_fill_what_they_have() {
     stubborn.room = TestRoom { bytes: 10, most: 10 };
     let refused = detail(stubborn.run().await);
     assert!(refused.contains("room that it does not use"), "{refused}");
+}
+
+/// For a .NET process that is reached by its calls at the port.
+fn called(caller: Caller) -> RecordOrder {
+    let target = Target {
+        process: Process::outside(ProcessId::outside(7, 1), 1000, 1000),
+        name: "Shop".to_owned(),
+        facts: RuntimeFacts::Dotnet {
+            version: None,
+            rid: None,
+            socket: None,
+            port: Some(caller),
+        },
+    };
+    let asked = Asked {
+        target: &target,
+        event: &Event::Wall,
+        seconds: 0,
+        kind: RecordingKind::Nettrace,
+        options: &Options::default(),
+    };
+    let plan = crate::runtime::plan(&asked, &RuntimeSettings::default()).unwrap();
+    RecordOrder {
+        event: Event::Wall,
+        plan,
+        target,
+        ..order()
+    }
+}
+
+#[tokio::test]
+async fn a_recorder_gets_a_line_to_its_runtime_and_is_not_started_for_one_that_is_gone() {
+    // Two descriptors come with the order: as many as the first byte says.
+    let counts = format!(
+        "test $(dd bs=1 count=1 <&0 2>/dev/null | od -An -tu1) = 2 && {}; {LISTEN}",
+        say(&Report::Done(Box::new(quality())))
+    );
+    let mut recording = Scripted::new(&counts, "", unhurried());
+    let port = Port::open(&recording.folder.path().join("port.sock"), ProcessTable::default()).unwrap();
+    let mut runtime = UnixStream::connect(port.path()).unwrap();
+    runtime.write_all(&Advertise::example(1, 7)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let caller = loop {
+        if let Some(known) = port.known().first() {
+            break known.caller;
+        }
+        assert!(Instant::now() < deadline, "the runtime is not taken in");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    recording.children = recording.children.clone().with_port(Some(port));
+    recording.order = called(caller);
+    assert!(recording.run().await.is_ok());
+
+    let mut gone = Scripted::new(&counts, "", unhurried());
+    gone.children = recording.children.clone();
+    gone.order = called(Caller::example(2));
+    assert_eq!(gone.run().await, Err(RecordError::TargetExited));
+    assert!(!gone.has("started"));
 }
 
 fn frame_length(message: &impl serde::Serialize) -> usize {

@@ -110,7 +110,9 @@ mod tests {
         assert_eq!(paths(&[]), [""; 0]);
         let dotnet = RuntimeFacts::Dotnet {
             version: None,
+            rid: None,
             socket: None,
+            port: None,
         };
         let of_dotnet = ["allocs", "cmdline", "mutex", "profile", "symbol"];
         assert_eq!(

@@ -280,6 +280,7 @@ impl From<CaptureError> for Problem {
                  ephemeral container the app's name as --target",
             )
             .candidates(candidates),
+            CaptureError::NotConnected(_) => Self::new(Code::NoSuchProcess, detail, CaptureError::CONNECT),
             CaptureError::Ambiguous { candidates, .. } => {
                 let example = candidates
                     .first()

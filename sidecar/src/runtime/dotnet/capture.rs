@@ -199,7 +199,9 @@ impl<'a, 'b> Capture<'a, 'b> {
 
     /// True if the target is gone, or goes within [`AFTERMATH`]: a dying process closes its sockets first.
     fn target_exited(&self) -> bool {
-        !self.control.target_is_alive() || self.control.wait(AFTERMATH) == Some(Interruption::TargetExited)
+        !self.control.target_is_alive()
+            || self.session.client().has_ceased_to_call(AFTERMATH)
+            || self.control.wait(AFTERMATH) == Some(Interruption::TargetExited)
     }
 }
 

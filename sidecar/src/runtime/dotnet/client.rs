@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::ipc::{HEADER_LEN, IpcError, IpcHeader, IpcMessage, IpcReply};
+use super::line::Line;
 use crate::process::TargetRoot;
 
 /// How long to wait for a place in the backlog before asking again.
@@ -42,15 +43,29 @@ pub enum ClientError {
 
 /// The diagnostic server of one target.
 #[derive(Debug, Clone, Copy)]
-pub struct DiagnosticsClient<'a> {
-    root: &'a TargetRoot,
-    socket: &'a Path,
+pub struct DiagnosticsClient<'a>(Door<'a>);
+
+/// Where its connections come from.
+#[derive(Debug, Clone, Copy)]
+enum Door<'a> {
+    Socket(&'a TargetRoot, &'a Path),
+    Line(&'a Line),
 }
 
 impl<'a> DiagnosticsClient<'a> {
     /// Talks to `socket`, a path in the target's own mount namespace.
     pub fn new(root: &'a TargetRoot, socket: &'a Path) -> Self {
-        Self { root, socket }
+        Self(Door::Socket(root, socket))
+    }
+
+    /// Talks over connections that the runtime has made, and `line` hands on.
+    pub fn by_line(line: &'a Line) -> Self {
+        Self(Door::Line(line))
+    }
+
+    /// True if the runtime calls by itself and does not any more, or not within `timeout`: one that lives always does.
+    pub fn has_ceased_to_call(&self, timeout: Duration) -> bool {
+        matches!(self.0, Door::Line(line) if next(line, Instant::now() + timeout).is_err())
     }
 
     /// Connects and sends `request`; the answer is still to be read, with [`receive`].
@@ -77,8 +92,12 @@ impl<'a> DiagnosticsClient<'a> {
 
     /// Connects, again and again while the backlog is full: other tools may be at it as well.
     fn connect(&self, deadline: Instant) -> Result<UnixStream, ClientError> {
+        let (root, socket) = match self.0 {
+            Door::Socket(root, socket) => (root, socket),
+            Door::Line(line) => return next(line, deadline),
+        };
         loop {
-            match self.root.connect(self.socket) {
+            match root.connect(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
                     std::thread::sleep(AGAIN);
                 }
@@ -95,6 +114,19 @@ impl<'a> DiagnosticsClient<'a> {
         let mut stream = self.send(request, deadline)?;
         let payload = receive(&mut stream, deadline)?;
         Ok((payload, stream))
+    }
+}
+
+/// The next connection of a line; `Connect` with `WouldBlock` if there is none before the deadline.
+fn next(line: &Line, deadline: Instant) -> Result<UnixStream, ClientError> {
+    loop {
+        match line.connection() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                wait_ready(line, PollFlags::POLLIN, left).map_err(ClientError::Io)?;
+            }
+            connection => return connection.map_err(ClientError::Connect),
+        }
     }
 }
 
@@ -141,7 +173,7 @@ fn ready(stream: &UnixStream, events: PollFlags, deadline: Instant) -> Result<()
 ///
 /// # Errors
 /// What `poll` says, an interruption by a signal aside.
-pub fn wait_ready(stream: &UnixStream, events: PollFlags, timeout: Duration) -> io::Result<bool> {
+pub fn wait_ready(stream: &impl AsFd, events: PollFlags, timeout: Duration) -> io::Result<bool> {
     // Rounded up: a rest below one millisecond would otherwise spin.
     let milliseconds = u16::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
     match poll(

@@ -26,15 +26,23 @@ pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Op
     }
     let mut version = library.and_then(|path| version_in(path));
     let mut name = name_in(&process.command_line);
+    let mut rid = None;
     if version.is_none()
         && let Some(info) = ask(process, root.as_ref(), socket.as_deref())
     {
-        version = Some(info.version).filter(|version| !version.is_empty());
-        name = name.or(Some(info.entry_assembly).filter(|name| !name.is_empty()));
+        let said = |text: String| Some(text).filter(|text| !text.is_empty());
+        version = said(info.version);
+        rid = said(info.rid);
+        name = name.or(said(info.entry_assembly));
     }
     let name = name.unwrap_or_else(|| process.executable_name());
     Some(Detected {
-        facts: RuntimeFacts::Dotnet { version, socket },
+        facts: RuntimeFacts::Dotnet {
+            version,
+            rid,
+            socket,
+            port: None,
+        },
         name,
     })
 }
@@ -170,7 +178,9 @@ mod tests {
             detected.facts,
             RuntimeFacts::Dotnet {
                 version: None,
-                socket: None
+                rid: None,
+                socket: None,
+                port: None,
             }
         );
     }

@@ -11,7 +11,11 @@ use crate::runtime::{Examination, Reason, RuntimeFacts, Target, Verdict, no_acce
 
 /// Verdicts for every event of the runtime.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let blocker = blocker(examination);
+    verdicts_unless(blocker(examination).as_ref(), &running_apportioned())
+}
+
+/// Verdicts where nothing, or `blocker`, stands in the way of every event, and `cpu` is what stands in the way of a whole picture.
+pub fn verdicts_unless(blocker: Option<&Reason>, cpu: &Reason) -> Vec<Verdict> {
     [
         Event::Cpu,
         Event::Wall,
@@ -23,10 +27,10 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
         Event::Counters,
     ]
     .into_iter()
-    .map(|event| match (&blocker, &event) {
+    .map(|event| match (blocker, &event) {
         (Some(reason), _) => Verdict::impossible(event, reason.clone()),
         (None, Event::Heap) => Verdict::impossible(event, heap_not_yet()),
-        (None, Event::Cpu) => Verdict::degraded(event, running_apportioned()),
+        (None, Event::Cpu) => Verdict::degraded(event, cpu.clone()),
         (None, _) => Verdict::available(event),
     })
     .collect()
@@ -156,7 +160,7 @@ fn switch_off(table: &ProcessTable, process: &Process) -> Option<String> {
 }
 
 /// What a picture of `cpu` says, too, where it makes a difference.
-fn running_apportioned() -> Reason {
+pub fn running_apportioned() -> Reason {
     Reason::new(
         "running_apportioned",
         "the runtime samples every managed thread by the clock and does not tell well which of them run: what it does not call \
@@ -246,7 +250,9 @@ mod tests {
             name: String::new(),
             facts: RuntimeFacts::Dotnet {
                 version: None,
+                rid: None,
                 socket: None,
+                port: None,
             },
         };
         let key = |name: &str| {

@@ -29,6 +29,9 @@ const FORMAT_NETTRACE: u32 = 1;
 /// How long the end of an unwanted session may take. An idle runtime ends one in 10 to 200 ms, rundown included.
 const ABANDON: Duration = Duration::from_secs(3);
 
+/// How long to read before the stop is requested again.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// What a read gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -75,6 +78,11 @@ impl<'a> EventPipeSession<'a> {
             }
         }
         Err(last)
+    }
+
+    /// Whose session it is.
+    pub fn client(&self) -> DiagnosticsClient<'a> {
+        self.client
     }
 
     /// Reads what is there, waiting up to `timeout` for the first byte.
@@ -135,13 +143,16 @@ impl Drop for EventPipeSession<'_> {
     /// rundown it cannot write. If it does not end in time the closed stream ends it: the next write fails.
     fn drop(&mut self) {
         let deadline = Instant::now() + ABANDON;
-        if self.ended || self.request_stop().is_err() {
-            return;
-        }
         let mut discarded = vec![0; 64 << 10];
-        loop {
+        while !self.ended {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !matches!(self.read(&mut discarded, left), Ok(Next::Bytes(_) | Next::Nothing)) {
+            let wait = match self.request_stop() {
+                Ok(()) => left,
+                // There is no connection for it yet. A session without events would not notice that its stream is closed.
+                Err(ClientError::Connect(error)) if error.kind() == io::ErrorKind::WouldBlock => left.min(AGAIN),
+                Err(_) => return,
+            };
+            if left.is_zero() || self.read(&mut discarded, wait).is_err() {
                 return;
             }
         }

@@ -25,8 +25,12 @@ pub enum Command {
     CollectTracing2,
     /// Starts a session with a choice of rundown events. .NET 9.
     CollectTracing4,
+    /// Pid, cookie and command line. .NET 5.
+    ProcessInfo,
     /// Entry assembly and version among others. .NET 7 in the specification.
     ProcessInfo2,
+    /// The runtime identifier, too. .NET 8.
+    ProcessInfo3,
 }
 
 impl Command {
@@ -36,7 +40,9 @@ impl Command {
             Self::CollectTracing => (0x02, 0x02),
             Self::CollectTracing2 => (0x02, 0x03),
             Self::CollectTracing4 => (0x02, 0x05),
+            Self::ProcessInfo => (0x04, 0x00),
             Self::ProcessInfo2 => (0x04, 0x04),
+            Self::ProcessInfo3 => (0x04, 0x08),
         }
     }
 }

@@ -2,15 +2,14 @@
 //!
 //! Made and checked by the server before anything starts ([`plan`]); the recorder executes it.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::event_pipe;
 use super::providers::{ProvidersError, SessionPlan};
+use super::way::Way;
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::{Asked, PlanError, Reason, RuntimeFacts};
+use crate::runtime::{Asked, PlanError, Reason};
 
 /// The recordings that can be made of an event.
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
@@ -25,8 +24,8 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DotnetPlan {
-    /// The diagnostic socket as a path in the target's own mount namespace.
-    pub socket: PathBuf,
+    /// How the runtime is reached.
+    pub way: Way,
     /// What the EventPipe session records.
     pub session: SessionPlan,
     /// Stacks are to be told apart by their threads.
@@ -76,10 +75,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
         let message = "the providers with their arguments do not fit into a request of 64 KiB";
         return Err(PlanError::unsuitable("providers", message));
     }
-    let RuntimeFacts::Dotnet {
-        socket: Some(socket), ..
-    } = &asked.target.facts
-    else {
+    let Some(way) = Way::to(&asked.target.facts) else {
         let sentence = "the process has no diagnostic socket";
         let remedy = "see GET /doctor, else restart the process";
         return Err(PlanError::Impossible(Reason::new(
@@ -89,7 +85,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
         )));
     };
     Ok(DotnetPlan {
-        socket: socket.clone(),
+        way,
         refresh: options.refresh(),
         kind: match session.custom {
             true => RecordingKind::Nettrace,
@@ -104,7 +100,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
 mod tests {
     use super::*;
     use crate::process::Process;
-    use crate::runtime::{Options, Target};
+    use crate::runtime::{Options, RuntimeFacts, Target};
 
     fn plan_with(event: &str, given: &[(&str, &str)]) -> Result<DotnetPlan, PlanError> {
         let mut options = Options::default();
@@ -116,7 +112,9 @@ mod tests {
             name: "shop".to_owned(),
             facts: RuntimeFacts::Dotnet {
                 version: None,
+                rid: None,
                 socket: Some("/tmp/dotnet-diagnostic-7-1-socket".into()),
+                port: None,
             },
         };
         plan(&Asked {

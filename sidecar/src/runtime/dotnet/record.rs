@@ -4,7 +4,6 @@
 //! Nothing is written into the target; a session that we start ends with us (stopped, or by its closed stream).
 
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::capture::{Capture, Copied};
@@ -13,10 +12,12 @@ use super::counters::CounterLines;
 use super::doctor::unreachable_socket;
 use super::event_pipe::EventPipeSession;
 use super::ipc;
+use super::line::Line;
 use super::plan::DotnetPlan;
 use super::providers::SessionPlan;
 use super::startup;
 use super::threads::Threads;
+use super::way::Way;
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::TargetRoot;
@@ -43,42 +44,53 @@ const ALLOCATION_TICK: u64 = 100 << 10;
 pub fn record(
     order: &RecordOrder,
     plan: &DotnetPlan,
+    line: Option<&Line>,
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
     reporter.phase(Phase::Attaching);
-    let process = control
-        .table()
-        .get(order.target.process.id.pid)
-        .filter(|process| process.id == order.target.id());
-    let process = process.ok_or(RecordError::TargetExited)?;
-    if process.is_stopped() {
-        return Err(RecordError::Impossible(stopped()));
+    let id = order.target.id();
+    if !id.is_outside() {
+        let process = control.table().get(id.pid).filter(|process| process.id == id);
+        let process = process.ok_or(RecordError::TargetExited)?;
+        if process.is_stopped() {
+            return Err(RecordError::Impossible(stopped()));
+        }
+        if let Some(paused) = startup::paused(control.table(), &process) {
+            return Err(RecordError::Impossible(paused));
+        }
     }
-    if let Some(paused) = startup::paused(control.table(), &process) {
-        return Err(RecordError::Impossible(paused));
-    }
-    let root = TargetRoot::open(control.table(), order.target.id()).map_err(|error| match error.raw_os_error() {
-        Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,
-        _ => RecordError::Impossible(no_access(&order.target)),
-    })?;
     let DotnetPlan {
-        socket,
+        way,
         session,
         threads,
         refresh,
         kind,
     } = plan;
     let session = &session.numbered(std::process::id());
-    let client = DiagnosticsClient::new(&root, socket);
+    let root = match way {
+        Way::Socket(_) => Some(open(order, control)?),
+        Way::Port(_) => None,
+    };
+    let client = match (way, &root, line) {
+        (Way::Socket(socket), Some(root), _) => DiagnosticsClient::new(root, socket),
+        (_, _, Some(line)) => DiagnosticsClient::by_line(line),
+        _ => {
+            return Err(RecordError::Internal {
+                step: "reach the runtime".to_owned(),
+                detail: "no line came with the order".to_owned(),
+            });
+        }
+    };
     let stream = EventPipeSession::start(client, session, Instant::now() + START)
-        .map_err(|error| start_failed(error, socket, order, control))?;
+        .map_err(|error| start_failed(error, way, order, control))?;
     let started_at = SystemTime::now();
     reporter.phase(Phase::Sampling);
-    let wanted = *threads || session.samples_stacks();
+    // What has its pid where we are would be another process.
+    let wanted = (*threads || session.samples_stacks()) && !id.is_outside();
     let of_threads = || match wanted {
-        true => Threads::of(control.table(), order.target.id()),
+        true => Threads::of(control.table(), id),
         false => Threads::default(),
     };
     let before = of_threads();
@@ -106,7 +118,14 @@ pub fn record(
     })
 }
 
-fn start_failed(error: ClientError, socket: &Path, order: &RecordOrder, control: &Control) -> RecordError {
+fn open(order: &RecordOrder, control: &Control) -> Result<TargetRoot, RecordError> {
+    TargetRoot::open(control.table(), order.target.id()).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,
+        _ => RecordError::Impossible(no_access(&order.target)),
+    })
+}
+
+fn start_failed(error: ClientError, way: &Way, order: &RecordOrder, control: &Control) -> RecordError {
     const STEP: &str = "start an EventPipe session";
     if !control.target_is_alive() {
         return RecordError::TargetExited;
@@ -114,13 +133,17 @@ fn start_failed(error: ClientError, socket: &Path, order: &RecordOrder, control:
     let is_stopped = || {
         control
             .table()
-            .get(order.target.process.id.pid)
-            .is_some_and(|process| process.is_stopped())
+            .get(order.target.id().pid)
+            .is_some_and(|process| process.id == order.target.id() && process.is_stopped())
     };
     match error {
         ClientError::Timeout if is_stopped() => RecordError::Impossible(stopped()),
         ClientError::Connect(source) if source.kind() != std::io::ErrorKind::WouldBlock => {
-            RecordError::Impossible(unreachable_socket(&source, socket, &order.target))
+            match way {
+                Way::Socket(socket) => RecordError::Impossible(unreachable_socket(&source, socket, &order.target)),
+                // A runtime that lives always calls.
+                Way::Port(_) => RecordError::TargetExited,
+            }
         }
         ClientError::Connect(_) | ClientError::Timeout => RecordError::Timeout {
             step: format!("the attempt to {STEP}"),
@@ -196,6 +219,12 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
 /// What the recorder alone knows; what the events lack is counted when they are read.
 fn limitations(order: &RecordOrder, copied: &Copied) -> Vec<String> {
     let mut sentences = Vec::new();
+    if order.target.id().is_outside() {
+        sentences.push(
+            "the process is in another pid namespace: its CPU time and the names of its threads are not known"
+                .to_owned(),
+        );
+    }
     if copied.ended_early {
         let seconds = copied.sampled.as_secs_f64();
         sentences.push(format!(

@@ -118,6 +118,8 @@ mod tests {
         for environ in [
             "A=1",
             "DOTNET_DiagnosticPorts=/a,nosuspend",
+            // Ours.
+            "DOTNET_DiagnosticPorts=/sideflame-dotnet/port.sock,connect,nosuspend",
             "DOTNET_DefaultDiagnosticPortSuspend=0",
         ] {
             assert_eq!(reason(environ, &early), None, "{environ}");
