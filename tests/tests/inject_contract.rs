@@ -10,7 +10,7 @@
 )]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, CommandFactory, Parser};
 use serde_json::{Value, json};
@@ -121,6 +121,21 @@ fn the_sidecar_understands_port_size_and_token() {
         token.starts_with(mount["mountPath"].as_str().unwrap()),
         "{token:?} is not in {mount}"
     );
+}
+
+#[test]
+fn the_runtimes_are_told_the_port_at_which_the_sidecar_listens() {
+    let container = injected(json!({ "sideflame.io/dotnet-port": "true" }));
+    let matches = parsed(&container);
+    let port = matches.get_one::<PathBuf>("dotnet_port").unwrap();
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| mount["name"] == container::DOTNET_VOLUME)
+        .unwrap();
+    assert_eq!(port.parent(), Some(Path::new(mount["mountPath"].as_str().unwrap())));
+    assert_eq!(mount["readOnly"], Value::Null);
+    assert_eq!(port, Path::new(container::DOTNET_PORT));
 }
 
 #[test]

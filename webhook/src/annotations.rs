@@ -62,6 +62,8 @@ pub struct Annotations<'a> {
     pub jvm_debug_info: bool,
     /// `dotnet-sampling`, milliseconds
     pub dotnet_sampling: Option<u32>,
+    /// `dotnet-port`
+    pub dotnet_port: bool,
     /// `on-error: block`
     pub block_on_error: bool,
 }

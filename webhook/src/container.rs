@@ -19,6 +19,14 @@ pub const NO_API_TOKEN_VOLUME: &str = "sideflame-no-api-token";
 /// Volume with the bearer token of `sideflame.io/token-secret`.
 pub const TOKEN_VOLUME: &str = "sideflame-token";
 
+/// Volume with the socket to which .NET runtimes connect.
+pub const DOTNET_VOLUME: &str = "sideflame-dotnet";
+/// Where that is mounted, in the sidecar and in the containers it profiles. A directory of its own at the top: nothing of an
+/// image is hidden, and no link of an image (`/var/run`) leads elsewhere.
+pub const DOTNET_DIRECTORY: &str = "/sideflame-dotnet";
+/// The socket.
+pub const DOTNET_PORT: &str = "/sideflame-dotnet/port.sock";
+
 const STORE_PATH: &str = "/var/lib/sideflame";
 const TOKEN_PATH: &str = "/etc/sideflame/token";
 const API_TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -34,6 +42,8 @@ pub(crate) struct Sidecar<'a> {
     pub resources: Option<Value>,
     pub rights: &'a Candidate,
     pub token_secret: Option<&'a str>,
+    /// It listens for .NET runtimes.
+    pub dotnet_port: bool,
     /// `seccompProfile: RuntimeDefault`, or none.
     pub states_seccomp: bool,
     /// The pod itself says that no API token is mounted.
@@ -83,6 +93,9 @@ impl Sidecar<'_> {
         if self.token_secret.is_some() {
             environment.push(variable("SIDEFLAME_TOKEN_FILE", format!("{TOKEN_PATH}/token")));
         }
+        if self.dotnet_port {
+            environment.push(variable("SIDEFLAME_DOTNET_PORT", DOTNET_PORT.to_owned()));
+        }
         Value::Array(environment)
     }
 
@@ -130,6 +143,9 @@ impl Sidecar<'_> {
         if self.token_secret.is_some() {
             mounts.push(json!({ "name": TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": true }));
         }
+        if self.dotnet_port {
+            mounts.push(json!({ "name": DOTNET_VOLUME, "mountPath": DOTNET_DIRECTORY }));
+        }
         Value::Array(mounts)
     }
 
@@ -139,6 +155,11 @@ impl Sidecar<'_> {
         let mut volumes = vec![json!({ "name": STORE_VOLUME, "emptyDir": { "sizeLimit": store_limit } })];
         if !self.no_api_token {
             volumes.push(json!({ "name": NO_API_TOKEN_VOLUME, "emptyDir": { "sizeLimit": "1Mi" } }));
+        }
+        if self.dotnet_port {
+            // On disk, where an empty file takes nothing: in memory it would count towards the pod's. Only the sidecar can
+            // write into it, so no app can exceed the limit, for which the pod would be evicted.
+            volumes.push(json!({ "name": DOTNET_VOLUME, "emptyDir": { "sizeLimit": "1Mi" } }));
         }
         if let Some(secret) = self.token_secret {
             // Root can keep the file to itself; another user owns no file of a Secret volume.

@@ -29,7 +29,7 @@ pub(crate) use status::image_of;
 
 use crate::annotations::{self, Annotations, INJECT, Reading, STATUS, plain, shown};
 use crate::choices::{Event, PodSecurityLevel, Rights};
-use crate::container::{Sidecar, store_limit};
+use crate::container::{DOTNET_DIRECTORY, DOTNET_VOLUME, Sidecar, store_limit};
 use crate::pod::{NotAPod, PodView, items, name};
 use crate::rights::{self, Advice, Plan};
 use crate::settings::{Facts, InjectSettings, SeccompProfile};
@@ -205,13 +205,16 @@ impl Subject<'_> {
         } = *self;
         let port = annotations.port.unwrap_or(settings.sidecar_port);
         let image = self.image()?;
-        let blocker = checks::blocker(pod, port).or_else(|| self.architecture());
+        // Containers that do not exist are said below, after what stands in the way of all.
+        let dotnet = self.chosen().unwrap_or_default();
+        let dotnet = variables::with_dotnet_port(pod, &dotnet, annotations);
+        let blocker = checks::blocker(pod, port, &dotnet).or_else(|| self.architecture());
         if let Some(skip) = blocker.or_else(|| self.unpulled(image)) {
             return Err(skip);
         }
         let chosen = self.chosen()?;
         let native = form::is_native(pod, annotations.sidecar, settings, self.facts)?;
-        let mut plan = self.plan(&chosen)?;
+        let mut plan = self.plan(&chosen, &dotnet)?;
         let resources = resources::resources(&resources::Question {
             pod,
             annotations,
@@ -220,7 +223,7 @@ impl Subject<'_> {
             native,
         })?;
         let level_matters = !plan.advice.is_empty();
-        plan.advice.extend(self.app_armor(&chosen));
+        plan.advice.extend(self.app_armor(&chosen, &dotnet));
         plan.advice.extend(resources.advice);
         plan.advice.extend(first_process::advice(pod));
         plan.advice.extend(replaced_resources::advice(pod));
@@ -235,11 +238,12 @@ impl Subject<'_> {
             resources: resources.stated,
             rights: &plan.rights,
             token_secret: annotations.token_secret,
+            dotnet_port: !dotnet.is_empty(),
             states_seccomp: self.states_seccomp(),
             no_api_token: pod.flag("automountServiceAccountToken") == Some(false),
             app_armor: pod_security::inherits_app_armor(pod),
         };
-        let patch = self.patch(&sidecar, &chosen, &plan);
+        let patch = self.patch(&sidecar, (&chosen, &dotnet), &plan);
         let mut warnings: Vec<String> = plan.advice.into_iter().map(|advice| advice.text).collect();
         if self.facts.namespace_labels.is_none() && level_matters {
             // Others may work where the level is laxer.
@@ -296,9 +300,11 @@ impl Subject<'_> {
         })
     }
 
-    /// AppArmor lets a process look into those of its own profile only, unless profiles say otherwise.
-    fn app_armor(&self, chosen: &[usize]) -> Option<Advice> {
-        let containers = chosen.iter().map(|index| &self.pod.containers[*index]);
+    /// AppArmor lets a process look into those of its own profile only, unless profiles say otherwise. Who connects to us needs
+    /// no look.
+    fn app_armor(&self, chosen: &[usize], dotnet: &[usize]) -> Option<Advice> {
+        let looked_into = chosen.iter().filter(|index| !dotnet.contains(index));
+        let containers = looked_into.map(|index| &self.pod.containers[*index]);
         let confined = containers
             .into_iter()
             .find(|container| pod_security::has_app_armor(self.pod, container))?;
@@ -334,7 +340,8 @@ impl Subject<'_> {
         self.annotations.containers.iter().map(find).collect()
     }
 
-    fn plan<'s>(&'s self, chosen: &'s [usize]) -> Result<Plan<'s>, Skip> {
+    /// Rights for the containers `chosen`, of which those in `dotnet` are told our port.
+    fn plan<'s>(&'s self, chosen: &'s [usize], dotnet: &'s [usize]) -> Result<Plan<'s>, Skip> {
         let events = if self.annotations.events.is_empty() {
             &[Event::DEFAULT][..]
         } else {
@@ -351,6 +358,7 @@ impl Subject<'_> {
         let request = rights::Request {
             pod: self.pod,
             chosen,
+            dotnet,
             rights: asked,
             assigned_user: self.facts.assigned_user,
             run_as: (self.annotations.run_as_user, self.annotations.run_as_group),
@@ -373,7 +381,7 @@ impl Subject<'_> {
         })
     }
 
-    fn patch(&self, sidecar: &Sidecar<'_>, chosen: &[usize], plan: &Plan<'_>) -> Patch {
+    fn patch(&self, sidecar: &Sidecar<'_>, (chosen, dotnet): (&[usize], &[usize]), plan: &Plan<'_>) -> Patch {
         let Self { pod, settings, .. } = *self;
         let main = chosen.first().map_or("", |index| name(&pod.containers[*index]));
         let mut patch = PatchBuilder::default();
@@ -396,7 +404,8 @@ impl Subject<'_> {
             patch.add_entries(&["metadata", "labels"], pod.labels(), labels);
             patch.add_entries(&["metadata", "annotations"], pod.annotations(), annotations);
         }
-        if pod.flag("shareProcessNamespace") != Some(true) {
+        // Who states false gets a sidecar only where it can do without.
+        if pod.flag("shareProcessNamespace").is_none() {
             patch.add(&["spec", "shareProcessNamespace"], json!(true));
         }
         let has_secret = |secret: &&String| {
@@ -411,6 +420,7 @@ impl Subject<'_> {
         let secrets = secrets.map(|secret| json!({ "name": secret })).collect();
         patch.append(&["spec", "imagePullSecrets"], pod.image_pull_secrets, secrets);
         self.mount_tmp(&mut patch, &plan.tmp);
+        self.mount_dotnet_port(&mut patch, dotnet);
         patch.append(&["spec", "volumes"], pod.volumes, volumes);
         variables::add(pod, chosen, &variables::wanted(self.annotations), &mut patch);
         if sidecar.native {
@@ -437,6 +447,17 @@ impl Subject<'_> {
             },
         };
         Some((EVICTABLE.to_owned(), json!(list)))
+    }
+
+    /// Mounts the volume of our port into the containers with these indices. To connect to a socket its own mode is asked for, so the
+    /// mount is read-only: no container can put a socket of its own in the place of ours, nor fill the volume.
+    fn mount_dotnet_port(&self, patch: &mut PatchBuilder, indices: &[usize]) {
+        for index in indices {
+            let mounts = items(&self.pod.containers[*index], "volumeMounts");
+            let mount = json!({ "name": DOTNET_VOLUME, "mountPath": DOTNET_DIRECTORY, "readOnly": true });
+            let path = ["spec", "containers", &index.to_string(), "volumeMounts"];
+            patch.append(&path, mounts, vec![mount]);
+        }
     }
 
     /// Mounts an emptyDir at `/tmp` of the containers with these indices.

@@ -17,6 +17,7 @@ use serde_json::Value;
 pub(crate) use candidate::Candidate;
 pub(crate) use standards::keeps;
 pub(crate) use target::Tmp;
+use verdict::Key;
 pub(crate) use verdict::{Availability, Verdict};
 
 use crate::choices::{Event, PodSecurityLevel, Rights};
@@ -47,6 +48,8 @@ pub(crate) struct Request<'a> {
     pub pod: &'a PodView<'a>,
     /// Indices of the containers to profile, the main one first; never empty.
     pub chosen: &'a [usize],
+    /// Those of them that are told the sidecar's port for .NET runtimes.
+    pub dotnet: &'a [usize],
     pub rights: Rights,
     /// What the user knows about the credentials and the spec does not say.
     pub run_as: (Option<u32>, Option<u32>),
@@ -109,7 +112,15 @@ pub(crate) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, NotAdmitted> {
         target.uid = request.run_as.0.or(target.uid);
         target.gid = request.run_as.1.or(target.gid);
     }
+    // Stated; else it is set to true.
+    let hidden = pod.flag("shareProcessNamespace") == Some(false);
+    targets.iter_mut().for_each(|target| target.hidden = hidden);
+    request
+        .dotnet
+        .iter()
+        .for_each(|index| targets[*index].dotnet_port = true);
     let mut tmp = request.chosen.to_vec();
+    tmp.retain(|index| !targets[*index].dotnet_port);
     tmp.retain(|index| request.adds_tmp && targets[*index].tmp == Tmp::ReadOnly);
     tmp.iter().for_each(|index| targets[*index].tmp = Tmp::Writable);
 
@@ -152,7 +163,11 @@ fn verdicts(rights: &Candidate, target: &Target<'_>, events: &[Event], user_name
 
 /// The first candidate, from the least rights on, that serves the chosen containers best.
 fn choose(request: &Request<'_>, chosen: &[&Target<'_>], user_namespace: bool) -> Result<Candidate, NotAdmitted> {
-    let candidates = candidate::candidates(chosen);
+    let candidates = if chosen.iter().all(|target| target.hidden) {
+        candidate::without_looking(chosen)
+    } else {
+        candidate::candidates(chosen)
+    };
     let wanted = |candidate: &&Candidate| match request.rights {
         Rights::Auto => true,
         Rights::SameUser => candidate.mode == Mode::SameUser,
@@ -165,6 +180,8 @@ fn choose(request: &Request<'_>, chosen: &[&Target<'_>], user_namespace: bool) -
         for target in chosen {
             for (_, verdict) in verdicts(candidate, target, request.events, user_namespace) {
                 match verdict.availability {
+                    // Who has runtimes told the port says which runtime it is.
+                    _ if verdict.key == Some(Key::DotnetOnly) => {}
                     Availability::Impossible => counts[0] += 1,
                     Availability::Unknown => counts[1] += 1,
                     Availability::Degraded => counts[2] += 1,

@@ -174,6 +174,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         field("sideflame.io/dotnet-sampling", one_of(&["5ms", "100ms"]))
             .prop_map(real)
             .boxed(),
+        field("sideflame.io/dotnet-port", one_of(&["true", "false"]))
+            .prop_map(real)
+            .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
         field(EVICTABLE, one_of(&["", "data-a", "data-a, data-b"])),
     ])
@@ -238,7 +241,11 @@ fn may_add(path: &str, key: &str) -> bool {
 }
 
 fn is_ours(item: &Value) -> bool {
-    const ADDED: [&str; 2] = ["JAVA_TOOL_OPTIONS", "DOTNET_EventPipeThreadSamplingRate"];
+    const ADDED: [&str; 3] = [
+        "JAVA_TOOL_OPTIONS",
+        "DOTNET_EventPipeThreadSamplingRate",
+        "DOTNET_DiagnosticPorts",
+    ];
     item.get("name")
         .and_then(Value::as_str)
         .is_some_and(|name| name.starts_with("sideflame") || ADDED.contains(&name))

@@ -29,7 +29,7 @@ const MOST_ITEMS: usize = crate::pod::MOST_CONTAINERS;
 const LARGEST_ID: u32 = i32::MAX as u32;
 
 /// Every annotation.
-pub static TABLE: [Annotation; 20] = [
+pub static TABLE: [Annotation; 21] = [
     Annotation {
         name: "inject",
         allowed: "true or false",
@@ -163,6 +163,18 @@ pub static TABLE: [Annotation; 20] = [
         doc: "How often .NET 10 and later look at all threads during captures of cpu and wall: adds DOTNET_EventPipeThreadSamplingRate to the \
               profiled containers; a container that states it is left as it is.",
         set: |it, text| put(&mut it.dotnet_sampling, number(text.strip_suffix("ms")?, 1..=1000)),
+    },
+    Annotation {
+        name: "dotnet-port",
+        allowed: "true or false",
+        default: "false",
+        doc: "Has .NET 5 and later connect to the sidecar by themselves, over a volume that is read-only for them: adds DOTNET_DiagnosticPorts \
+              to the profiled containers. They then need no /tmp, no user of the sidecar's, and in a pod that states shareProcessNamespace: \
+              false no shared process namespace; a container that states it is left as it is.",
+        set: |it, text| {
+            it.dotnet_port = boolean(text)?;
+            Some(())
+        },
     },
     Annotation {
         name: "token-secret",

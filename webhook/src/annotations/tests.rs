@@ -33,6 +33,7 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
         ("tmp", "off"),
         ("jvm-debug-info", "true"),
         ("dotnet-sampling", "10ms"),
+        ("dotnet-port", "true"),
         ("token-secret", "shop.token"),
         ("sidecar", "native"),
         ("on-error", "block"),
@@ -59,7 +60,7 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
     );
     assert_eq!(annotations.port, Some(65_535));
     assert_eq!(annotations.events, [Event::DEFAULT, Event::named("cycles").unwrap()]);
-    assert!(annotations.no_tmp && annotations.jvm_debug_info && annotations.block_on_error);
+    assert!(annotations.no_tmp && annotations.jvm_debug_info && annotations.dotnet_port && annotations.block_on_error);
     assert_eq!(annotations.dotnet_sampling, Some(10));
     assert_eq!(annotations.token_secret, Some("shop.token"));
     assert_eq!(annotations.sidecar, Some(SidecarForm::Native));
@@ -105,6 +106,7 @@ fn a_bad_value_is_an_error_that_lists_the_allowed_ones() {
         ("dotnet-sampling", "10"),
         ("dotnet-sampling", "0ms"),
         ("dotnet-sampling", "1s"),
+        ("dotnet-port", "/tmp/port.sock"),
         ("token-secret", "Token"),
         ("token-secret", "a..b"),
         ("sidecar", "yes"),

@@ -27,12 +27,12 @@ fn has_container(pod: &PodView<'_>) -> bool {
     pod.all_containers().any(|container| name(container) == container::NAME)
 }
 
-/// The first blocker.
-pub(super) fn blocker(pod: &PodView<'_>, port: u16) -> Option<Skip> {
+/// The first blocker. Containers with the indices `dotnet` are told our port, and need not be seen.
+pub(super) fn blocker(pod: &PodView<'_>, port: u16, dotnet: &[usize]) -> Option<Skip> {
     too_many_containers(pod)
         .or_else(|| nodes::windows(pod))
         .or_else(|| host_pid(pod))
-        .or_else(|| share_process_namespace(pod))
+        .or_else(|| share_process_namespace(pod).filter(|_| dotnet.is_empty()))
         .or_else(|| port_taken(pod, port))
         .or_else(|| name_taken(pod))
 }
@@ -65,7 +65,8 @@ fn share_process_namespace(pod: &PodView<'_>) -> Option<Skip> {
     (pod.flag("shareProcessNamespace") == Some(false)).then(|| {
         Skip::new(
             SkipReason::ShareProcessNamespaceFalse,
-            "shareProcessNamespace: false is stated, but the sidecar must see the app's processes; remove it or set it to true",
+            "shareProcessNamespace: false is stated, but the sidecar must see the app's processes; remove it or set it to true (.NET 5 and \
+             later do without: sideflame.io/dotnet-port: \"true\")",
         )
     })
 }
@@ -113,6 +114,7 @@ fn name_taken(pod: &PodView<'_>) -> Option<Skip> {
         container::STORE_VOLUME,
         container::NO_API_TOKEN_VOLUME,
         container::TOKEN_VOLUME,
+        container::DOTNET_VOLUME,
     ];
     let volume = |volume: &&Value| {
         let name = name(volume);

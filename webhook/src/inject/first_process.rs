@@ -22,8 +22,8 @@ const KEY: &str = "needs_process_1";
 
 /// A sentence for each container that will not run as it does without the sidecar.
 pub(super) fn advice(pod: &PodView<'_>) -> Vec<Advice> {
-    // They share it already.
-    if pod.flag("shareProcessNamespace") == Some(true) {
+    // They share it already, or will not.
+    if pod.flag("shareProcessNamespace").is_some() {
         return Vec::new();
     }
     let containers = pod.containers.iter().chain(pod.init_containers);

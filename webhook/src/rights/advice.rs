@@ -21,6 +21,10 @@ pub(super) fn advice(
         for (_, verdict) in &verdicts[*index].events {
             if let Some(key) = verdict.key.filter(|key| !said.contains(key)) {
                 said.push(key);
+                // It was asked for.
+                if key == Key::DotnetOnly {
+                    continue;
+                }
                 // A request for the same user that names none leaves it to the platform, as on OpenShift.
                 if key == Key::UserUnknown && request.rights == Rights::SameUser {
                     continue;
@@ -115,6 +119,11 @@ fn sentence(key: Key, level: PodSecurityLevel, rights: &Candidate, target: &Targ
              wall"
                 .to_owned()
         }
+        Key::DotnetOnly => format!("container {name}: only .NET 5 and later are within reach, by sideflame.io/dotnet-port"),
+        Key::NamespaceNotShared => format!(
+            "container {name}: shareProcessNamespace: false hides its processes, so only the events of .NET work that need none of \
+             them; set shareProcessNamespace: true for the others"
+        ),
         Key::NativeOnly => format!(
             "container {name}: kernel events work for native processes; a JVM needs capabilities: {{add: [PERFMON]}} of its own"
         ),

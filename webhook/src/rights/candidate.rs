@@ -83,8 +83,22 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> Vec<Candidate> {
     candidates
 }
 
+/// Where no process can be looked into, whatever the rights: none, of the app's user if that is not root.
+pub(super) fn without_looking(chosen: &[&Target<'_>]) -> Vec<Candidate> {
+    let least = candidates(chosen).into_iter().take(1);
+    least
+        .map(|least| {
+            if least.uid == Some(0) {
+                Candidate::bystander()
+            } else {
+                least
+            }
+        })
+        .collect()
+}
+
 impl Candidate {
-    /// For a root app where root is not admitted. Without a user of its own, it would inherit the pod's root, which the
+    /// For a root app where root is not admitted or of no use. Without a user of its own, it would inherit the pod's root, which the
     /// kubelet would refuse to start.
     pub(super) fn bystander() -> Self {
         const NONROOT: Option<u32> = Some(65_532);

@@ -28,6 +28,10 @@ pub(crate) struct Target<'a> {
     pub privileged: bool,
     /// Neither the root file system nor a volume gives it a writable `/tmp`.
     pub tmp: Tmp,
+    /// Its .NET runtimes are told to connect to the sidecar.
+    pub dotnet_port: bool,
+    /// The pod does not share its process namespace.
+    pub hidden: bool,
 }
 
 /// Whether the container can write to `/tmp`.
@@ -69,6 +73,8 @@ impl<'a> Target<'a> {
             by_files: if no_new_privileges { CapabilitySet::NONE } else { added },
             privileged,
             tmp: tmp(pod, container, own_flag("readOnlyRootFilesystem") == Some(true)),
+            dotnet_port: false,
+            hidden: false,
         }
     }
 

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::*;
 use PodSecurityLevel::{Baseline, Privileged, Restricted};
 
-/// A plan for the first container, as a line.
 /// To profile the first container of `pod` by itself, as well as its namespace of level restricted lets it.
 fn request<'a>(pod: &'a PodView<'a>) -> Request<'a> {
     Request {
         pod,
         chosen: &[0],
+        dotnet: &[],
         rights: Rights::Auto,
         run_as: (None, None),
         assigned_user: None,
@@ -34,6 +34,11 @@ fn planned(spec: Value, level: PodSecurityLevel, rights: Rights, events: &[&str]
         Ok(plan) => plan,
         Err(refused) => return format!("{} needs {}", refused.rights.name(), refused.needs.name()),
     };
+    line(&plan)
+}
+
+/// A plan for the first container, as a line.
+fn line(plan: &Plan<'_>) -> String {
     let id = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
     let kept = if plan.rights.drop_all { "none" } else { "default" };
     let added: String = plan.rights.added().map(|name| format!("+{name}")).collect();
@@ -48,6 +53,49 @@ fn planned(spec: Value, level: PodSecurityLevel, rights: Rights, events: &[&str]
 
 fn container(context: Value) -> Value {
     json!({ "containers": [{ "name": "app", "securityContext": context }] })
+}
+
+#[test]
+fn a_runtime_that_connects_by_itself_needs_no_rights_to_look() {
+    let root = json!({ "runAsUser": 0 });
+    let user = json!({ "runAsUser": 1000, "readOnlyRootFilesystem": true });
+    for (what, context, not_shared, expected) in [
+        (
+            "of the app's user",
+            &user,
+            false,
+            "same-user 1000:- none | degraded: dotnet_only, works",
+        ),
+        (
+            "not root's, for which there is no use",
+            &root,
+            true,
+            "same-user 65532:65532 none | degraded: dotnet_only, impossible: namespace_not_shared",
+        ),
+        (
+            "whoever it is",
+            &json!({}),
+            true,
+            "same-user -:- none | degraded: dotnet_only, impossible: namespace_not_shared",
+        ),
+    ] {
+        let mut spec = container(context.clone());
+        if not_shared {
+            spec["shareProcessNamespace"] = json!(false);
+        }
+        let pod = json!({ "spec": spec });
+        let view = PodView::new(&pod).unwrap();
+        let events = ["cpu", "goroutine"].map(|name| Event::named(name).unwrap());
+        let plan = plan(&Request {
+            dotnet: &[0],
+            events: &events,
+            level: Privileged,
+            ..request(&view)
+        });
+        let plan = plan.unwrap();
+        assert_eq!(plan.tmp, [0; 0], "{what}");
+        assert_eq!(line(&plan), expected, "{what}");
+    }
 }
 
 #[test]

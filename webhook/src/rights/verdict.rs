@@ -38,6 +38,8 @@ pub(crate) enum Key {
     PerfNotGranted,
     UserNamespace,
     NativeOnly,
+    DotnetOnly,
+    NamespaceNotShared,
 }
 
 impl Key {
@@ -53,6 +55,8 @@ impl Key {
             Self::PerfNotGranted => "perf_not_granted",
             Self::UserNamespace => "user_namespace",
             Self::NativeOnly => "native_only",
+            Self::DotnetOnly => "dotnet_only",
+            Self::NamespaceNotShared => "namespace_not_shared",
         }
     }
 }
@@ -88,6 +92,11 @@ impl Verdict {
 /// Judges one event of one container.
 pub(super) fn verdict(rights: &Candidate, target: &Target<'_>, event: Event, user_namespace: bool) -> Verdict {
     match event.needs {
+        Needs::Access if target.dotnet_port => match reach(rights, target) {
+            works if works == Verdict::WORKS && !target.hidden => works,
+            _ => Verdict::new(Availability::Degraded, Key::DotnetOnly),
+        },
+        _ if target.hidden => Verdict::new(Availability::Impossible, Key::NamespaceNotShared),
         Needs::Pprof => Verdict::WORKS,
         Needs::Access => reach(rights, target),
         Needs::PerfEvents => {
