@@ -5,7 +5,8 @@
 #   localhost/sideflame-test-apps:root     runs as root
 #   localhost/sideflame-test-apps:user     runs as 1001:1001
 #
-# A third one, :capable, has busybox alone: /bin/busybox with the file capability NET_BIND_SERVICE, /bin/sh without.
+# A third one, :dotnet, has .NET 8 in one file and runs as 1001:1001: .NET Core 3.1 of the others knows no diagnostic ports.
+# A fourth one, :capable, has busybox alone: /bin/busybox with the file capability NET_BIND_SERVICE, /bin/sh without.
 #
 # Libraries are those of the Debian packages on this machine. The archives are kept in the cache by what is in them.
 set -euo pipefail
@@ -44,6 +45,15 @@ root_file_system() {
   chmod 1777 "$root/tmp"
 }
 
+dotnet_file_system() {
+  mkdir -p "$dotnet"/{apps,proc,sys,dev,etc} "$dotnet/usr/share"
+  cp "$cache/dotnet-8/Sarif.Multitool" "$dotnet/Sarif.Multitool"
+  cp -R "$cache/apps/dotnet" "$dotnet/apps"
+  root=$dotnet libraries "$dotnet/Sarif.Multitool"
+  chmod -R u=rwX,go=rX "$dotnet"
+  chmod 0755 "$dotnet/Sarif.Multitool"
+}
+
 capable_file_system() {
   mkdir -p "$capable"/{bin,proc,sys,dev}
   install -m 0755 "$(command -v busybox)" "$capable/bin/sh"
@@ -63,7 +73,7 @@ exec 9>"$cache/app-images/.lock"
 flock 9
 input=$({
   cat "${BASH_SOURCE[0]}" "$rig/image.sh" "$jdk/release"
-  readlink "$cache/dotnet-3.1"
+  readlink "$cache/dotnet-3.1" "$cache/dotnet-8"
   find "$cache"/apps/{dotnet,go,c,java-25} -type f -print0 | sort -z | xargs -0 sha256sum
 } | sha256sum | cut -c1-16)
 final=$cache/app-images/$input
@@ -71,15 +81,18 @@ if [[ ! -d $final ]]; then
   started=$SECONDS
   rm -rf "$cache"/app-images/[!.]* "$cache"/app-images/.building-*
   work=$(mktemp -d "$cache/app-images/.building-XXXXXX")
-  root=$work/root capable=$work/capable
+  root=$work/root dotnet=$work/dotnet capable=$work/capable
   root_file_system
   archive "$root" "$work/root.tar"
+  dotnet_file_system
+  archive "$dotnet" "$work/dotnet.tar"
   capable_file_system
   archive "$capable" "$work/capable.tar"
   mkdir "$work/images"
   environment=(--env DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 --env DOTNET_CLI_TELEMETRY_OPTOUT=1 --env PATH=/bin)
   "$rig/image.sh" "$work/images/root.tar" "$name:root" "$work/root.tar" "${environment[@]}" --user 0:0
   "$rig/image.sh" "$work/images/user.tar" "$name:user" "$work/root.tar" "${environment[@]}" --user 1001:1001
+  "$rig/image.sh" "$work/images/dotnet.tar" "$name:dotnet" "$work/dotnet.tar" "${environment[@]}" --user 1001:1001
   "$rig/image.sh" "$work/images/capable.tar" "$name:capable" "$work/capable.tar" --env PATH=/bin --user 1001:1001
   mv "$work/images" "$final"
   rm -rf "$work"

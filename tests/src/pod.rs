@@ -9,6 +9,9 @@ pub const USER_IMAGE: &str = "localhost/sideflame-test-apps:user";
 /// The image that runs as root.
 pub const ROOT_IMAGE: &str = "localhost/sideflame-test-apps:root";
 
+/// .NET 8 and the split that its start-up hook runs, as 1001:1001; nothing else.
+pub const DOTNET_IMAGE: &str = "localhost/sideflame-test-apps:dotnet";
+
 /// Busybox twice, run by 1001:1001: `/bin/busybox` has the file capability NET_BIND_SERVICE, `/bin/sh` has none.
 pub const CAPABLE_IMAGE: &str = "localhost/sideflame-test-apps:capable";
 

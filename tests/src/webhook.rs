@@ -411,7 +411,10 @@ pub fn sidecar(pod: &Value) -> Option<&Value> {
 pub fn is_injected(pod: &Value) -> bool {
     let injected = sidecar(pod).is_some();
     let marked = pod["metadata"]["labels"]["sideflame.io/injected"] == "true";
-    let shared = pod["spec"]["shareProcessNamespace"] == true;
+    // A pod that states false has runtimes that connect by themselves.
+    let by_port = pod["metadata"]["annotations"]["sideflame.io/dotnet-port"] == "true";
+    let stated = by_port && pod["spec"]["shareProcessNamespace"] == false;
+    let shared = pod["spec"]["shareProcessNamespace"] == true || (injected && stated);
     assert!(injected == marked && injected == shared, "half injected: {pod}");
     injected
 }
