@@ -51,7 +51,16 @@ const SIDECAR: &Table = &[
     ),
     (
         "http",
-        &["capture", "child", "event", "format", "listing", "parameter", "runtime"],
+        &[
+            "capture",
+            "child",
+            "event",
+            "format",
+            "listing",
+            "parameter",
+            "profile",
+            "runtime",
+        ],
     ),
     (
         "cli",

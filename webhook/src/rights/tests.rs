@@ -85,7 +85,7 @@ fn a_runtime_that_connects_by_itself_needs_no_rights_to_look() {
         }
         let pod = json!({ "spec": spec });
         let view = PodView::new(&pod).unwrap();
-        let events = ["cpu", "goroutine"].map(|name| Event::named(name).unwrap());
+        let events = ["cpu", "block"].map(|name| Event::named(name).unwrap());
         let plan = plan(&Request {
             dotnet: &[0],
             events: &events,
