@@ -23,17 +23,19 @@ pub enum Format {
     Nettrace,
     /// Go execution trace.
     Trace,
-    /// The runtime's own text, for people.
+    /// The runtime's own text, or a table, for people.
     Text,
-    /// The threads of a moment, or counters, for programs.
+    /// The threads or the heap of a moment, or counters, for programs.
     Json,
     /// Counters, a line of JSON for each value.
     Jsonl,
+    /// Core file, of ELF.
+    Dump,
 }
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
@@ -44,6 +46,7 @@ impl Format {
         Self::Text,
         Self::Json,
         Self::Jsonl,
+        Self::Dump,
     ];
 
     /// Name in URLs and on the command line.
@@ -59,6 +62,7 @@ impl Format {
             Self::Text => "text",
             Self::Json => "json",
             Self::Jsonl => "jsonl",
+            Self::Dump => "dump",
         }
     }
 
@@ -75,6 +79,7 @@ impl Format {
             Self::Text => "pprof.txt",
             Self::Json => "json",
             Self::Jsonl => "jsonl",
+            Self::Dump => "dmp",
         }
     }
 
@@ -85,7 +90,7 @@ impl Format {
             Self::Collapsed | Self::Text => "text/plain; charset=utf-8",
             Self::Speedscope | Self::Json => "application/json",
             Self::Jsonl => "application/x-ndjson",
-            Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace => "application/octet-stream",
+            Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace | Self::Dump => "application/octet-stream",
         }
     }
 }
@@ -98,7 +103,7 @@ impl fmt::Display for Format {
 
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text, json, jsonl")]
+#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text, json, jsonl, dump")]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -139,6 +144,10 @@ pub enum RecordingKind {
     Goroutines,
     /// What HotSpot prints of all threads.
     Threads,
+    /// EventPipe stream with a walk through the heap.
+    Heap,
+    /// Core file.
+    Dump,
 }
 
 impl RecordingKind {
@@ -147,10 +156,11 @@ impl RecordingKind {
         match self {
             Self::Collapsed => Format::Collapsed,
             Self::Jfr => Format::Jfr,
-            Self::Nettrace | Self::NettraceThreads => Format::Nettrace,
+            Self::Nettrace | Self::NettraceThreads | Self::Heap => Format::Nettrace,
             Self::Pprof => Format::Pprof,
             Self::Trace => Format::Trace,
             Self::Counters => Format::Jsonl,
+            Self::Dump => Format::Dump,
             Self::Text | Self::Goroutines | Self::Threads => Format::Text,
         }
     }
@@ -184,12 +194,22 @@ impl RecordingKind {
             ],
             Self::Trace => &[Format::Trace],
             Self::Counters => &[Format::Json, Format::Text, Format::Jsonl],
+            Self::Dump => &[Format::Dump],
             Self::Text => &[Format::Text],
             Self::Goroutines | Self::Threads => &[
                 Format::Svg,
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Text,
+                Format::Json,
+            ],
+            Self::Heap => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Nettrace,
                 Format::Text,
                 Format::Json,
             ],

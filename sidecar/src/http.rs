@@ -12,9 +12,11 @@ mod counters;
 mod digest;
 mod doctor;
 mod dotnet_monitor;
+mod dump;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod guard;
+mod histogram;
 mod index;
 mod metrics;
 mod openapi;
@@ -74,7 +76,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 20] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -86,6 +88,9 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 20] {
         ("/doctor", get(doctor::doctor)),
         ("/counters", get(counters::counters).head(counters::check)),
         ("/threads", get(threads::threads).head(threads::check)),
+        ("/histogram", get(histogram::histogram).head(histogram::check)),
+        ("/gcdump", get(histogram::gcdump).head(histogram::check_gcdump)),
+        ("/dump", post(dump::dump)),
         ("/debug/pprof/", get(pprof::index)),
         ("/debug/pprof/cmdline", get(pprof::cmdline)),
         ("/debug/pprof/symbol", get(pprof::symbol).post(pprof::symbolize)),

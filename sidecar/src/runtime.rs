@@ -40,6 +40,7 @@ use dotnet::way::Way;
 pub use control::{Control, Interruption};
 pub use detected::Detected;
 pub use dotnet::caller::{Advertise, Caller};
+pub use dotnet::dump::{DUMP, DumpType};
 pub use dotnet::introduction::{Introduction, by_port};
 pub use dotnet::line::Line;
 pub use go::settings::{GoPprofSettings, Scope, Scoped};
@@ -138,7 +139,8 @@ pub fn needs_port(verdicts: &[Verdict]) -> bool {
 pub fn judged_as(runtime: Runtime, event: &Event) -> &Event {
     match runtime {
         Runtime::Jvm => jvm::doctor::judged_as(event),
-        Runtime::Dotnet | Runtime::Go | Runtime::Native => event,
+        Runtime::Dotnet => dotnet::doctor::judged_as(event),
+        Runtime::Go | Runtime::Native => event,
     }
 }
 
@@ -190,11 +192,46 @@ pub fn scraped_as(runtime: Runtime, event: &Event) -> Option<Event> {
     }
 }
 
+/// Why live objects of a runtime cannot be told by type, and what it has in their place.
+pub fn no_histogram(runtime: Runtime) -> Option<Reason> {
+    let (sentence, remedy) = match runtime {
+        Runtime::Dotnet => return None,
+        Runtime::Jvm => (
+            "this version of sideflame asks no JVM for the classes of its objects",
+            "GET /profile?event=heap shows where live objects were allocated, and of which class; jcmd <pid> GC.class_histogram counts all",
+        ),
+        Runtime::Go => (
+            "a Go program does not tell live objects by type, only by where they were allocated",
+            "GET /debug/pprof/heap, or GET /profile?event=heap for a flame graph of it",
+        ),
+        Runtime::Native => (
+            "machine code has no types that could be counted",
+            "see GET /doctor for what can be had of the process",
+        ),
+    };
+    Some(Reason::new("no_histogram", sentence, remedy))
+}
+
+/// Why the memory of a process of a runtime cannot be had as a core file.
+pub fn no_dump(runtime: Runtime) -> Option<Reason> {
+    let remedy = match runtime {
+        Runtime::Dotnet => return None,
+        Runtime::Jvm => "jcmd <pid> GC.heap_dump <file> makes one of a JVM's heap",
+        Runtime::Go | Runtime::Native => "gcore <pid> makes one where ptrace is allowed",
+    };
+    let sentence = "this version of sideflame takes dumps of .NET processes only, which write theirs themselves";
+    Some(Reason::new("no_dump", sentence, remedy))
+}
+
 /// True if one recording can answer the order and others of the same process.
 pub fn shares(order: &RecordOrder) -> bool {
     match &order.plan {
         RuntimePlan::Jvm(_) => jvm::plan::shares(&order.event),
-        RuntimePlan::JvmThreads(_) | RuntimePlan::Dotnet(_) | RuntimePlan::Go(_) => false,
+        RuntimePlan::JvmThreads(_)
+        | RuntimePlan::Dotnet(_)
+        | RuntimePlan::DotnetHeap(_)
+        | RuntimePlan::DotnetDump(_)
+        | RuntimePlan::Go(_) => false,
     }
 }
 
@@ -227,6 +264,10 @@ pub enum RuntimePlan {
     JvmThreads(jvm::thread_dump::ThreadDumpPlan),
     /// To a .NET process.
     Dotnet(dotnet::plan::DotnetPlan),
+    /// To a .NET process, of its heap.
+    DotnetHeap(dotnet::heap_snapshot::HeapPlan),
+    /// To a .NET process, of all that it has in memory.
+    DotnetDump(dotnet::dump::DumpPlan),
     /// To a Go program.
     Go(go::plan::GoPlan),
 }
@@ -240,6 +281,12 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
     match asked.target.runtime() {
         Runtime::Jvm if *asked.event == Event::Goroutine => jvm::thread_dump::plan(asked).map(RuntimePlan::JvmThreads),
         Runtime::Jvm => jvm::plan::plan(asked, &settings.jvm).map(RuntimePlan::Jvm),
+        Runtime::Dotnet if *asked.event == Event::Heap => {
+            dotnet::heap_snapshot::plan(asked).map(RuntimePlan::DotnetHeap)
+        }
+        Runtime::Dotnet if matches!(asked.event, Event::Named(name) if name == DUMP) => {
+            dotnet::dump::plan(asked).map(RuntimePlan::DotnetDump)
+        }
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
         Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
         Runtime::Native => Err(PlanError::Impossible(native::doctor::not_yet())),
@@ -253,6 +300,8 @@ impl RuntimePlan {
             Self::Jvm(plan) => plan.kind,
             Self::JvmThreads(_) => RecordingKind::Threads,
             Self::Dotnet(plan) => plan.kind,
+            Self::DotnetHeap(_) => RecordingKind::Heap,
+            Self::DotnetDump(_) => RecordingKind::Dump,
             Self::Go(plan) => plan.kind(),
         }
     }
@@ -261,14 +310,16 @@ impl RuntimePlan {
     pub fn own_file(&self) -> Option<&Path> {
         match self {
             Self::Jvm(plan) => Some(&plan.library),
-            Self::JvmThreads(_) | Self::Dotnet(_) | Self::Go(_) => None,
+            Self::JvmThreads(_) | Self::Dotnet(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) | Self::Go(_) => None,
         }
     }
 
     /// The runtime that is reached by its own connections to the server's port, for which the recorder gets a line.
     pub fn caller(&self) -> Option<&Caller> {
         match self {
-            Self::Dotnet(plan) => match &plan.way {
+            Self::Dotnet(dotnet::plan::DotnetPlan { way, .. })
+            | Self::DotnetHeap(dotnet::heap_snapshot::HeapPlan { way })
+            | Self::DotnetDump(dotnet::dump::DumpPlan { way, .. }) => match way {
                 Way::Port(caller) => Some(caller),
                 Way::Socket(_) => None,
             },
@@ -281,6 +332,7 @@ impl RuntimePlan {
         match self {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
             Self::Dotnet(plan) if !plan.runs_beside_others() => Some(Exclusive("the event session")),
+            Self::DotnetHeap(_) | Self::DotnetDump(_) => Some(Exclusive("the event session")),
             Self::JvmThreads(_) | Self::Dotnet(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
@@ -291,7 +343,7 @@ impl RuntimePlan {
         match self {
             Self::Go(plan) => plan.is_of_a_moment(),
             Self::Dotnet(plan) => plan.is_of_a_moment(),
-            Self::JvmThreads(_) => true,
+            Self::JvmThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
             Self::Jvm(_) => false,
         }
     }
@@ -300,7 +352,7 @@ impl RuntimePlan {
     pub fn needs_network(&self) -> bool {
         match self {
             Self::Go(_) => true,
-            Self::Jvm(_) | Self::JvmThreads(_) | Self::Dotnet(_) => false,
+            Self::Jvm(_) | Self::JvmThreads(_) | Self::Dotnet(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => false,
         }
     }
 }
@@ -327,6 +379,8 @@ pub fn record(
         RuntimePlan::Jvm(plan) => jvm::record::record(order, plan, own_file, output, control, reporter),
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
+        RuntimePlan::DotnetHeap(plan) => dotnet::heap_snapshot::record(order, plan, line, output, control, reporter),
+        RuntimePlan::DotnetDump(plan) => dotnet::dump::record(order, plan, output, control, reporter),
         RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
     }?;
     // A recorder that knows better when its sampler ran has said it.
@@ -343,13 +397,15 @@ pub fn record(
 
 /// True if a recorder that was killed can leave anything in targets of `runtime`.
 pub fn may_leave_something(runtime: Runtime) -> bool {
-    runtime == Runtime::Jvm
+    matches!(runtime, Runtime::Jvm | Runtime::Dotnet)
 }
 
 /// Removes what an earlier recorder that was killed left in `target`: files of ours, a profiler still running.
 pub fn sweep(target: &Target) {
-    if may_leave_something(target.runtime()) {
-        jvm::record::sweep(target);
+    match target.runtime() {
+        Runtime::Jvm => jvm::record::sweep(target),
+        Runtime::Dotnet => dotnet::dump::sweep(target),
+        Runtime::Go | Runtime::Native => {}
     }
 }
 

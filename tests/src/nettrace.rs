@@ -55,6 +55,21 @@ pub fn samples(answer: &Answer) -> String {
     NetTrace::read(&answer.body).collapsed(|_| true)
 }
 
+/// Objects and bytes by type, of a walk through a heap.
+///
+/// # Panics
+/// It is not of version 4.
+pub fn heap(answer: &Answer) -> BTreeMap<String, (u64, u64)> {
+    let trace = NetTrace::read(&answer.body);
+    let mut by_name = BTreeMap::new();
+    for (type_id, (objects, bytes)) in &trace.objects {
+        let name = trace.types.get(type_id).map_or("?", String::as_str);
+        let sum: &mut (u64, u64) = by_name.entry(name.to_owned()).or_default();
+        *sum = (sum.0 + objects, sum.1 + bytes);
+    }
+    by_name
+}
+
 /// The answer, which is a nettrace of version 4 from its first byte to the tag that ends it.
 ///
 /// # Panics
@@ -76,6 +91,10 @@ struct NetTrace {
     metadata: HashMap<u64, (String, u32)>,
     /// Stacks since the last sequence point.
     stacks: HashMap<u64, Vec<u64>>,
+    /// Names of types.
+    types: HashMap<u64, String>,
+    /// Number and bytes of objects by their type.
+    objects: HashMap<u64, (u64, u64)>,
 }
 
 impl NetTrace {
@@ -171,6 +190,33 @@ impl NetTrace {
             (SAMPLE_PROFILER, 0) => {
                 let stack = self.stacks.get(&header.stack).cloned().unwrap_or_default();
                 self.samples.push((payload.u32(), stack));
+            }
+            // BulkType.
+            (RUNTIME, 15) => {
+                let count = payload.u32();
+                payload.take(2);
+                for _ in 0..count {
+                    let type_id = payload.u64();
+                    payload.take(8 + 4 + 4 + 1);
+                    self.types.insert(type_id, payload.utf16());
+                    let parameters = payload.u32() as usize;
+                    payload.take(8 * parameters);
+                }
+                assert!(payload.is_empty());
+            }
+            // GCBulkNode.
+            (RUNTIME, 18) => {
+                payload.take(4);
+                let count = payload.u32();
+                payload.take(2);
+                for _ in 0..count {
+                    payload.take(8);
+                    let (size, type_id) = (payload.u64(), payload.u64());
+                    payload.take(8);
+                    let sum = self.objects.entry(type_id).or_default();
+                    *sum = (sum.0 + 1, sum.1 + size);
+                }
+                assert!(payload.is_empty());
             }
             // MethodLoadVerbose; MethodDCStartVerbose and MethodDCEndVerbose.
             (RUNTIME, 143) | (RUNDOWN, 143 | 144) => {

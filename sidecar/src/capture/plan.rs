@@ -67,6 +67,11 @@ pub fn plan(
     if let Some((parameter, of)) = request.options.foreign_to(runtime) {
         return Err(CaptureError::ParameterNotApplicable { parameter, runtime, of });
     }
+    let by_type = runtime::no_histogram(runtime).filter(|_| request.by_type);
+    let dump = runtime::no_dump(runtime).filter(|_| request.dump);
+    if let Some(reason) = by_type.or(dump) {
+        return Err(CaptureError::Impossible(reason));
+    }
     refuse_impossible(request, chosen)?;
     let (kind, format) = kind_and_format(request, runtime)?;
     let seconds = match request.snapshot {

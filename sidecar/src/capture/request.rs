@@ -22,6 +22,10 @@ pub struct CaptureRequest {
     pub snapshot: bool,
     /// Asked for by a scraper: what is recorded may be shared, and is called what Go calls it. Set by `/debug/pprof/` only.
     pub scraped: bool,
+    /// The heap by type, which not every runtime tells. Set by `/histogram` and `/gcdump` only.
+    pub by_type: bool,
+    /// All of the memory, which not every runtime writes. Set by `/dump` only.
+    pub dump: bool,
     /// What is sampled.
     pub event: Event,
     /// The format asked for by name.
@@ -173,6 +177,8 @@ impl Default for CaptureRequest {
             seconds: DEFAULT_SECONDS,
             snapshot: false,
             scraped: false,
+            by_type: false,
+            dump: false,
             event: Event::Cpu,
             format: None,
             accept: Vec::new(),

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    captures, counters, doctor, dotnet_monitor, index, metrics, openapi as own, pprof, processes, profile, status,
-    threads,
+    captures, counters, doctor, dotnet_monitor, dump, histogram, index, metrics, openapi as own, pprof, processes,
+    profile, status, threads,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,9 @@ use super::{
         counters::counters,
         dotnet_monitor::trace,
         dotnet_monitor::livemetrics,
+        histogram::histogram,
+        histogram::gcdump,
+        dump::dump,
         pprof::index,
         pprof::cmdline,
         pprof::symbol,

@@ -47,6 +47,10 @@ pub mod jfr {
     #[cfg(test)]
     mod tests;
 }
+/// Live objects by type, as a table for people and as JSON.
+pub mod histogram {
+    pub mod write;
+}
 pub mod nettrace;
 /// `profile.proto` of pprof: the file Go writes and `go tool pprof` reads.
 pub mod pprof {
@@ -80,7 +84,7 @@ pub mod thread_dump {
 use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
 use jfr::read::Jfr;
-use nettrace::read::{Nettrace, NettraceThreads};
+use nettrace::read::{Heap, Nettrace, NettraceThreads};
 use pprof::read::Pprof;
 use thread_dump::read::ThreadDump;
 
@@ -91,7 +95,7 @@ pub const HEAD: usize = 64 << 10;
 const READERS: &[&dyn Reader] = &[&Jfr, &Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
 
 /// Readers of what looks like another recording: only who made it knows what it is of.
-const TOLD: &[&dyn Reader] = &[&NettraceThreads];
+const TOLD: &[&dyn Reader] = &[&NettraceThreads, &Heap];
 
 /// Recordings that are handed out as they are, and how they begin.
 const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Trace, b"go 1.")];

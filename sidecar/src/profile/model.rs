@@ -212,6 +212,8 @@ pub struct Profile {
     pub lost: Option<u64>,
     /// CPU time that the samples stand for, milliseconds, if they do and the reader knows it better than by their number.
     pub sampled_cpu_ms: Option<u64>,
+    /// Bytes of live objects by the collector's own count, of a heap.
+    pub live_bytes: Option<u64>,
     /// Why a sample type, which comes first, shows less than its name says, one sentence each, as far as only the recording tells.
     pub doubts: Vec<(String, String)>,
     /// Samples that were read, if the reader counted them: sums of bytes and durations do not tell.

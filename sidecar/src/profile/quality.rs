@@ -78,6 +78,9 @@ pub struct Quality {
     /// CPU time that the samples stand for, milliseconds, where they stand for CPU time; before any filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampled_cpu_ms: Option<u64>,
+    /// Bytes that survived the collection before a heap was walked through, by the collector's own count: what was seen should be as much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_bytes: Option<u64>,
     /// Share of the shown value, 0 to 1, whose leaf has no name or whose stack could not be walked; counted when rendered.
     pub unresolved: Option<f64>,
     /// The most frames that the sampler takes of one stack, if it has a limit that is known.

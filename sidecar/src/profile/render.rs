@@ -10,7 +10,9 @@ use super::counts::Counts;
 use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::jfr::JfrError;
-use super::format::{ReadError, ReadOptions, collapsed, counters, pprof, reader, speedscope, svg, thread_dump};
+use super::format::{
+    ReadError, ReadOptions, collapsed, counters, histogram, pprof, reader, speedscope, svg, thread_dump,
+};
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
@@ -188,7 +190,7 @@ pub fn render(
         (Some(quality), Some(of_event)) => Some(judged(&profile, quality, &of_event)?),
         (quality, _) => quality,
     };
-    write(&mut profile, options, quality, native.as_deref(), out)
+    write(&mut profile, kind, options, quality, native.as_deref(), out)
 }
 
 /// Counters are no profile.
@@ -243,6 +245,7 @@ fn judged(profile: &Profile, mut quality: Quality, of_event: &OfEvent) -> Result
 
 fn write(
     profile: &mut Profile,
+    kind: RecordingKind,
     options: &RenderOptions,
     quality: Option<Quality>,
     native: Option<&[u8]>,
@@ -286,10 +289,14 @@ fn write(
                 None => Ok(()),
             }
         }
+        (Format::Json, _) if kind == RecordingKind::Heap => histogram::write::json(profile, &rendered.quality, out),
+        (Format::Text, _) if kind == RecordingKind::Heap => {
+            histogram::write::text(profile, &rendered.quality, &stamp, out)
+        }
         (Format::Json, _) => thread_dump::write::write(profile, &rendered.quality, out),
         (Format::Text, _) => thread_dump::text::write(profile, &stamp, out),
         // `formats()` of the kinds that come here has none of these, or they are copied.
-        (Format::Jfr | Format::Nettrace | Format::Trace | Format::Jsonl, _) => Ok(()),
+        (Format::Jfr | Format::Nettrace | Format::Trace | Format::Jsonl | Format::Dump, _) => Ok(()),
     }
     .and_then(|()| out.flush())
     .map_err(RenderError::Write)?;
@@ -315,6 +322,7 @@ fn completed(profile: &Profile, value_index: usize, quality: Quality) -> Rendere
     let mut quality = Quality {
         samples: counts.samples.or(profile.recorded_samples).or(quality.samples),
         lost: profile.lost.or(quality.lost),
+        live_bytes: profile.live_bytes.or(quality.live_bytes),
         sampled_cpu_ms: profile.sampled_cpu_ms.or(quality.sampled_cpu_ms),
         unresolved: counts.unresolved,
         truncated: counts.truncated,

@@ -39,6 +39,9 @@ pub fn line(quality: &Quality) -> String {
         (None, Some(used)) => parts.push(format!("{} of CPU used", duration(used))),
         (_, None) => {}
     }
+    if let Some(bytes) = quality.live_bytes {
+        parts.push(format!("{} live by the collector's count", amount(bytes, "bytes")));
+    }
     if let Some(share) = quality.unresolved {
         parts.push(format!("{} unresolved", percent(share)));
     }

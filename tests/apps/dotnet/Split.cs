@@ -13,6 +13,7 @@ namespace Demo.Shop
     {
         private static long sink;
         private static byte[] keep;
+        private static ForgottenOrder[] forgotten;
 
         private readonly object gate = new object();
         private readonly AutoResetEvent request = new AutoResetEvent(false);
@@ -44,6 +45,7 @@ namespace Demo.Shop
                 case "trace": return Trace;
                 case "counted": return Counted;
                 case "jit": return Jit;
+                case "leak": return Leak;
                 case "idle": return () => Thread.Sleep(Timeout.Infinite);
                 default: throw new ArgumentException("unknown scenario: " + scenario);
             }
@@ -308,6 +310,30 @@ namespace Demo.Shop
                 }
             }
         }
+
+        /// <summary>Holds many small objects, says how many bytes they have, and answers each line of its input.</summary>
+        private void Leak()
+        {
+            const int Count = 200_000;
+            forgotten = new ForgottenOrder[Count];
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < Count; i++)
+            {
+                forgotten[i] = new ForgottenOrder();
+            }
+            Console.WriteLine("holds " + Count + " " + (GC.GetAllocatedBytesForCurrentThread() - before));
+            while (Console.ReadLine() != null)
+            {
+                Console.WriteLine("alive");
+            }
+            Thread.Sleep(Timeout.Infinite);
+        }
+    }
+
+    /// <summary>48 bytes on 64 bits: its header, its type, and four numbers.</summary>
+    internal sealed class ForgottenOrder
+    {
+        public long Number = 1, Customer = 2, Amount = 3, Time = 4;
     }
 
     [EventSource(Name = "Demo-Shop")]

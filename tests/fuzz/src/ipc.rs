@@ -90,6 +90,10 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("process-info", answer(0, about_us)),
         ("advertise", Advertise::example(0x9b, 30_682).to_vec()),
         ("refused", answer(0xff, Payload::default().u32(0x8013_1385))),
+        (
+            "refused-with-words",
+            answer(0xff, Payload::default().u32(0x8000_4005).string("no room")),
+        ),
         ("text", answer(0, Payload::default().string("caf\u{e9} \u{1f600}"))),
     ]
 }

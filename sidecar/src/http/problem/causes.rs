@@ -154,6 +154,11 @@ impl Problem {
         .header(CONTENT_RANGE, format!("bytes */{length}"))
     }
 
+    /// What does harm was not asked for twice.
+    pub(in crate::http) fn unconfirmed(detail: &str, spelling: &str) -> Self {
+        Self::new(Code::InvalidParameter, detail, spelling).parameter("confirm")
+    }
+
     /// Something that cannot happen; the cause goes to the log only.
     pub(in crate::http) fn bug(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a response could not be made");
@@ -225,11 +230,13 @@ pub(in crate::http) async fn no_such_path(request: Request) -> Problem {
 /// The answer to a known path with another method; the router adds the Allow header.
 pub(in crate::http) async fn method_not_allowed(request: Request) -> Problem {
     let method = shorten(request.method().as_str());
-    Problem::new(
-        Code::MethodNotAllowed,
-        format!("{method} is not possible at {}", shorten(request.uri().path())),
-        "use a method of the Allow header; GET /openapi.json describes all requests",
-    )
+    let path = request.uri().path();
+    let remedy = match path {
+        "/dump" => super::super::dump::SPELLING,
+        _ => "use a method of the Allow header; GET /openapi.json describes all requests",
+    };
+    let detail = format!("{method} is not possible at {}", shorten(path));
+    Problem::new(Code::MethodNotAllowed, detail, remedy)
 }
 
 impl From<RequestError> for Problem {

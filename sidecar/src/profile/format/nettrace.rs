@@ -26,6 +26,7 @@ mod addresses;
 mod clr;
 mod collector;
 mod contention;
+mod heap_walk;
 mod methods;
 mod moment;
 mod profile_of;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::client::ClientError;
 use super::completeness::{CompletenessCheck, Flaw, Stream};
 use super::event_pipe::{EventPipeSession, Next};
+use super::heap_watch::{HeapWatch, Walk};
 use crate::process::CpuTime;
 use crate::runtime::{Control, Interruption, Phase, RecordError, Reporter};
 
@@ -18,6 +19,8 @@ const POLL: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long a stopping session may take, silent or not: a target could go on for ever, one byte at a time.
 const STOPPING: Duration = Duration::from_secs(300);
+/// How long a walk through a heap may be silent: it is written in one go, and its end may be lost.
+const WALK_SILENCE: Duration = Duration::from_secs(5);
 /// How long to wait for the second half of an end: the answer after the stream, the exit after the closed socket.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,8 @@ pub struct Copied {
     pub cpu: Option<Duration>,
     /// The runtime ended the session before its time, e.g. because the process was exiting.
     pub ended_early: bool,
+    /// How far a walk through the heap came.
+    pub walk: Walk,
 }
 
 /// The copy in progress.
@@ -49,6 +54,8 @@ pub struct Capture<'a, 'b> {
     output: &'b mut dyn Write,
     control: &'b Control,
     check: CompletenessCheck,
+    /// Of a heap; its end is that of the session.
+    heap: Option<HeapWatch>,
     buffer: Vec<u8>,
     looked: Instant,
 }
@@ -72,8 +79,18 @@ impl<'a, 'b> Capture<'a, 'b> {
             output,
             control,
             check: CompletenessCheck::default(),
+            heap: None,
             buffer,
             looked: Instant::now(),
+        }
+    }
+
+    /// Ends sampling when the walk through the heap has ended.
+    #[must_use]
+    pub fn until_the_heap_is_walked(self) -> Self {
+        Self {
+            heap: Some(HeapWatch::default()),
+            ..self
         }
     }
 
@@ -100,17 +117,30 @@ impl<'a, 'b> Capture<'a, 'b> {
             sampled,
             cpu,
             ended_early: ending == Ending::Unasked,
+            walk: self.walk(),
         })
     }
 
+    fn walk(&self) -> Walk {
+        self.heap.as_ref().map_or(Walk::NotBegun, HeapWatch::walk)
+    }
+
     fn sample(&mut self, until: Instant) -> Result<Ending, RecordError> {
+        let mut heard = Instant::now();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Ending::Asked);
             }
-            if self.copy(POLL.min(left))? == Next::End {
-                return Ok(Ending::Unasked);
+            match self.copy(POLL.min(left))? {
+                Next::End => return Ok(Ending::Unasked),
+                Next::Bytes(_) => heard = Instant::now(),
+                Next::Nothing => {}
+            }
+            match self.walk() {
+                Walk::Over => return Ok(Ending::Asked),
+                Walk::Begun if heard.elapsed() > WALK_SILENCE => return Ok(Ending::Asked),
+                Walk::Begun | Walk::NotBegun => {}
             }
             match self.interruption() {
                 Some(Interruption::Stop) => return Ok(Ending::Asked),
@@ -158,6 +188,12 @@ impl<'a, 'b> Capture<'a, 'b> {
         if let Next::Bytes(count) = next {
             let bytes = self.buffer.get(..count).unwrap_or_default();
             self.check.feed(bytes).map_err(|flaw| broken(&flaw))?;
+            if let Some(heap) = &mut self.heap {
+                heap.feed(bytes).map_err(|error| RecordError::Protocol {
+                    step: "read the walk through the heap".to_owned(),
+                    detail: error.to_string(),
+                })?;
+            }
             self.output
                 .write_all(bytes)
                 .map_err(|error| RecordError::io("write the recording", &error))?;

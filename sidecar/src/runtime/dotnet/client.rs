@@ -36,6 +36,14 @@ pub enum ClientError {
     /// The runtime answered with an HRESULT.
     #[error("the runtime refused with {0:#010x}")]
     Refused(u32),
+    /// The same with the reason in its words.
+    #[error("the runtime refused with {code:#010x}: {words}")]
+    RefusedBecause {
+        /// The HRESULT.
+        code: u32,
+        /// As they came.
+        words: String,
+    },
     /// Not the protocol.
     #[error(transparent)]
     Malformed(#[from] IpcError),
@@ -143,6 +151,7 @@ pub fn receive(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, Cl
     match IpcReply::decode(header, payload)? {
         IpcReply::Ok(payload) => Ok(payload),
         IpcReply::Error(code) => Err(ClientError::Refused(code)),
+        IpcReply::ErrorBecause(code, words) => Err(ClientError::RefusedBecause { code, words }),
     }
 }
 

@@ -60,9 +60,22 @@ impl<'a> EventPipeSession<'a> {
     /// # Errors
     /// [`ClientError`] of the last command tried.
     pub fn start(client: DiagnosticsClient<'a>, plan: &SessionPlan, deadline: Instant) -> Result<Self, ClientError> {
+        Self::start_with(client, plan, BUFFER_MB, deadline)
+    }
+
+    /// The same with buffers of at most so many MiB.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        client: DiagnosticsClient<'a>,
+        plan: &SessionPlan,
+        buffer_mb: u32,
+        deadline: Instant,
+    ) -> Result<Self, ClientError> {
         let mut last = ClientError::Closed;
         for &command in ladder(plan) {
-            match client.call(&start_request(command, plan), deadline) {
+            match client.call(&start_request(command, plan, buffer_mb), deadline) {
                 Ok((payload, stream)) => {
                     let id = Fields::of(&payload).u64()?;
                     return Ok(Self {
@@ -180,12 +193,14 @@ fn ladder(plan: &SessionPlan) -> &'static [Command] {
 /// True if a request for `plan` fits into a message, by any command.
 pub fn fits(plan: &SessionPlan) -> bool {
     // The newest command says the most.
-    start_request(Command::CollectTracing4, plan).encode().is_ok()
+    start_request(Command::CollectTracing4, plan, BUFFER_MB)
+        .encode()
+        .is_ok()
 }
 
-fn start_request(command: Command, plan: &SessionPlan) -> IpcMessage {
+fn start_request(command: Command, plan: &SessionPlan, buffer_mb: u32) -> IpcMessage {
     const STACKS: bool = true;
-    let payload = Payload::default().u32(BUFFER_MB).u32(FORMAT_NETTRACE);
+    let payload = Payload::default().u32(buffer_mb).u32(FORMAT_NETTRACE);
     let payload = match command {
         Command::CollectTracing4 => payload.u64(plan.rundown).bool(STACKS),
         // A runtime that cannot choose brings all it has or nothing: whoever wants no names wants nothing.
@@ -225,14 +240,17 @@ mod tests {
         let event = SessionPlan::of(&Event::Cpu, &[], &[]).unwrap();
         for (plan, rundown) in [(plan("gc-collect"), 0), (event, 1)] {
             assert_eq!(ladder(&plan)[0], Command::CollectTracing4);
-            assert_eq!(start_request(Command::CollectTracing2, &plan).payload[8], rundown);
+            assert_eq!(
+                start_request(Command::CollectTracing2, &plan, BUFFER_MB).payload[8],
+                rundown
+            );
         }
     }
 
     #[test]
     fn the_request_has_the_layout_of_its_command() {
         let plan = plan("dotnet-sampled-thread-time");
-        let fixed = |command| start_request(command, &plan).payload.len();
+        let fixed = |command| start_request(command, &plan, BUFFER_MB).payload.len();
         let provider = 8 + 4 + (4 + 2 * (35 + 1)) + 4;
         assert_eq!(fixed(Command::CollectTracing), 4 + 4 + 4 + provider);
         assert_eq!(fixed(Command::CollectTracing2), 4 + 4 + 1 + 4 + provider);
@@ -246,6 +264,10 @@ mod tests {
             .map(|&name| name.to_owned())
             .collect();
         let plan = SessionPlan::of(&Event::Cpu, &all, &[]).unwrap();
-        assert!(start_request(Command::CollectTracing4, &plan).encode().is_ok());
+        assert!(
+            start_request(Command::CollectTracing4, &plan, BUFFER_MB)
+                .encode()
+                .is_ok()
+        );
     }
 }

@@ -27,6 +27,12 @@ pub enum Command {
     CollectTracing4,
     /// Pid, cookie and command line. .NET 5.
     ProcessInfo,
+    /// Writes a dump. .NET Core 3.0.
+    GenerateCoreDump,
+    /// The same with flags. .NET 6.
+    GenerateCoreDump2,
+    /// The same, and says why not. .NET 7.
+    GenerateCoreDump3,
     /// Entry assembly and version among others. .NET 7 in the specification.
     ProcessInfo2,
     /// The runtime identifier, too. .NET 8.
@@ -41,6 +47,9 @@ impl Command {
             Self::CollectTracing2 => (0x02, 0x03),
             Self::CollectTracing4 => (0x02, 0x05),
             Self::ProcessInfo => (0x04, 0x00),
+            Self::GenerateCoreDump => (0x01, 0x01),
+            Self::GenerateCoreDump2 => (0x01, 0x02),
+            Self::GenerateCoreDump3 => (0x01, 0x03),
             Self::ProcessInfo2 => (0x04, 0x04),
             Self::ProcessInfo3 => (0x04, 0x08),
         }
@@ -155,6 +164,8 @@ pub enum IpcReply {
     Ok(Vec<u8>),
     /// Not done, with an HRESULT.
     Error(u32),
+    /// Not done, with an HRESULT and the reason in words.
+    ErrorBecause(u32, String),
 }
 
 impl IpcReply {
@@ -165,7 +176,15 @@ impl IpcReply {
     pub fn decode(header: IpcHeader, payload: Vec<u8>) -> Result<Self, IpcError> {
         match (header.command_set, header.command) {
             (SERVER_SET, SERVER_OK) => Ok(Self::Ok(payload)),
-            (SERVER_SET, SERVER_ERROR) => Ok(Self::Error(Fields::of(&payload).u32()?)),
+            (SERVER_SET, SERVER_ERROR) => {
+                let mut fields = Fields::of(&payload);
+                let code = fields.u32()?;
+                // Most errors have none.
+                Ok(match fields.string() {
+                    Ok(words) if !words.is_empty() => Self::ErrorBecause(code, words),
+                    _ => Self::Error(code),
+                })
+            }
             (set, command) => Err(IpcError::Command { set, command }),
         }
     }
@@ -316,6 +335,17 @@ mod tests {
             Ok(IpcReply::Ok(b"\x80\x13\0\xf4\x28\x7f\0\0".to_vec()))
         );
         assert_eq!(decode(UNKNOWN), Ok(IpcReply::Error(UNKNOWN_COMMAND)));
+        let header = IpcHeader {
+            size: 0,
+            command_set: SERVER_SET,
+            command: SERVER_ERROR,
+        };
+        let because = Payload::default().u32(0x8000_4005).string("no room").bytes;
+        let expected = IpcReply::ErrorBecause(0x8000_4005, "no room".to_owned());
+        assert_eq!(IpcReply::decode(header, because.clone()), Ok(expected));
+        // Words that are cut are none.
+        let cut = because[..because.len() - 1].to_vec();
+        assert_eq!(IpcReply::decode(header, cut), Ok(IpcReply::Error(0x8000_4005)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Parameters that only .NET processes take: one table, from which the API, the command line and the documents are made.
 
+use super::dump::DumpType;
 use super::provider_syntax::{parse_provider, split_list};
 use super::providers::{DotnetProvider, profile_names};
 use crate::parameter::{Parameter, Refusal, Row, Takes};
@@ -17,6 +18,8 @@ pub struct DotnetOptions {
     pub counters: Vec<String>,
     /// Seconds between two values of a counter.
     pub refresh: Option<u32>,
+    /// A dump in place of the event. Set by `/dump` only.
+    pub dump: Option<DumpType>,
 }
 
 impl DotnetOptions {

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dump;
 use super::event_pipe;
 use super::providers::{ProvidersError, SessionPlan};
 use super::way::Way;
@@ -16,6 +17,8 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Goroutine => &[RecordingKind::NettraceThreads],
         Event::Counters => &[RecordingKind::Counters],
+        Event::Heap => &[RecordingKind::Heap],
+        Event::Named(name) if name == dump::DUMP => &[RecordingKind::Dump],
         _ => &[RecordingKind::Nettrace],
     }
 }
@@ -75,17 +78,8 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
         let message = "the providers with their arguments do not fit into a request of 64 KiB";
         return Err(PlanError::unsuitable("providers", message));
     }
-    let Some(way) = Way::to(&asked.target.facts) else {
-        let sentence = "the process has no diagnostic socket";
-        let remedy = "see GET /doctor, else restart the process";
-        return Err(PlanError::Impossible(Reason::new(
-            "no_diagnostic_socket",
-            sentence,
-            remedy,
-        )));
-    };
     Ok(DotnetPlan {
-        way,
+        way: way(asked)?,
         refresh: options.refresh(),
         kind: match session.custom {
             true => RecordingKind::Nettrace,
@@ -94,6 +88,14 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
         session,
         threads: options.threads,
     })
+}
+
+/// The way to the runtime.
+pub(super) fn way(asked: &Asked<'_>) -> Result<Way, PlanError> {
+    let sentence = "the process has no diagnostic socket";
+    let remedy = "see GET /doctor, else restart the process";
+    let none = || PlanError::Impossible(Reason::new("no_diagnostic_socket", sentence, remedy));
+    Way::to(&asked.target.facts).ok_or_else(none)
 }
 
 #[cfg(test)]

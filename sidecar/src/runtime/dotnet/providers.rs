@@ -40,6 +40,9 @@ mod keyword {
     pub(super) const LOADER: u64 = 0x8;
     pub(super) const JIT: u64 = 0x10;
     pub(super) const NGEN: u64 = 0x20;
+    /// GC (with [`GC`] set: begin, end and counts), Type, GCHeapDump, GCHeapCollect and GCHeapAndTypeNames: without any one of them
+    /// no collection runs, no object is told of, or the types have no names.
+    pub(super) const HEAP_SNAPSHOT: u64 = 0x198_0001;
     pub(super) const CONTENTION: u64 = 0x4000;
     pub(super) const EXCEPTION: u64 = 0x8000;
     pub(super) const THREADING: u64 = 0x1_0000;
@@ -282,6 +285,27 @@ impl SessionPlan {
             });
         }
         Ok(())
+    }
+}
+
+/// A full collection, and a walk through what is left.
+pub(super) fn heap_session() -> SessionPlan {
+    bare(provider(RUNTIME, keyword::HEAP_SNAPSHOT, VERBOSE))
+}
+
+/// To begin and to end before: a runtime names each type once until a session of its provider begins that does not ask for types. .NET Core
+/// 3.1 names none in a second walk otherwise. (dotnet-gcdump begins one of the sample profiler, which 3.1 does not take for that.)
+pub(super) fn type_table_flush() -> SessionPlan {
+    const CRITICAL: u32 = 1;
+    bare(provider(RUNTIME, keyword::EXCEPTION, CRITICAL))
+}
+
+fn bare(provider: DotnetProvider) -> SessionPlan {
+    SessionPlan {
+        providers: vec![provider],
+        rundown: 0,
+        custom: false,
+        sampler: "EventPipe".into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::capture::{Capture, Copied};
-use super::client::{ClientError, DiagnosticsClient};
+use super::client::ClientError;
 use super::counters::CounterLines;
 use super::doctor::unreachable_socket;
 use super::event_pipe::EventPipeSession;
@@ -15,18 +15,17 @@ use super::ipc;
 use super::line::Line;
 use super::plan::DotnetPlan;
 use super::providers::SessionPlan;
-use super::startup;
+use super::reach::Reach;
 use super::threads::Threads;
 use super::way::Way;
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::process::TargetRoot;
 use crate::profile::Quality;
 use crate::profile::quality::Clock;
-use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, no_access, stopped};
+use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter, stopped};
 
 /// A healthy runtime starts a session within milliseconds; one that is starved of CPU needs its share.
-const START: Duration = Duration::from_secs(10);
+pub(super) const START: Duration = Duration::from_secs(10);
 
 /// `EP_MAX_STACK_DEPTH`.
 const MAX_FRAMES: u32 = 100;
@@ -51,16 +50,6 @@ pub fn record(
 ) -> Result<Quality, RecordError> {
     reporter.phase(Phase::Attaching);
     let id = order.target.id();
-    if !id.is_outside() {
-        let process = control.table().get(id.pid).filter(|process| process.id == id);
-        let process = process.ok_or(RecordError::TargetExited)?;
-        if process.is_stopped() {
-            return Err(RecordError::Impossible(stopped()));
-        }
-        if let Some(paused) = startup::paused(control.table(), &process) {
-            return Err(RecordError::Impossible(paused));
-        }
-    }
     let DotnetPlan {
         way,
         session,
@@ -69,26 +58,12 @@ pub fn record(
         kind,
     } = plan;
     let session = &session.numbered(std::process::id());
-    let root = match way {
-        Way::Socket(_) => Some(open(order, control)?),
-        Way::Port(_) => None,
-    };
-    let client = match (way, &root, line) {
-        (Way::Socket(socket), Some(root), _) => DiagnosticsClient::new(root, socket),
-        (_, _, Some(line)) => DiagnosticsClient::by_line(line),
-        _ => {
-            return Err(RecordError::Internal {
-                step: "reach the runtime".to_owned(),
-                detail: "no line came with the order".to_owned(),
-            });
-        }
-    };
-    let stream = EventPipeSession::start(client, session, Instant::now() + START)
+    let reach = Reach::of(order, way, line, control)?;
+    let stream = EventPipeSession::start(reach.client()?, session, Instant::now() + START)
         .map_err(|error| start_failed(error, way, order, control))?;
     let started_at = SystemTime::now();
     reporter.phase(Phase::Sampling);
-    // What has its pid where we are would be another process.
-    let wanted = (*threads || session.samples_stacks()) && !id.is_outside();
+    let wanted = (*threads || session.samples_stacks()) && reach.process.is_some();
     let of_threads = || match wanted {
         true => Threads::of(control.table(), id),
         false => Threads::default(),
@@ -118,15 +93,17 @@ pub fn record(
     })
 }
 
-fn open(order: &RecordOrder, control: &Control) -> Result<TargetRoot, RecordError> {
-    TargetRoot::open(control.table(), order.target.id()).map_err(|error| match error.raw_os_error() {
-        Some(nix::libc::ESRCH | nix::libc::ENOENT) => RecordError::TargetExited,
-        _ => RecordError::Impossible(no_access(&order.target)),
-    })
+pub(super) fn start_failed(error: ClientError, way: &Way, order: &RecordOrder, control: &Control) -> RecordError {
+    unanswered(error, "start an EventPipe session", (way, order), control)
 }
 
-fn start_failed(error: ClientError, way: &Way, order: &RecordOrder, control: &Control) -> RecordError {
-    const STEP: &str = "start an EventPipe session";
+/// Why the runtime did not do as it was asked to in this step.
+pub(super) fn unanswered(
+    error: ClientError,
+    step: &str,
+    (way, order): (&Way, &RecordOrder),
+    control: &Control,
+) -> RecordError {
     if !control.target_is_alive() {
         return RecordError::TargetExited;
     }
@@ -146,15 +123,15 @@ fn start_failed(error: ClientError, way: &Way, order: &RecordOrder, control: &Co
             }
         }
         ClientError::Connect(_) | ClientError::Timeout => RecordError::Timeout {
-            step: format!("the attempt to {STEP}"),
+            step: format!("the attempt to {step}"),
             seconds: START.as_secs(),
         },
-        ClientError::Refused(code) => RecordError::Tool {
+        ClientError::Refused(code) | ClientError::RefusedBecause { code, .. } => RecordError::Tool {
             tool: "the .NET runtime".to_owned(),
             message: refusal(code),
         },
         ClientError::Closed | ClientError::Io(_) | ClientError::Malformed(_) => RecordError::Protocol {
-            step: STEP.to_owned(),
+            step: step.to_owned(),
             detail: error.to_string(),
         },
     }

@@ -40,6 +40,14 @@ pub(super) enum ClrEvent {
     ContentionStop,
     /// An exception was thrown.
     Exception,
+    /// A collection of garbage has ended.
+    CollectionEnded,
+    /// What is left in the heap after it.
+    HeapCounted,
+    /// Names of types.
+    Types,
+    /// Objects of the heap.
+    Objects,
     /// Anything else.
     Other,
 }
@@ -49,6 +57,10 @@ impl ClrEvent {
     pub(super) fn of(metadata: &Metadata) -> Self {
         match (metadata.provider.as_str(), metadata.event) {
             (SAMPLE_PROFILER, 0) => Self::Sample,
+            (RUNTIME, 2) => Self::CollectionEnded,
+            (RUNTIME, 4) => Self::HeapCounted,
+            (RUNTIME, 15) => Self::Types,
+            (RUNTIME, 18) => Self::Objects,
             (RUNTIME, 10) if metadata.version >= 2 => Self::AllocationTick,
             (RUNTIME, 80) if metadata.version >= 1 => Self::Exception,
             (RUNTIME, 81) => Self::ContentionStart,

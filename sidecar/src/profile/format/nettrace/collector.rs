@@ -9,6 +9,7 @@ use super::clr::{self, Allocation, ClrEvent, MethodCode, ThreadState};
 use super::contention::Contention;
 use super::cursor::Utf16;
 use super::decoder::{Event, Visitor};
+use super::heap_walk::HeapWalk;
 use super::metadata::Metadata;
 use super::methods::Methods;
 use super::moment::Moment;
@@ -41,6 +42,7 @@ pub(super) struct Collector {
     /// In place of sums of samples.
     moment: Option<Moment>,
     contention: Contention,
+    heap: HeapWalk,
     types: Strings,
     /// Reused: names are decoded into it.
     text: String,
@@ -92,6 +94,11 @@ impl Collector {
             self.add_sample(sample, time)?;
         }
         let mut profile = self.profile_of().build(stamp, self.header.sampling_nanoseconds)?;
+        // A recording that does not say what it is of is a heap's if it has one: allocations come along with it.
+        let heap = matches!(stamp.event.as_deref(), None | Some("heap"));
+        if let Some(walk) = if heap { self.heap.profile()? } else { None } {
+            profile = walk;
+        }
         let signed = |number: u64| i64::try_from(number).unwrap_or_default();
         profile.time_nanos = signed(self.header.unix_nanoseconds);
         let ticks = self.end.saturating_sub(self.header.start);
@@ -196,6 +203,13 @@ impl Collector {
                     .map(|stack| self.contention.start(event.thread.id, stack, time))
             }
             ClrEvent::ContentionStop => self.contention_ends(event),
+            ClrEvent::CollectionEnded => {
+                self.heap.collection_ended();
+                Ok(())
+            }
+            ClrEvent::HeapCounted => Ok(self.heap.counted(payload)?),
+            ClrEvent::Types => self.heap.types(payload)?,
+            ClrEvent::Objects => self.heap.objects(payload, pointer_size)?,
             ClrEvent::Other => Ok(()),
         };
         Some(counted)

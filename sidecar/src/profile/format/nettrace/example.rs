@@ -86,9 +86,50 @@ pub(super) fn utf16(text: &str) -> Vec<u8> {
 
 /// The content of a block of events with compressed headers.
 #[cfg(test)]
-pub(super) fn event_block(rows: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn event_block(rows: &[&[u8]]) -> Vec<u8> {
     let mut block = vec![20, 0, 1, 0];
     block.extend([0; 16]);
     block.extend(rows.concat());
     block
+}
+
+/// The payload of `BulkType`: ids and names of types.
+#[cfg(test)]
+pub(crate) fn bulk_types(types: &[(u64, &str)]) -> Vec<u8> {
+    let mut payload = u32::try_from(types.len()).unwrap().to_le_bytes().to_vec();
+    payload.extend([0; 2]);
+    for (id, name) in types {
+        payload.extend(id.to_le_bytes());
+        payload.extend([0; 8 + 4 + 4 + 1]);
+        payload.extend(utf16(name));
+        payload.extend(1_u32.to_le_bytes());
+        payload.extend([0; 8]);
+    }
+    payload
+}
+
+/// The payload of `GCBulkNode` with this number: types and sizes of objects.
+#[cfg(test)]
+pub(crate) fn bulk_nodes(number: u32, objects: &[(u64, u64)]) -> Vec<u8> {
+    let mut payload = number.to_le_bytes().to_vec();
+    payload.extend(u32::try_from(objects.len()).unwrap().to_le_bytes());
+    payload.extend([0; 2]);
+    for (type_id, size) in objects {
+        for word in [0, *size, *type_id, 0] {
+            payload.extend(word.to_le_bytes());
+        }
+    }
+    payload
+}
+
+/// The payload of `GCHeapStats` of .NET 5 and later: what survived in each generation.
+#[cfg(test)]
+pub(crate) fn heap_stats(survived: [u64; 4]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for survived in survived {
+        payload.extend((2 * survived).to_le_bytes());
+        payload.extend(survived.to_le_bytes());
+    }
+    payload.extend([0; 8 + 8 + 3 * 4 + 2 + 8 + 8]);
+    payload
 }

@@ -136,6 +136,7 @@ impl ProfileOf<'_> {
             Some("alloc") => vec![Column::Allocations, Column::AllocatedBytes],
             Some("lock") => vec![Column::Contentions, Column::Delay],
             Some("exceptions") => vec![Column::Exceptions],
+            Some("heap") => Vec::new(),
             _ => all(),
         }
     }

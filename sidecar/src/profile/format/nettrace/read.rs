@@ -1,4 +1,4 @@
-//! Reads a nettrace as a profile: CPU or wall time, allocations, contention or exceptions, whichever it was recorded for.
+//! Reads a nettrace as a profile: CPU or wall time, allocations, contention, exceptions or the heap, whichever it was recorded for.
 //!
 //! Called by the renderer. The memory it takes depends on the distinct stacks and the methods, not on the length of the
 //! recording.
@@ -35,7 +35,7 @@ pub enum NettraceReadError {
     #[error("the trace is of several processes; one of a single process is understood")]
     SeveralProcesses,
     /// It is of something else.
-    #[error("the trace has neither samples nor allocations, contention or exceptions of .NET")]
+    #[error("the trace has neither samples nor allocations, contention, exceptions or a heap of .NET")]
     NothingToShow,
 }
 
@@ -50,6 +50,29 @@ impl Reader for Nettrace {
 
     fn recognises(&self, head: &[u8]) -> bool {
         head.starts_with(MAGIC)
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        Ok(read(input, &options.stamp)?)
+    }
+
+    fn streams(&self) -> bool {
+        true
+    }
+}
+
+/// The reader of the walk through a heap: the same file, of which a table of types can be had.
+#[derive(Debug)]
+pub struct Heap;
+
+impl Reader for Heap {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::Heap
+    }
+
+    /// By its beginning it is a nettrace as any other.
+    fn recognises(&self, _: &[u8]) -> bool {
+        false
     }
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::example::{begin_version4, begin_version6, block6, event_block, object, utf16};
+use super::example::{
+    begin_version4, begin_version6, block6, bulk_nodes, bulk_types, event_block, heap_stats, object, utf16,
+};
 use super::framing::TAG_NULL;
 use super::read::{NettraceReadError, read};
 use crate::format::{Format, RecordingKind};
@@ -14,7 +16,7 @@ const RUNDOWN: &str = "Microsoft-Windows-DotNETRuntimeRundown";
 const SAMPLES: &str = "Microsoft-DotNETCore-SampleProfiler";
 
 /// What events of the streams below are called in them.
-const KINDS: [(u8, &str, u32, u32); 9] = [
+const KINDS: [(u8, &str, u32, u32); 13] = [
     (1, SAMPLES, 0, 0),
     (2, RUNDOWN, 144, 2),
     (3, RUNTIME, 10, 4),
@@ -24,6 +26,10 @@ const KINDS: [(u8, &str, u32, u32); 9] = [
     (7, RUNTIME, 303, 0),
     (8, "Demo-Shop", 1, 0),
     (9, RUNTIME, 144, 2),
+    (10, RUNTIME, 15, 0),
+    (11, RUNTIME, 18, 0),
+    (12, RUNTIME, 2, 1),
+    (13, RUNTIME, 4, 2),
 ];
 
 /// A stream in the making, of version 4 or 6.
@@ -287,6 +293,32 @@ a thread tid=8 [waiting]:
         collapsed,
         "Shop.Main;Shop.Work 1\nShop.Main;System.Threading.Thread.Sleep 1\n"
     );
+}
+
+#[test]
+fn a_walk_through_the_heap_is_a_frame_per_type() {
+    for version in [4, 6] {
+        let mut made = Made::new(version);
+        made.event(1, 11, 7, 0, &bulk_nodes(0, &[(70, 24), (80, 400)]));
+        made.event(1, 10, 7, 0, &bulk_types(&[(70, "Shop.Order"), (80, "Shop.Order[]")]));
+        made.flush();
+        made.event(1, 11, 7, 0, &bulk_nodes(1, &[(70, 24)]));
+        made.event(1, 12, 7, 0, &[0; 10]);
+        made.event(1, 13, 7, 0, &heap_stats([448, 0, 0, 0]));
+        let stream = made.whole();
+        // One that does not say what it is of is of the heap that it has.
+        for stamp in [of_event("heap"), Quality::default()] {
+            let heap = profile(&stream, &stamp);
+            assert_eq!(lines(&heap), ["Shop.Order [2, 48]", "Shop.Order[] [1, 400]"]);
+            assert_eq!(heap.default_sample_type.as_deref(), Some("inuse_space"));
+            assert_eq!((heap.live_bytes, heap.lost), (Some(448), Some(0)));
+            assert_eq!(heap.doubts, []);
+        }
+        assert!(matches!(
+            read(&mut work_and_sleep(version, true).as_slice(), &of_event("heap")),
+            Err(NettraceReadError::NothingToShow)
+        ));
+    }
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! `GET /histogram` and `GET /gcdump`: what lives in the heap at this moment, by type, and the walk through it that this is made of.
+//!
+//! Captures like any other, of a moment: they stay in the list, and the artifacts of one can be had from the other.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::accept::Accept;
+use super::artifact::{self, Disposition};
+use super::parameters::SelectorParameters;
+use super::problem::ProblemBody;
+use super::query::Pairs;
+use super::{AppState, Problem};
+use crate::capture::CaptureRequest;
+use crate::event::Event;
+use crate::format::Format;
+
+/// Live objects by type, the type with the most bytes first.
+///
+/// Of .NET. The runtime collects all garbage before, and the app stands still until its heap has been walked through.
+#[utoipa::path(get, path = "/histogram", tag = "captures",
+    params(
+        ("format" = Option<String>, Query, description = "text or json; without it what the Accept header says, else text"),
+        SelectorParameters,
+    ),
+    responses(
+        (status = 200, description = "all types; Content-Location is where the same can be had again, also as svg, collapsed, pprof, \
+            speedscope and nettrace", content((String = "text/plain"), (serde_json::Value = "application/json"))),
+        (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn histogram(
+    State(state): State<AppState>,
+    pairs: Pairs,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let request = table(&state, &pairs, &headers)?;
+    let (capture, artifact) = state.captures.profile(&request).await?;
+    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Inline)
+}
+
+/// HEAD says whether a GET would be accepted, without a capture.
+pub(super) async fn check(
+    State(state): State<AppState>,
+    pairs: Pairs,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let format = state.captures.check(&table(&state, &pairs, &headers)?).await?;
+    Ok(artifact::announced(format))
+}
+
+/// Every live object and its references, as the EventPipe session of a walk through the heap (.nettrace).
+///
+/// `dotnet-gcdump convert FILE.nettrace` makes a .gcdump of it for Visual Studio and PerfView. Of .NET; the app stands still meanwhile, as
+/// for `/histogram`.
+#[utoipa::path(get, path = "/gcdump", tag = "captures", params(SelectorParameters),
+    responses(
+        (status = 200, description = "the session; Content-Location is where the same can be had again, also as text and json",
+            content_type = "application/octet-stream", body = Vec<u8>),
+        (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn gcdump(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
+    let request = walk(&state, &pairs)?;
+    let (capture, artifact) = state.captures.profile(&request).await?;
+    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Attachment)
+}
+
+/// HEAD says whether a GET would be accepted, without a capture.
+pub(super) async fn check_gcdump(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
+    let format = state.captures.check(&walk(&state, &pairs)?).await?;
+    Ok(artifact::announced(format))
+}
+
+fn table(state: &AppState, pairs: &Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {
+    pairs.only_with_selectors(&["format"])?;
+    let mut request = of_the_heap(state, pairs)?;
+    let preferred = match Accept::of(headers).prefers_json() {
+        true => Format::Json,
+        false => Format::Text,
+    };
+    request.format.get_or_insert(preferred);
+    Ok(request)
+}
+
+fn walk(state: &AppState, pairs: &Pairs) -> Result<CaptureRequest, Problem> {
+    pairs.only_with_selectors(&[])?;
+    let mut request = of_the_heap(state, pairs)?;
+    request.format = Some(Format::Nettrace);
+    Ok(request)
+}
+
+fn of_the_heap(state: &AppState, pairs: &Pairs) -> Result<CaptureRequest, Problem> {
+    let mut request = CaptureRequest::parse(&pairs.0, state.captures.settings().max_seconds)?;
+    request.event = Event::Heap;
+    request.snapshot = true;
+    request.by_type = true;
+    Ok(request)
+}

@@ -1,0 +1,441 @@
+//! The memory of a .NET process as a core file, which its own runtime has `createdump` write.
+//!
+//! The runtime writes to a path: in a directory of ours in the target's temporary directory ([`DumpPlace`]), from where it is moved
+//! out by its bytes. Its name is gone before the first of them. Called by [`crate::runtime`].
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::poll::PollFlags;
+use serde::{Deserialize, Serialize};
+
+use super::client::{ClientError, DiagnosticsClient, receive, wait_ready};
+use super::detect::{is_library, temporary_directory};
+use super::dump_place::{self, DumpPlace};
+use super::ipc::{Command, IpcMessage, Payload, UNKNOWN_COMMAND};
+use super::plan;
+use super::reach::Reach;
+use super::record::{START, unanswered};
+use super::way::Way;
+use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::profile::Quality;
+use crate::profile::frame_name::short_text;
+use crate::profile::quality::Clock;
+use crate::runtime::{
+    Asked, Control, Interruption, Phase, PlanError, Reason, RecordError, RecordOrder, Reporter, Target,
+};
+
+/// What a dump is called where others have the name of an event.
+pub const DUMP: &str = "dump";
+
+/// How long `createdump` may take: a gigabyte takes some seconds. The app stands still, and cannot be told to stop it.
+const WRITING: Duration = Duration::from_secs(240);
+
+/// How long a wait for its end lasts; bounds how late a cancel is noticed.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Longest answer of the runtime that is shown.
+const MOST_WORDS: usize = 400;
+
+/// What of the memory is wanted; the numbers are the protocol's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DumpType {
+    /// Stacks, and what they lead to.
+    Mini = 1,
+    /// The heaps as well.
+    Heap = 2,
+    /// As mini, without what may be private.
+    Triage = 3,
+    /// All of it.
+    Full = 4,
+}
+
+impl DumpType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Mini, Self::Heap, Self::Triage, Self::Full];
+
+    /// Its name in URLs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mini => "mini",
+            Self::Heap => "heap",
+            Self::Triage => "triage",
+            Self::Full => "full",
+        }
+    }
+
+    /// The type of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// The least that it takes of a process that has `resident` bytes in memory.
+    fn least_bytes(self, resident: u64) -> u64 {
+        const STACKS: u64 = 16 << 20;
+        match self {
+            Self::Mini | Self::Triage => STACKS,
+            Self::Heap | Self::Full => resident,
+        }
+    }
+}
+
+/// One dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpPlan {
+    /// How the runtime is reached: through its files, as the dump.
+    pub way: Way,
+    /// What of its memory.
+    pub dump: DumpType,
+}
+
+/// Plans a dump.
+///
+/// # Errors
+/// It was not asked for as one has to be, or there is no socket to ask at.
+pub fn plan(asked: &Asked<'_>) -> Result<DumpPlan, PlanError> {
+    let Some(dump) = asked.options.dotnet.dump else {
+        let message = "a dump stops the app and holds its secrets: it is taken by POST /dump?type=heap&confirm=yes";
+        return Err(PlanError::unsuitable("event", message));
+    };
+    let way = plan::way(asked)?;
+    if let Way::Port(_) = way {
+        return Err(PlanError::Impossible(Reason::new(
+            "files_out_of_reach",
+            "the runtime is reached by its port, and a dump is a file of the app's, which is not",
+            "share the process namespace, and let the app have a writable /tmp, for its own diagnostic socket",
+        )));
+    }
+    Ok(DumpPlan { way, dump })
+}
+
+/// Removes what a recorder that was killed left in `target`.
+pub fn sweep(target: &Target) {
+    let table = ProcessTable::default();
+    let id = target.id();
+    let process = table.get(id.pid).filter(|process| process.id == id);
+    let root = TargetRoot::open(&table, id);
+    if let (Some(process), Ok(root)) = (process, root) {
+        dump_place::sweep(&root, &temporary_directory(&table, &process), &process);
+    }
+}
+
+/// See [`crate::runtime::record`].
+///
+/// # Errors
+/// See [`crate::runtime::record`].
+pub fn record(
+    order: &RecordOrder,
+    plan: &DumpPlan,
+    output: &mut dyn Write,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Quality, RecordError> {
+    reporter.phase(Phase::Attaching);
+    let reach = Reach::of(order, &plan.way, None, control)?;
+    let (Some(process), Some(root)) = (&reach.process, &reach.root) else {
+        return Err(RecordError::TargetExited);
+    };
+    if let Some(reason) = no_createdump(root, order, control) {
+        return Err(RecordError::Impossible(reason));
+    }
+    let directory = temporary_directory(control.table(), process);
+    let least = plan.dump.least_bytes(resident_bytes(control, process));
+    fits(order, least)?;
+    enough_disk(root, &directory, least)?;
+    let place = DumpPlace::create(root, &directory, process).map_err(|error| {
+        RecordError::Impossible(Reason::new(
+            "tmp_not_writable",
+            format!("a dump needs a file in {}, where none can be created ({error})", directory.display()),
+            "mount a volume there (sideflame.io/tmp: auto does it), or set TMPDIR to a directory that the process may write to",
+        ))
+    })?;
+    let started_at = SystemTime::now();
+    let began = Instant::now();
+    let client = reach.client()?;
+    // On a busy machine 3.1 failed now and then without a word, and then not again.
+    let written = match write_dump(client, plan, &place.path(), control) {
+        Err(Failure::Client(ClientError::Refused(_))) => write_dump(client, plan, &place.path(), control),
+        first => first,
+    };
+    written.map_err(|failure| match failure {
+        Failure::Record(error) => error,
+        Failure::Client(ClientError::Refused(code)) => tool(&format!("it said no more than {code:#010x}")),
+        Failure::Client(ClientError::RefusedBecause { code, words }) => {
+            tool(&format!("{} ({code:#010x})", own_words(&words)))
+        }
+        Failure::Client(error) => unanswered(error, "have a dump written", (&plan.way, order), control),
+    })?;
+    reporter.phase(Phase::Transferring);
+    let stood_still = began.elapsed();
+    let mut file = place
+        .take(process.credentials.uid)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => tool("it reported success and left no file"),
+            _ => broken(&format!("its file cannot be opened: {error}")),
+        })?;
+    drop(place);
+    let length = file.metadata().map_err(|error| broken(&error.to_string()))?.len();
+    fits(order, length)?;
+    copy(&mut file, length, output, control)?;
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let version = order.target.version();
+    Ok(Quality {
+        sampler: Some(format!("createdump ({})", plan.dump.name())),
+        interval_unit: "bytes".to_owned(),
+        clock: Some(Clock::None),
+        runtime: Some(version.map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}"))),
+        event: Some(order.event.to_string()),
+        started_at_ms: started_at.duration_since(UNIX_EPOCH).ok().map(milliseconds),
+        duration_ms: Some(milliseconds(stood_still)),
+        ..Quality::default()
+    })
+}
+
+/// Refuses what the store can never hold.
+fn fits(order: &RecordOrder, bytes: u64) -> Result<(), RecordError> {
+    let room = order.room.max_bytes;
+    if bytes <= room {
+        return Ok(());
+    }
+    Err(RecordError::Impossible(Reason::new(
+        "store_too_small",
+        format!("the dump has {bytes} bytes or more, and the store of captures {room}"),
+        "give the store more room (sideflame.io/capture-size on the pod, --store-size elsewhere), or take type=mini",
+    )))
+}
+
+/// Refuses what would fill the target's disk.
+fn enough_disk(root: &TargetRoot, directory: &Path, bytes: u64) -> Result<(), RecordError> {
+    // The app goes on writing there.
+    const LEFT_TO_THE_APP: u64 = 64 << 20;
+    let free = root
+        .file_system(directory)
+        .map_or(0, |file_system| file_system.free_bytes);
+    if free >= bytes.saturating_add(LEFT_TO_THE_APP) {
+        return Ok(());
+    }
+    Err(RecordError::Impossible(Reason::new(
+        "disk_too_small",
+        format!(
+            "the dump needs {bytes} bytes or more in {} of the process, where {free} are free",
+            directory.display()
+        ),
+        "free space there, mount a larger volume, or take type=mini",
+    )))
+}
+
+/// Bytes of the process that are in memory; 0 if that is not known.
+fn resident_bytes(control: &Control, process: &Process) -> u64 {
+    let status = control.table().directory(process.id.pid).join("status");
+    let status = std::fs::read_to_string(status).unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) << 10
+}
+
+#[derive(Debug)]
+enum Failure {
+    Client(ClientError),
+    Record(RecordError),
+}
+
+/// Has the dump written, by the newest command that the runtime knows.
+fn write_dump(client: DiagnosticsClient<'_>, plan: &DumpPlan, path: &str, control: &Control) -> Result<(), Failure> {
+    const LADDER: [Command; 3] = [
+        Command::GenerateCoreDump3,
+        Command::GenerateCoreDump2,
+        Command::GenerateCoreDump,
+    ];
+    const NO_LOG: u32 = 0;
+    let mut last = ClientError::Closed;
+    for command in LADDER {
+        let payload = Payload::default().string(path).u32(plan.dump as u32).u32(NO_LOG);
+        match answered(client, &IpcMessage::request(command, payload), control) {
+            Err(Failure::Client(error @ (ClientError::Refused(UNKNOWN_COMMAND) | ClientError::Closed)))
+                if control.target_is_alive() =>
+            {
+                last = error;
+            }
+            done => return done,
+        }
+    }
+    Err(Failure::Client(last))
+}
+
+/// Sends `request` and waits for the answer as long as a dump may take.
+fn answered(client: DiagnosticsClient<'_>, request: &IpcMessage, control: &Control) -> Result<(), Failure> {
+    let mut stream = client.send(request, Instant::now() + START).map_err(Failure::Client)?;
+    let until = Instant::now() + WRITING;
+    while !wait_ready(&stream, PollFlags::POLLIN, POLL).map_err(|error| Failure::Client(ClientError::Io(error)))? {
+        match control.wait(Duration::ZERO) {
+            Some(Interruption::Cancel) => return Err(Failure::Record(RecordError::Cancelled)),
+            Some(Interruption::TargetExited) => return Err(Failure::Record(RecordError::TargetExited)),
+            // It is whole or none, and cannot be hurried.
+            Some(Interruption::Stop) | None => {}
+        }
+        if Instant::now() > until {
+            return Err(Failure::Record(RecordError::Timeout {
+                step: "the dump".to_owned(),
+                seconds: WRITING.as_secs(),
+            }));
+        }
+    }
+    receive(&mut stream, Instant::now() + START)
+        .map(drop)
+        .map_err(Failure::Client)
+}
+
+/// What `createdump` says, in one line.
+fn own_words(words: &str) -> String {
+    let lines = words.lines().map(|line| line.trim_start_matches("[createdump]").trim());
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    short_text(&lines.join("; "), MOST_WORDS)
+}
+
+/// Why the runtime must not be asked. It forks itself for `createdump`: where that is not there to be started, and before .NET 10 in apps
+/// that are a single file, the copy goes on living and answers the diagnostic socket in place of the app (measured with 3.1 and 8).
+fn no_createdump(root: &TargetRoot, order: &RecordOrder, control: &Control) -> Option<Reason> {
+    const SAFE_ALONE: u32 = 10;
+    let mapped = control.table().mapped_files(control.target().pid);
+    let Some(library) = mapped.into_iter().flatten().find(|path| is_library(path)) else {
+        let major = order
+            .target
+            .version()
+            .and_then(|version| version.split('.').next()?.parse().ok());
+        return major.is_none_or(|major: u32| major < SAFE_ALONE).then(|| {
+            Reason::new(
+                "single_file",
+                "the app is a single file: with a dump its runtime would leave a copy of the process behind, which answers in its place",
+                "publish it with its runtime beside it, or for .NET 10; gcore <pid> where ptrace is allowed",
+            )
+        });
+    };
+    let program = library.with_file_name("createdump");
+    (!root.exists(&program)).then(|| {
+        Reason::new(
+            "no_createdump",
+            format!("there is no {}, with which the runtime writes dumps", program.display()),
+            "take an image whose runtime has it; gcore <pid> where ptrace is allowed",
+        )
+    })
+}
+
+/// `createdump` failed.
+fn tool(words: &str) -> RecordError {
+    RecordError::Tool {
+        tool: "createdump of the .NET runtime".to_owned(),
+        message: format!("{words}; what else it says is in the app's own log"),
+    }
+}
+
+fn broken(detail: &str) -> RecordError {
+    RecordError::Protocol {
+        step: "read the dump".to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+/// Moves the first `length` bytes of a core file.
+fn copy(file: &mut File, length: u64, output: &mut dyn Write, control: &Control) -> Result<(), RecordError> {
+    const CHUNK: u64 = 256 << 10;
+    let mut chunk = Vec::new();
+    let mut left = length;
+    while left > 0 {
+        chunk.clear();
+        let read = file.take(left.min(CHUNK)).read_to_end(&mut chunk);
+        let read = read.map_err(|error| broken(&error.to_string()))? as u64;
+        if read == 0 {
+            return Err(broken(&format!("it was cut {left} bytes before its end")));
+        }
+        if left == length && !is_core(&chunk) {
+            return Err(broken("it is no core file"));
+        }
+        output
+            .write_all(&chunk)
+            .map_err(|error| RecordError::io("store the dump", &error))?;
+        left -= read;
+        if control.poll() == Some(Interruption::Cancel) {
+            return Err(RecordError::Cancelled);
+        }
+    }
+    if length == 0 {
+        return Err(broken("it is empty"));
+    }
+    output
+        .flush()
+        .map_err(|error| RecordError::io("store the dump", &error))
+}
+
+/// The head of an ELF file of type 4 (`man 5 elf`).
+fn is_core(head: &[u8]) -> bool {
+    const TYPE_AT: usize = 16;
+    head.starts_with(b"\x7fELF") && head.get(TYPE_AT..TYPE_AT + 2) == Some(&[4, 0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_createdump_says_becomes_one_line_without_orders_for_a_terminal() {
+        let words = "[createdump] Only full dumps\u{1b}[2J\n\n[createdump] Failure took 7ms\n";
+        assert_eq!(own_words(words), "Only full dumps\u{fffd}[2J; Failure took 7ms");
+        assert_eq!(own_words(&"x".repeat(5000)).chars().count(), MOST_WORDS);
+    }
+
+    fn copied(bytes: &[u8], length: u64) -> Result<Vec<u8>, RecordError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let table = ProcessTable::default();
+        let process = table.get(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let (control, _server) = Control::channel(table, process.id);
+        let mut output = Vec::new();
+        copy(&mut file, length, &mut output, &control)?;
+        Ok(output)
+    }
+
+    #[test]
+    fn only_a_whole_core_file_is_a_dump() {
+        let core = [&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0"[..], &[7; 600_000]].concat();
+        let length = core.len() as u64;
+        assert_eq!(copied(&core, length).unwrap(), core);
+        // What is added meanwhile is not the dump's.
+        assert_eq!(copied(&core, 1000).unwrap(), core[..1000]);
+        let mut library = core.clone();
+        library[16] = 3;
+        for (bytes, length) in [(&core[..], length + 1), (&library, length), (b"#!", 2), (b"", 0)] {
+            assert!(
+                matches!(copied(bytes, length), Err(RecordError::Protocol { .. })),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_dump_that_cannot_fit_is_refused_with_what_it_needs() {
+        let order = RecordOrder::example(crate::format::RecordingKind::Jfr);
+        assert!(fits(&order, order.room.max_bytes).is_ok());
+        let Err(RecordError::Impossible(reason)) = fits(&order, 7_000_000_000) else {
+            panic!("it is refused");
+        };
+        assert_eq!(reason.key, "store_too_small");
+        assert!(reason.sentence.contains("7000000000"), "{reason:?}");
+        assert_eq!(DumpType::Full.least_bytes(7), 7);
+        assert!(DumpType::Mini.least_bytes(7_000_000_000) < 1 << 30);
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_is_named() {
+        let (root, _proc, _process) = TargetRoot::example();
+        assert!(enough_disk(&root, Path::new("/tmp"), 1).is_ok());
+        let Err(RecordError::Impossible(reason)) = enough_disk(&root, Path::new("/tmp"), u64::MAX) else {
+            panic!("it is refused");
+        };
+        assert_eq!(reason.key, "disk_too_small");
+    }
+}
