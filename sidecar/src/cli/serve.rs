@@ -36,7 +36,7 @@ pub struct ServeCommand {
     #[arg(long, env = "SIDEFLAME_MAX_CAPTURES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     max_captures: u16,
     /// Socket to make for .NET 5 and later, which connect to it by themselves if they run with
-    /// DOTNET_DiagnosticPorts=<PATH>,connect,nosuspend: so processes of another pid namespace are profiled, too, and those whose
+    /// DOTNET_DiagnosticPorts=PATH,connect,nosuspend: so processes of another pid namespace are profiled, too, and those whose
     /// diagnostic socket is out of reach
     #[arg(long, env = "SIDEFLAME_DOTNET_PORT", value_name = "PATH")]
     dotnet_port: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! The memory of a .NET process as a core file, which its own runtime has `createdump` write.
 //!
-//! The runtime writes to a path: in a directory of ours in the target's temporary directory ([`DumpPlace`]), from where it is moved
+//! The runtime writes to a path: in a directory of ours in the target's temporary directory (`DumpPlace`), from where it is moved
 //! out by its bytes. Its name is gone before the first of them. Called by [`crate::runtime`].
 
 use std::fs::File;

@@ -74,11 +74,13 @@ impl Drop for DumpPlace {
     fn drop(&mut self) {
         // A dump that nobody waits for any more may create its file between the removal of all files and of the directory.
         const LONGEST: Duration = Duration::from_secs(2);
+        const BETWEEN: Duration = Duration::from_millis(10);
         let until = Instant::now() + LONGEST;
         while let Err(error) = self.parent.remove_directory(&self.name) {
             if error.kind() != io::ErrorKind::DirectoryNotEmpty || Instant::now() > until {
                 return;
             }
+            std::thread::sleep(BETWEEN);
         }
     }
 }
