@@ -106,6 +106,7 @@ soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps; memory a
 .PHONY: bench
 bench: build static apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
+	@tests/rig/bench_dotnet.sh
 	@tests/rig/soak.sh
 	@tests/rig/bench_webhook.sh
 	@$(MAKE) --no-print-directory cluster-up

@@ -40,7 +40,7 @@ enum Command {
     Doctor(DoctorCommand),
     /// Record one process and write the artifact into a file
     Record(Box<RecordCommand>),
-    /// Turn a recording (collapsed or pprof) into another format
+    /// Turn a recording (collapsed, pprof, JFR or nettrace) into another format
     Render(RenderCommand),
     #[command(hide = true)]
     Child,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make bench`: figures of the sidecar, beside named peers in the same run. Ratios hold on a noisy machine, absolutes
+# `make bench`, its first part: figures of the sidecar, beside named peers in the same run. Ratios hold on a noisy machine, absolutes
 # do not.
 set -euo pipefail
 
@@ -9,32 +9,7 @@ cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 idle_seconds=${BENCH_IDLE_SECONDS:-60}
 sideflame=$PWD/target/release/sideflame
 library=$PWD/target/release/libasyncProfiler.so
-work=$(mktemp -d)
-pids=()
-finish() {
-  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap finish EXIT
-
-row() { printf '%-58s %s\n' "$1" "$2"; }
-now_us() { echo $((${EPOCHREALTIME/./})); }
-median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
-milliseconds() { awk -v us="$1" 'BEGIN {printf "%.1f ms", us / 1000}'; }
-
-# serve LOG: starts a server on a free port and leaves its pid in $server and its URL in $url.
-serve() {
-  "$sideflame" serve --listen 127.0.0.1:0 --store-dir "$work/store" 2>"$1" &
-  server=$!
-  pids+=("$server")
-  # The line is logged when the socket is open. No sleep: this is part of what is measured.
-  local deadline=$((SECONDS + 10))
-  until url=http://$(grep -oE '127\.0\.0\.1:[0-9]+' "$1" | head -1) && [[ $url != http:// ]]; do
-    ((SECONDS < deadline)) || { cat "$1" >&2; exit 1; }
-  done
-}
+source tests/rig/bench_figures.sh
 
 row "stripped binary" "$(stat -c %s "$sideflame") bytes"
 
@@ -116,38 +91,3 @@ if [[ -e $flamegraph ]]; then
 else
   row "  flamegraph.pl" "no registry has it"
 fi
-
-# A recording of .NET as it is, and its blocks again and again: as long as one of an hour. All samples are read.
-"$cache/dotnet-3.1/dotnet" "$cache/apps/dotnet/Split.dll" cpu 8 >"$work/dotnet.log" &
-dotnet_pid=$!
-pids+=("$dotnet_pid")
-timeout 60 bash -c 'until grep -q ready "$1"; do sleep 0.1; done' - "$work/dotnet.log"
-curl -fsS -o "$work/once.nettrace" "$url/profile?pid=$dotnet_pid&seconds=5&event=wall&format=nettrace"
-samples() { grep -oE '[0-9]+ samples' "$1" | head -1 | cut -d' ' -f1; }
-for megabytes in 10 100 1000; do
-  MEGABYTES=$megabytes node -e '
-    const fs = require("fs");
-    const once = fs.readFileSync(process.argv[1]);
-    // Behind the name, the type and the content of Trace.
-    const head = once.subarray(0, 32 + 21 + 48 + 1);
-    const blocks = once.subarray(head.length, once.length - 1);
-    // Content starts at a multiple of 4, counted from the first byte. A block of one byte ends where the first began.
-    const end = head.length + blocks.length + 3 + 12 + 1 + 1 + 4;
-    const filler = Buffer.concat([Buffer.from([5, 5, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 120, 6, 1, 0, 0, 0]),
-      Buffer.alloc((4 - (end % 4)) % 4), Buffer.from([0, 6])]);
-    const again = Buffer.concat([blocks, filler]);
-    const out = fs.openSync(process.argv[2], "w");
-    fs.writeSync(out, head);
-    for (let bytes = 0; bytes < process.env.MEGABYTES * 1e6; bytes += again.length) fs.writeSync(out, again);
-    fs.writeSync(out, Buffer.from([1]));' "$work/once.nettrace" "$work/long.nettrace"
-  start=$(now_us)
-  "$sideflame" render "$work/long.nettrace" --sample-type wall -o svg -f "$work/long.svg" >/dev/null &
-  render=$! peak=0
-  while now=$(awk '/VmHWM/ {print $2}' "/proc/$render/status" 2>/dev/null) && [[ -n $now ]]; do peak=$now; done
-  wait "$render"
-  took=$(($(now_us) - start))
-  count=$(samples "$work/long.svg")
-  row "nettrace to SVG, $megabytes MB of $count samples" \
-    "$(milliseconds "$took"), $(awk -v n="$count" -v us="$took" 'BEGIN {printf "%.1f", n / us}') M samples/s, peak RSS $peak kB"
-  rm "$work/long.nettrace"
-done

@@ -51,6 +51,16 @@ pub fn java(jdk: &str, options: &[&str], scenario: &str) -> Command {
     command
 }
 
+/// A command that runs a server of .NET 10, single-file, which speaks the Model Context Protocol on its stdin and stdout and says
+/// nothing unasked.
+pub fn dotnet_10() -> Command {
+    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
+    command
+        .args(["server", "start"])
+        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
+    command
+}
+
 /// A command that runs the .NET app on runtime `version` (`3.1` or `8`).
 pub fn dotnet(version: &str, scenario: &str) -> Command {
     let mut command = match version {

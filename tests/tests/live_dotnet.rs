@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use e2e::app::{self, App};
-use e2e::{Answer, Server, cache, nettrace, shares};
+use e2e::{Answer, Server, nettrace, shares};
 
 /// FastSerialization's NullReference tag ends a nettrace of version 4 and 5.
 const END: u8 = 1;
@@ -213,11 +213,7 @@ fn pprof_of_a_dotnet_process_is_read_by_go_tool() {
 
 #[test]
 fn a_modern_runtime_gives_a_whole_nettrace() {
-    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
-    command
-        .args(["server", "start"])
-        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
-    let app = App::launch(command);
+    let app = App::launch(app::dotnet_10());
     let server = Server::default();
     // It says nothing when it is ready: the diagnostic socket is what we wait for.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -205,11 +205,7 @@ fn the_walk_itself_is_a_file_for_dotnet_gcdump() {
 
 #[test]
 fn a_modern_runtime_tells_its_types_too() {
-    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
-    command
-        .args(["server", "start"])
-        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
-    let app = App::launch(command);
+    let app = App::launch(app::dotnet_10());
     let server = Server::default();
     // It says nothing when it is ready: that much of it is what we wait for.
     let answer = wait("a heap of a thousand types", Duration::from_secs(60), || {
@@ -321,11 +317,7 @@ fn a_runtime_that_would_leave_a_copy_of_the_app_is_not_asked() {
 
 #[test]
 fn a_modern_app_that_is_a_single_file_is_dumped_in_full_or_says_why_not() {
-    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
-    command
-        .args(["server", "start"])
-        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
-    let app = App::launch(command);
+    let app = App::launch(app::dotnet_10());
     let server = Server::default();
     // It says nothing when it is ready: the diagnostic socket is what we wait for.
     let whole = wait("a dump", Duration::from_secs(60), || {

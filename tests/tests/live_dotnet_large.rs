@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::app::{self, App};
@@ -97,26 +97,29 @@ fn ask(app: &mut App, id: u32, method: &str, parameters: &str) {
     ));
 }
 
-#[test]
-fn a_busy_dotnet_10_has_names_and_says_how_much_cpu_time_it_saw() {
-    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
-    command
-        .args(["server", "start"])
-        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
-    let mut app = App::launch(command);
+/// Ends the work of another thread, also when a test fails.
+struct EndsWork<'a>(&'a AtomicBool);
+
+impl Drop for EndsWork<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What `look` sees of a server of .NET 10 that has warmed up and is busy.
+fn while_busy<T>(look: impl FnOnce(&Server, i32) -> T) -> T {
+    let mut app = App::launch(app::dotnet_10());
     let hello = r#"{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"shop","version":"1"}}"#;
     ask(&mut app, 1, "initialize", hello);
     wait("an answer", Duration::from_secs(30), || {
         (!app.said().is_empty()).then_some(())
     });
     let server = Server::default();
-    let (pid, busy) = (app.pid, std::sync::atomic::AtomicBool::new(true));
-    // What runs while it warms up is recompiled, by threads that are not managed: the third capture is judged.
-    let answer = std::thread::scope(|scope| {
-        let busy = &busy;
-        scope.spawn(move || {
+    let (pid, over) = (app.pid, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
             for id in 2.. {
-                if !busy.load(std::sync::atomic::Ordering::Relaxed) {
+                if over.load(Ordering::Relaxed) {
                     break;
                 }
                 ask(&mut app, id, "tools/list", "{}");
@@ -124,22 +127,55 @@ fn a_busy_dotnet_10_has_names_and_says_how_much_cpu_time_it_saw() {
                 std::thread::sleep(Duration::from_millis(2));
             }
         });
-        let capture = || server.get(&format!("/profile?pid={pid}&seconds=4&format=collapsed"));
-        capture();
-        capture();
-        let answer = capture();
-        busy.store(false, std::sync::atomic::Ordering::Relaxed);
-        answer.ok()
+        let _end = EndsWork(&over);
+        // What runs while it warms up is recompiled, by threads that are not managed.
+        for _ in 0..2 {
+            server.get(&format!("/profile?pid={pid}&seconds=4&format=collapsed"));
+        }
+        look(&server, pid)
+    })
+}
+
+#[test]
+fn a_busy_dotnet_10_has_names_and_says_how_much_cpu_time_it_saw() {
+    let (cpu, allocated, counted) = while_busy(|server, pid| {
+        let cpu = server.get(&format!("/profile?pid={pid}&seconds=4&format=collapsed"));
+        std::thread::scope(|scope| {
+            let counted = scope.spawn(|| server.get(&format!("/counters?pid={pid}&seconds=5")));
+            let allocated = server.get(&format!("/profile?pid={pid}&seconds=5&event=alloc&format=collapsed"));
+            (cpu.ok(), allocated.ok(), counted.join().unwrap().ok())
+        })
     });
     let (seen, used) = (
-        number(&answer, "sideflame-sampled-cpu-ms"),
-        number(&answer, "sideflame-cpu-ms"),
+        number(&cpu, "sideflame-sampled-cpu-ms"),
+        number(&cpu, "sideflame-cpu-ms"),
     );
-    eprintln!("{seen} of {used} ms, {}", answer.header("sideflame-degraded"));
+    eprintln!("{seen} of {used} ms, {}", cpu.header("sideflame-degraded"));
     assert!(used > 500.0, "not busy: {used} ms");
-    assert!(number(&answer, "sideflame-unresolved") < 0.01, "{}", answer.text());
+    assert!(number(&cpu, "sideflame-unresolved") < 0.01, "{}", cpu.text());
     // Compilers and collectors are no managed threads.
     assert!(seen < used * 1.05 && seen > used * 0.4, "{seen} of {used} ms");
-    let stacks = answer.text();
+    let stacks = cpu.text();
     assert!(shares::of(&stacks, "ModelContextProtocol") > 0.3, "{stacks}");
+
+    // Its random samples stand for the bytes that the runtime counts, and its ticks do not count them once more.
+    let stacks = allocated.text();
+    let values = stacks
+        .lines()
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    let sampled = values.sum::<f64>() / 5.0;
+    let counters = counted.json();
+    let rate = counters["counters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "alloc-rate");
+    let rates: Vec<(f64, f64)> = serde_json::from_value(rate.unwrap()["values"].clone()).unwrap();
+    let rate = rates.iter().map(|(_, value)| value).sum::<f64>() / f64::from(u32::try_from(rates.len()).unwrap());
+    eprintln!("{sampled:.0} bytes a second sampled, {rate:.0} counted");
+    assert!(
+        (sampled / rate - 1.0).abs() < 0.3,
+        "{sampled} bytes a second, counted {rate}"
+    );
+    assert!(number(&allocated, "sideflame-unresolved") < 0.01);
 }

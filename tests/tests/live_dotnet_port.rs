@@ -160,12 +160,9 @@ fn without_rights(user: &str) -> [&str; 12] {
 }
 
 fn modern() -> Command {
-    let mut command = Command::new(cache::file("dotnet-10/dist/azmcp"));
-    command
-        .args(["server", "start"])
-        // It unpacks itself.
-        .env("DOTNET_BUNDLE_EXTRACT_BASE_DIR", "/media")
-        .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
+    let mut command = app::dotnet_10();
+    // It unpacks itself.
+    command.env("DOTNET_BUNDLE_EXTRACT_BASE_DIR", "/media");
     command
 }
 

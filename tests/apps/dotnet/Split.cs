@@ -45,9 +45,25 @@ namespace Demo.Shop
                 case "trace": return Trace;
                 case "counted": return Counted;
                 case "jit": return Jit;
+                case "rate": return Rate;
                 case "leak": return Leak;
                 case "idle": return () => Thread.Sleep(Timeout.Infinite);
                 default: throw new ArgumentException("unknown scenario: " + scenario);
+            }
+        }
+
+        /// <summary>Works, and says every 100 ms how much it did.</summary>
+        private static void Rate()
+        {
+            var clock = Stopwatch.StartNew();
+            for (long next = 100; ; next += 100)
+            {
+                long did = 0;
+                for (; clock.ElapsedMilliseconds < next; did++)
+                {
+                    sink = Spin(sink + did, 1000);
+                }
+                Console.WriteLine("did " + did);
             }
         }
 

@@ -1,0 +1,28 @@
+# What the benchmarks of the sidecar share; sourced by them, after `sideflame` is set.
+
+work=$(mktemp -d)
+pids=()
+finish() {
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+row() { printf '%-58s %s\n' "$1" "$2"; }
+now_us() { echo $((${EPOCHREALTIME/./})); }
+median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
+milliseconds() { awk -v us="$1" 'BEGIN {printf "%.1f ms", us / 1000}'; }
+
+# serve LOG: starts a server on a free port and leaves its pid in $server and its URL in $url.
+serve() {
+  "$sideflame" serve --listen 127.0.0.1:0 --store-dir "$work/store" 2>"$1" &
+  server=$!
+  pids+=("$server")
+  # The line is logged when the socket is open. No sleep: this is part of what is measured.
+  local deadline=$((SECONDS + 10))
+  until url=http://$(grep -oE '127\.0\.0\.1:[0-9]+' "$1" | head -1) && [[ $url != http:// ]]; do
+    ((SECONDS < deadline)) || { cat "$1" >&2; exit 1; }
+  done
+}
