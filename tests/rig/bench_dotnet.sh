@@ -66,6 +66,8 @@ done
 # A recording of .NET as it is, and its blocks again and again: as long as one of an hour. All samples are read.
 app 3.1 cpu 8
 curl -fsS -o "$work/once.nettrace" "$url/profile?pid=$app&seconds=5&event=wall&format=nettrace"
+# It would take the CPU of what is measured.
+kill "$app"
 samples() { grep -oE '[0-9]+ samples' "$1" | head -1 | cut -d' ' -f1; }
 for megabytes in 10 100 1000; do
   MEGABYTES=$megabytes node -e '
@@ -86,7 +88,7 @@ for megabytes in 10 100 1000; do
   start=$(now_us)
   "$sideflame" render "$work/long.nettrace" --sample-type wall -o svg -f "$work/long.svg" >/dev/null &
   render=$! peak=0
-  while now=$(awk '/VmHWM/ {print $2}' "/proc/$render/status" 2>/dev/null) && [[ -n $now ]]; do peak=$now; done
+  while now=$(awk '/VmHWM/ {print $2}' "/proc/$render/status" 2>/dev/null) && [[ -n $now ]]; do peak=$now; sleep 0.02; done
   wait "$render"
   took=$(($(now_us) - start))
   count=$(samples "$work/long.svg")
