@@ -33,7 +33,7 @@ fn data(output: &Output) -> Option<Value> {
     Some(object?["data"].clone())
 }
 
-const READ: [&str; 31] = [
+const READ: [&str; 38] = [
     "{note: \"first line\n  second line\"}",
     "\n  note: \"first line\n  second line\"",
     "\n  note: 'first\nsecond\n\n  third'",
@@ -58,6 +58,13 @@ const READ: [&str; 31] = [
     "[a: 1, b]",
     "{a,b: c}",
     "\n  a: |\n    x\n     y\n  b: >-\n    x\n    y\n\n    z\n  c: |2\n      x",
+    "\n  a: |\n    x",
+    "\n  a: |+\n    x\n\n    y",
+    "\n  a: >-\n    x\n    y",
+    "\n  a: >-",
+    "\n  a: |\n    x\n    # no comment\n  # a comment",
+    "\n  a: |\n    x\n  b: y",
+    "\n  a: |\n    x\n    ",
     "\n- a\n-  - b\n   - c\n- d: e\n  f: g",
     "\n  a:\n  - b\n  c: d",
     "\n  a: b # c\n  d: e#f",
@@ -91,10 +98,11 @@ fn both_make_the_same_of_the_same_text() {
     let expected = READ
         .iter()
         .map(|text| (text, true))
-        .chain(REFUSED.iter().map(|text| (text, false)));
+        .chain(REFUSED.iter().map(|text| (text, false)))
+        .flat_map(|(text, readable)| ["\n", ""].map(|end| (format!("{text}{end}"), readable)));
     let wrong: Vec<String> = expected
         .filter_map(|(text, readable)| {
-            let object = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: shop}}\ndata: {text}\n");
+            let object = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: shop}}\ndata: {text}");
             let arguments = [
                 "patch",
                 "--local",

@@ -6,6 +6,7 @@
 
 mod scalar;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -49,7 +50,12 @@ pub(super) fn read(text: &str) -> Result<Reading, YamlError> {
 }
 
 fn document(text: &str) -> Result<Reading, YamlError> {
-    let mut bytes = text.as_bytes();
+    // The library panics where a block scalar ends without a line break. kubectl reads it as one that has it.
+    let ended = match text.ends_with('\n') {
+        true => Cow::from(text),
+        false => Cow::from(format!("{text}\n")),
+    };
+    let mut bytes = ended.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
     let mut reader = Reader {

@@ -152,3 +152,19 @@ fn whatever_comes_ends_in_a_value_or_an_error() {
     assert_eq!(value(""), Value::Null);
     assert_eq!(value("# nothing\n"), Value::Null);
 }
+
+#[test]
+fn a_text_may_end_within_a_block() {
+    for (text, expected) in [
+        ("x: |\n  a", "a\n"),
+        ("x: |\n  a\n", "a\n"),
+        ("x: |+\n  a", "a\n"),
+        ("x: >-\n  a\n  b", "a b"),
+        ("x: >-", ""),
+        ("x: |\n  a\n# c", "a\n"),
+        ("x: a", "a"),
+    ] {
+        let reading = read(text).unwrap_or_else(|error| panic!("{text:?}: {}", error.problem));
+        assert_eq!(reading.value["x"], expected, "{text:?}");
+    }
+}
