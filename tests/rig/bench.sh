@@ -44,12 +44,7 @@ curl -fsS -o /dev/null "$url/profile?pid=$java_pid&seconds=1"
 for run in 1 2 3; do
   curl -fsS -o "$work/ours.svg" "$url/profile?pid=$java_pid&seconds=10"
   end=$(now_us)
-  # The stamp says when sampling began and how long it took, in milliseconds.
-  sampled=$(curl -fsS "$url/captures" | node -e '
-    const captures = JSON.parse(require("fs").readFileSync(0));
-    const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
-    console.log(quality.startedAtMs + quality.durationMs);')
-  echo $((end - sampled * 1000)) >>"$work/ours"
+  echo $((end - $(end_of_sampling))) >>"$work/ours"
 
   jattach=$cache/jattach/jattach
   "$jattach" "$java_pid" load "$library" true "start,event=cpu,log=/dev/null" >/dev/null

@@ -50,11 +50,7 @@ for version in 3.1 8; do
     for format in nettrace svg; do
       curl -fsS -o "$work/artifact" "$url/profile?pid=$app&seconds=5&format=$format"
       end=$(now_us)
-      sampled=$(curl -fsS "$url/captures" | node -e '
-        const captures = JSON.parse(require("fs").readFileSync(0));
-        const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
-        console.log(quality.startedAtMs + quality.durationMs);')
-      echo $((end - sampled * 1000)) >>"$work/$version.$format"
+      echo $((end - $(end_of_sampling))) >>"$work/$version.$format"
     done
   done
   # The nettrace has nothing behind the rundown but its copy and its SHA-256.

@@ -15,6 +15,14 @@ median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 milliseconds() { awk -v us="$1" 'BEGIN {printf "%.1f ms", us / 1000}'; }
 
+# end_of_sampling: when the newest capture had sampled, by its stamp, in microseconds.
+end_of_sampling() {
+  curl -fsS "$url/captures" | node -e '
+    const captures = JSON.parse(require("fs").readFileSync(0));
+    const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
+    console.log(1000 * (quality.startedAtMs + quality.durationMs));'
+}
+
 # serve LOG: starts a server on a free port and leaves its pid in $server and its URL in $url.
 serve() {
   "$sideflame" serve --listen 127.0.0.1:0 --store-dir "$work/store" 2>"$1" &

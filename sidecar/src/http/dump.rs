@@ -23,7 +23,7 @@ pub(super) const SPELLING: &str = "POST /dump?type=heap&confirm=yes (type: mini,
 /// The memory of a .NET process as a core file.
 ///
 /// For dotnet-dump, lldb and gdb. The app stands still until it is written, and it holds the app's secrets: hence POST and confirm=yes. It
-/// lies in the temporary directory of the process, where nobody else can read it, until it has been written, and no longer.
+/// lies in the temporary directory of the process, where no other user can read it, until it has been written, and no longer.
 #[utoipa::path(post, path = "/dump", tag = "captures",
     params(
         ("type" = Option<String>, Query, description = "mini (stacks and what they lead to), heap (the default), triage (as mini, without what \

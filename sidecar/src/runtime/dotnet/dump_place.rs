@@ -72,7 +72,7 @@ impl DumpPlace {
 
 impl Drop for DumpPlace {
     fn drop(&mut self) {
-        // A dump that nobody waits for any more may create its file between the removal of all files and of the directory.
+        // A dump that was given up may create its file between the removal of all files and of the directory.
         const LONGEST: Duration = Duration::from_secs(2);
         const BETWEEN: Duration = Duration::from_millis(10);
         let until = Instant::now() + LONGEST;
