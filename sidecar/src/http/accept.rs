@@ -51,6 +51,14 @@ impl Accept {
         json > 0 && json >= self.weight("text/plain").unwrap_or(0)
     }
 
+    /// For what is told as text unless JSON is asked for.
+    pub(super) fn text_or_json(&self) -> Format {
+        match self.prefers_json() {
+            true => Format::Json,
+            false => Format::Text,
+        }
+    }
+
     /// True if it is named.
     pub(super) fn names(&self, media_type: &str) -> bool {
         self.weight(media_type).is_some_and(|weight| weight > 0)

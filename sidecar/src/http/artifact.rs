@@ -18,8 +18,8 @@ use tokio_util::io::ReaderStream;
 
 use super::digest::hex_to_base64;
 use super::problem::{NOT_MODIFIED, OK, PARTIAL_CONTENT};
-use super::{Problem, svg};
-use crate::capture::Artifact;
+use super::{AppState, Problem, svg};
+use crate::capture::{Artifact, CaptureRequest};
 use crate::format::Format;
 
 /// Bytes read at a time: few system calls, and small against the idle budget of the server.
@@ -36,9 +36,19 @@ pub(super) enum Disposition {
     Named(String),
 }
 
+/// Takes a capture for a client that waits, and answers with its artifact.
+pub(super) async fn taken(
+    state: &AppState,
+    request: &CaptureRequest,
+    disposition: &Disposition,
+) -> Result<Response, Problem> {
+    let (capture, artifact) = state.captures.profile(request).await?;
+    fresh(artifact, capture.id.as_str(), disposition)
+}
+
 /// The artifact of a capture that this very request made: neither conditions nor ranges make sense, a second request
 /// would make another capture. Content-Location says where the same bytes can be had again, with ranges.
-pub(super) fn fresh(artifact: Artifact, id: &str, disposition: &Disposition) -> Result<Response, Problem> {
+fn fresh(artifact: Artifact, id: &str, disposition: &Disposition) -> Result<Response, Problem> {
     let mut location = format!("/captures/{id}/artifact?format={}", artifact.meta.format);
     if let Some(event) = &artifact.meta.event {
         location.extend(["&event=", event.name()]);
@@ -51,11 +61,12 @@ pub(super) fn fresh(artifact: Artifact, id: &str, disposition: &Disposition) -> 
     Ok((OK, headers, body(artifact, 0, length)?).into_response())
 }
 
-/// What HEAD says of an artifact that does not exist yet: its type, and nothing of its length.
-pub(super) fn announced(format: Format) -> Response {
+/// What HEAD says of an artifact that [`taken`] would give, without a capture: its type, and nothing of its length.
+pub(super) async fn announced(state: &AppState, request: &CaptureRequest) -> Result<Response, Problem> {
+    let format = state.captures.check(request).await?;
     let unknown_length = Body::from_stream(ReaderStream::new(tokio::io::empty()));
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
-    (OK, content_type, unknown_length).into_response()
+    Ok((OK, content_type, unknown_length).into_response())
 }
 
 /// The artifact of a kept capture, whole or in part, or the news that the client has it.

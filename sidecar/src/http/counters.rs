@@ -59,10 +59,7 @@ pub(super) async fn counters(
 ) -> Result<Response, Problem> {
     let (request, telling) = request(&state, &pairs, &headers)?;
     match telling {
-        Telling::Whole(_) => {
-            let (capture, artifact) = state.captures.profile(&request).await?;
-            artifact::fresh(artifact, capture.id.as_str(), &Disposition::Inline)
-        }
+        Telling::Whole(_) => artifact::taken(&state, &request, &Disposition::Inline).await,
         Telling::Lines => Ok(lines(state.captures.follow(&request).await?)),
         Telling::Events => Ok(events(state.captures.follow(&request).await?)),
     }
@@ -75,7 +72,7 @@ pub(super) async fn check(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (request, _) = request(&state, &pairs, &headers)?;
-    Ok(artifact::announced(state.captures.check(&request).await?))
+    artifact::announced(&state, &request).await
 }
 
 fn lines(following: Following) -> Response {

@@ -63,14 +63,12 @@ pub(super) fn elsewhere(path: &str) -> Option<&'static str> {
     ))]
 pub(super) async fn trace(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
     let request = trace_request(&state, &pairs)?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
-    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Attachment)
+    artifact::taken(&state, &request, &Disposition::Attachment).await
 }
 
 /// HEAD says whether a GET would be accepted, without a capture.
 pub(super) async fn check_trace(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
-    let format = state.captures.check(&trace_request(&state, &pairs)?).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &trace_request(&state, &pairs)?).await
 }
 
 /// Counters as they change, as dotnet-monitor's `/livemetrics`.
@@ -93,8 +91,7 @@ pub(super) async fn livemetrics(State(state): State<AppState>, pairs: Pairs) -> 
 
 /// HEAD says whether a GET would be accepted, without a capture.
 pub(super) async fn check_livemetrics(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
-    let format = state.captures.check(&livemetrics_request(&state, &pairs)?).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &livemetrics_request(&state, &pairs)?).await
 }
 
 fn trace_request(state: &AppState, pairs: &Pairs) -> Result<CaptureRequest, Problem> {

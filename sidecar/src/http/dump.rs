@@ -39,8 +39,7 @@ pub(super) const SPELLING: &str = "POST /dump?type=heap&confirm=yes (type: mini,
     ))]
 pub(super) async fn dump(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
     let request = request(&pairs, state.captures.settings().max_seconds)?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
-    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Attachment)
+    artifact::taken(&state, &request, &Disposition::Attachment).await
 }
 
 fn request(pairs: &Pairs, max_seconds: u64) -> Result<CaptureRequest, Problem> {

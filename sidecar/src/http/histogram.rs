@@ -36,8 +36,7 @@ pub(super) async fn histogram(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let request = table(&state, &pairs, &headers)?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
-    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Inline)
+    artifact::taken(&state, &request, &Disposition::Inline).await
 }
 
 /// HEAD says whether a GET would be accepted, without a capture.
@@ -46,8 +45,7 @@ pub(super) async fn check(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = state.captures.check(&table(&state, &pairs, &headers)?).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &table(&state, &pairs, &headers)?).await
 }
 
 /// Every live object and its references, as the EventPipe session of a walk through the heap (.nettrace).
@@ -63,24 +61,18 @@ pub(super) async fn check(
     ))]
 pub(super) async fn gcdump(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
     let request = walk(&state, &pairs)?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
-    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Attachment)
+    artifact::taken(&state, &request, &Disposition::Attachment).await
 }
 
 /// HEAD says whether a GET would be accepted, without a capture.
 pub(super) async fn check_gcdump(State(state): State<AppState>, pairs: Pairs) -> Result<Response, Problem> {
-    let format = state.captures.check(&walk(&state, &pairs)?).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &walk(&state, &pairs)?).await
 }
 
 fn table(state: &AppState, pairs: &Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {
     pairs.only_with_selectors(&["format"])?;
     let mut request = of_the_heap(state, pairs)?;
-    let preferred = match Accept::of(headers).prefers_json() {
-        true => Format::Json,
-        false => Format::Text,
-    };
-    request.format.get_or_insert(preferred);
+    request.format.get_or_insert(Accept::of(headers).text_or_json());
     Ok(request)
 }
 

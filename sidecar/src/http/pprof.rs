@@ -107,19 +107,17 @@ pub(super) async fn index(State(state): State<AppState>, pairs: Pairs) -> Result
     ))]
 pub(super) async fn profile(State(state): State<AppState>, name: Name, pairs: Pairs) -> Result<Response, Problem> {
     let (profile, request) = asked(&state, name, &pairs).await?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
     let disposition = match request.format {
         Some(Format::Text) => Disposition::Inline,
         _ => Disposition::Named(profile.replace('/', "_")),
     };
-    artifact::fresh(artifact, capture.id.as_str(), &disposition)
+    artifact::taken(&state, &request, &disposition).await
 }
 
 /// HEAD says whether a GET would be accepted, without a capture.
 pub(super) async fn check(State(state): State<AppState>, name: Name, pairs: Pairs) -> Result<Response, Problem> {
     let (_, request) = asked(&state, name, &pairs).await?;
-    let format = state.captures.check(&request).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &request).await
 }
 
 /// The arguments of the process, secrets hidden, with a NUL character between them.

@@ -47,8 +47,7 @@ pub(super) async fn profile(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let request = request(&state, pairs, &headers)?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
-    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Inline)
+    artifact::taken(&state, &request, &Disposition::Inline).await
 }
 
 /// HEAD says whether a GET would be accepted and what it would be, without a capture.
@@ -57,8 +56,7 @@ pub(super) async fn check(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = state.captures.check(&request(&state, pairs, &headers)?).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &request(&state, pairs, &headers)?).await
 }
 
 fn request(state: &AppState, pairs: Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {

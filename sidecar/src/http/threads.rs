@@ -14,7 +14,6 @@ use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::capture::CaptureRequest;
 use crate::event::Event;
-use crate::format::Format;
 
 /// The stacks of all threads or goroutines now.
 ///
@@ -36,8 +35,7 @@ pub(super) async fn threads(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let request = request(&state, &pairs, &headers)?;
-    let (capture, artifact) = state.captures.profile(&request).await?;
-    artifact::fresh(artifact, capture.id.as_str(), &Disposition::Inline)
+    artifact::taken(&state, &request, &Disposition::Inline).await
 }
 
 /// HEAD says whether a GET would be accepted, without a capture.
@@ -46,18 +44,13 @@ pub(super) async fn check(
     pairs: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = state.captures.check(&request(&state, &pairs, &headers)?).await?;
-    Ok(artifact::announced(format))
+    artifact::announced(&state, &request(&state, &pairs, &headers)?).await
 }
 
 fn request(state: &AppState, pairs: &Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {
     pairs.only_with_selectors(&["format"])?;
     let mut request = CaptureRequest::parse(&pairs.0, state.captures.settings().max_seconds)?;
-    let preferred = match Accept::of(headers).prefers_json() {
-        true => Format::Json,
-        false => Format::Text,
-    };
-    request.format.get_or_insert(preferred);
+    request.format.get_or_insert(Accept::of(headers).text_or_json());
     request.event = Event::Goroutine;
     request.snapshot = true;
     Ok(request)

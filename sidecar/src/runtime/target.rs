@@ -264,4 +264,14 @@ impl Target {
             RuntimeFacts::Native => None,
         }
     }
+
+    /// The runtime and its version, as far as that is known: `dotnet 8.0.30`, `go 1.26.8`.
+    pub fn runtime_and_version(&self) -> String {
+        let runtime = self.runtime().to_string();
+        match self.version() {
+            // Go's own versions begin with its name.
+            Some(version) => format!("{runtime} {}", version.strip_prefix(&runtime).unwrap_or(version)),
+            None => runtime,
+        }
+    }
 }

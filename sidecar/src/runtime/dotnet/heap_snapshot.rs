@@ -86,12 +86,11 @@ pub fn record(
         });
     }
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let version = order.target.version();
     Ok(Quality {
         sampler: Some(format!("EventPipe heap walk (buffers of {buffer_mb} MiB)")),
         interval_unit: "bytes".to_owned(),
         clock: Some(Clock::None),
-        runtime: Some(version.map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}"))),
+        runtime: Some(order.target.runtime_and_version()),
         event: Some(order.event.to_string()),
         started_at_ms: started_at.duration_since(UNIX_EPOCH).ok().map(milliseconds),
         duration_ms: Some(milliseconds(copied.sampled)),

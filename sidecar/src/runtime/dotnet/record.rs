@@ -157,7 +157,6 @@ fn has_type(event: &Event) -> bool {
 
 fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at: SystemTime) -> Quality {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let target = &order.target;
     let (interval, interval_unit, clock) = match (&order.event, plan.custom) {
         (Event::Goroutine, false) => (0, "count", Clock::None),
         _ if plan.samples_stacks() => {
@@ -180,11 +179,7 @@ fn quality(order: &RecordOrder, plan: &SessionPlan, copied: &Copied, started_at:
             .filter(|_| plan.samples_stacks())
             .and_then(|time| time.checked_div(interval)),
         cpu_ms: copied.cpu.map(milliseconds),
-        runtime: Some(
-            target
-                .version()
-                .map_or_else(|| "dotnet".to_owned(), |version| format!("dotnet {version}")),
-        ),
+        runtime: Some(order.target.runtime_and_version()),
         event: (!plan.custom).then(|| order.event.name().to_owned()),
         started_at_ms: started_at.duration_since(UNIX_EPOCH).ok().map(milliseconds),
         duration_ms: Some(milliseconds(copied.sampled)),

@@ -92,10 +92,7 @@ fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
         samples: is_cpu.then_some(facts.count),
         expected_samples: (is_cpu && facts.period > 0).then(|| sampled_ms.saturating_mul(1_000_000) / facts.period),
         max_frames: max_frames(&order.event),
-        runtime: Some(match order.target.version() {
-            Some(version) => format!("go {}", version.strip_prefix("go").unwrap_or(version)),
-            None => "go".to_owned(),
-        }),
+        runtime: Some(order.target.runtime_and_version()),
         event: Some(order.event.to_string()),
         started_at_ms: recorded.started.duration_since(UNIX_EPOCH).ok().map(millis),
         duration_ms: Some(sampled_ms),

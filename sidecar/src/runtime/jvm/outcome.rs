@@ -78,12 +78,7 @@ impl Sampled {
             cpu_ms: self.cpu.map(|cpu| millis(cpu.process)),
             sampled_cpu_ms: self.sampled_cpu().map(millis),
             max_frames: Some(plan.max_frames),
-            runtime: Some(
-                order
-                    .target
-                    .version()
-                    .map_or("jvm".to_owned(), |version| format!("jvm {version}")),
-            ),
+            runtime: Some(order.target.runtime_and_version()),
             event: Some(order.event.to_string()),
             started_at_ms: Some(self.started_at_ms),
             duration_ms: Some(duration_ns / 1_000_000),

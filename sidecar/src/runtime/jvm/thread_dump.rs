@@ -73,11 +73,10 @@ pub fn record(
     }
     reporter.phase(Phase::Transferring);
     text.finish()?;
-    let version = order.target.version();
     Ok(Quality {
         sampler: Some("the JVM's own thread dump".to_owned()),
         interval_unit: "count".to_owned(),
-        runtime: Some(version.map_or("jvm".to_owned(), |version| format!("jvm {version}"))),
+        runtime: Some(order.target.runtime_and_version()),
         event: Some(order.event.to_string()),
         started_at_ms: Some(started_at_ms),
         duration_ms: u64::try_from(began.elapsed().as_millis()).ok(),
