@@ -7,8 +7,10 @@
 mod scalar;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 use serde_json::{Map, Value};
@@ -44,9 +46,34 @@ pub(super) struct YamlError {
 
 /// Reads the only document of `text`.
 pub(super) fn read(text: &str) -> Result<Reading, YamlError> {
-    // The library has assertions about its own state.
-    catch_unwind(AssertUnwindSafe(|| document(text)))
-        .unwrap_or_else(|_| Err(error(None, "it makes the parser fail; please report this")))
+    // The library has assertions about its own state, and one of them is wrong: `[!!str, x]` is a string without text.
+    caught(|| document(text)).unwrap_or_else(|| {
+        let problem =
+            "it makes the parser fail, as a tag right before a comma does (`[!!str, x]`): put a space between";
+        Err(error(None, problem))
+    })
+}
+
+thread_local! {
+    /// True while a panic is the answer to a question.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `work` returns, or `None` if it panics, without a word on stderr.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !EXPECTED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    EXPECTED.set(true);
+    let returned = catch_unwind(AssertUnwindSafe(work));
+    EXPECTED.set(false);
+    returned.ok()
 }
 
 fn document(text: &str) -> Result<Reading, YamlError> {

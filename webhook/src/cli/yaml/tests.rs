@@ -168,3 +168,9 @@ fn a_text_may_end_within_a_block() {
         assert_eq!(reading.value["x"], expected, "{text:?}");
     }
 }
+
+#[test]
+fn a_failure_of_the_library_is_an_error_with_a_way_out() {
+    assert!(problem("a: [!!str, x]").1.contains("a space between"));
+    assert_eq!(value("a: [!!str , x]"), json!({"a": ["", "x"]}));
+}
