@@ -56,7 +56,7 @@ fn json(input: &str) -> Option<Vec<Document>> {
         let Some(value) = values.next() else {
             return Some(documents);
         };
-        let value = value.ok()?;
+        let value = yaml::of_json(value.ok()?);
         let text = input.get(from..values.byte_offset())?;
         let blank = text.len() - text.trim_start().len();
         let line = input.get(..from + blank)?.matches('\n').count() + 1;
@@ -100,7 +100,7 @@ impl Part<'_> {
         // A marker may have the content on its own line.
         let first = line + self.text.get(..self.begin).unwrap_or_default().matches('\n').count();
         let read = match serde_json::from_str(content) {
-            Ok(value) => Ok((value, repetitions(content, first))),
+            Ok(value) => Ok((yaml::of_json(value), repetitions(content, first))),
             Err(_) => yaml::read(content).map(|reading| {
                 let warnings = warnings(&reading, first);
                 (reading.value, warnings)
@@ -203,6 +203,11 @@ mod tests {
 
     #[test]
     fn json_and_flow_style_are_both_understood_alone_and_in_a_stream() {
+        assert_eq!(
+            values("[4e3, {\"a\": 1.0, \"b\": 0.5}]"),
+            [json!([4000, {"a": 1, "b": 0.5}])]
+        );
+        assert_eq!(values("[4e3] # YAML"), values("[4e3]"));
         assert_eq!(values("{\"a\": 1}\n{\"b\": [2]}"), [json!({"a": 1}), json!({"b": [2]})]);
         assert_eq!(values("{a: 1}"), [json!({"a": 1})]);
         assert_eq!(

@@ -54,6 +54,24 @@ pub(super) fn read(text: &str) -> Result<Reading, YamlError> {
     })
 }
 
+/// What was read as JSON, with the numbers that YAML would have: `4e3` is 4000.
+pub(super) fn of_json(mut value: Value) -> Value {
+    let mut rest = vec![&mut value];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Number(number) if number.is_f64() => {
+                if let Some(whole) = number.as_f64().and_then(scalar::whole) {
+                    *value = whole.into();
+                }
+            }
+            Value::Array(values) => rest.extend(values),
+            Value::Object(fields) => rest.extend(fields.values_mut()),
+            _ => {}
+        }
+    }
+    value
+}
+
 thread_local! {
     /// True while a panic is the answer to a question.
     static EXPECTED: Cell<bool> = const { Cell::new(false) };

@@ -100,11 +100,14 @@ fn float(text: &str) -> Option<Value> {
             .chars()
             .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
     let number: f64 = text.parse().ok().filter(|number: &f64| spelled && number.is_finite())?;
-    // JSON does not tell 1.0 from 1, and neither does the API server.
-    const WHOLE: f64 = (1_u64 << 63) as f64;
-    if number.fract() == 0.0 && number.abs() < WHOLE {
-        #[expect(clippy::cast_possible_truncation, reason = "it was compared with the range")]
-        return Some((number as i64).into());
-    }
-    Number::from_f64(number).map(Value::Number)
+    whole(number)
+        .map(Value::from)
+        .or_else(|| Number::from_f64(number).map(Value::Number))
+}
+
+/// A number without a fraction as what it is: JSON does not tell 1.0 from 1, and neither does the API server.
+pub(super) fn whole(number: f64) -> Option<i64> {
+    const END: f64 = (1_u64 << 63) as f64;
+    #[expect(clippy::cast_possible_truncation, reason = "it is compared with the range")]
+    (number.fract() == 0.0 && number.abs() < END).then_some(number as i64)
 }
