@@ -14,7 +14,7 @@ pub const CUT: &str = "[truncated]";
 /// Whether a name tells nothing about the code: empty, `unknown` in its spellings (`[unknown]`, `[unknown_Java]`, `??`), a
 /// stack that could not be walked ([`is_failed_walk`]) or is not there (`[no_Java_frame]`), a method that is gone
 /// (`[stale_jmethodID]`), the anonymous `[kernel]`, a library without a symbol (`[libc.so.6]`, `[libc.so.6+0x1f]`,
-/// `libc.so.6+0x1f`), a .NET module without a method (`Shop![unknown]`, `Shop!0x6000001`) or nothing but an address (`0x7f00`,
+/// `libc.so.6+0x1f`) or a program without one (`[shop+0x1f]`), a .NET module without a method (`Shop![unknown]`, `Shop!0x6000001`) or nothing but an address (`0x7f00`,
 /// `[0x7f00]`).
 pub fn is_unresolved(name: &str) -> bool {
     let name = name.trim();
@@ -37,7 +37,8 @@ pub fn is_unresolved(name: &str) -> bool {
         _ => (inner, false),
     };
     let library = file.ends_with(".so") || file.contains(".so.");
-    library && (offset || bracketed.is_some())
+    // In brackets also of what has no name of a library: programs have none.
+    (offset && bracketed.is_some()) || library && (offset || bracketed.is_some())
 }
 
 /// Whether it is async-profiler's mark of a stack walk that failed: what called the frames below it is not known. Taken from
@@ -158,6 +159,8 @@ mod tests {
             "[libfoo.so+0x1f]",
             "libfoo.so.6+0x1f",
             "[libfoo.so]",
+            "[shop+0x1f]",
+            "[main+0x1f]",
             "[kernel]",
             "[stale_jmethodID]",
             "[jvmtiError 23]",

@@ -8,3 +8,4 @@ pub mod detect;
 pub mod doctor;
 pub mod mapping;
 pub mod sample;
+pub mod symbols;

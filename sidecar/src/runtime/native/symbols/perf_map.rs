@@ -1,0 +1,139 @@
+//! Names of code that was made while the program ran: `/tmp/perf-PID.map`, which JITs write (Linux, `tools/perf/Documentation/jit-interface.txt`).
+//!
+//! A line is `START SIZE name`, in hexadecimal. The file may be long: it goes by once, and only lines around an address that is asked for are kept.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::demangle::demangle;
+use super::frame::{Frame, Names};
+
+/// Bytes that are read; a JVM writes 20 MB, a Node server that runs for days more.
+const LIMIT: u64 = 512 << 20;
+
+/// Longest line that is read as a whole; of a longer one the name is cut.
+const LINE: u64 = 4096;
+
+/// How often lines may cover addresses in all.
+const MATCHES: usize = 32 << 20;
+
+/// The frames at each of the sorted `addresses`; none where the map has no line.
+pub(super) fn resolve(file: impl Read, addresses: &[u64], deadline: Instant, names: &mut Names) -> Vec<Vec<Frame>> {
+    let mut found: Vec<Option<Arc<str>>> = vec![None; addresses.len()];
+    let mut lines = BufReader::with_capacity(64 << 10, file.take(LIMIT));
+    let mut line = Vec::new();
+    let mut left = MATCHES;
+    for number in 0_u64.. {
+        if number % 4096 == 0 && Instant::now() > deadline {
+            break;
+        }
+        line.clear();
+        match lines.by_ref().take(LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        if line.last() != Some(&b'\n') && line.len() as u64 == LINE && lines.skip_until(b'\n').is_err() {
+            break;
+        }
+        let Some((start, end, name)) = parse(&line) else {
+            continue;
+        };
+        let from = addresses.partition_point(|address| *address < start);
+        let inside = addresses.get(from..).unwrap_or_default();
+        let inside = inside.partition_point(|address| *address < end);
+        if inside == 0 {
+            continue;
+        }
+        let Some(rest) = left.checked_sub(inside) else {
+            break;
+        };
+        left = rest;
+        // What was written later is there now.
+        let name = names.intern(name);
+        for slot in found.iter_mut().skip(from).take(inside) {
+            *slot = Some(Arc::clone(&name));
+        }
+    }
+    let module = names.intern("[jit]");
+    found
+        .into_iter()
+        .map(|name| {
+            let frame = name.map(|name| {
+                let shown = names.intern(&demangle(&name));
+                Frame::plain(shown, name, Arc::clone(&module))
+            });
+            frame.into_iter().collect()
+        })
+        .collect()
+}
+
+/// First address, the one behind the last, and name.
+fn parse(line: &[u8]) -> Option<(u64, u64, &str)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (start, rest) = line.trim().split_once(' ')?;
+    let (size, name) = rest.split_once(' ')?;
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let start = number(start)?;
+    let end = start.checked_add(number(size)?)?;
+    let name = name.trim();
+    (end > start && !name.is_empty()).then_some((start, end, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn named(map: impl Read, addresses: &[u64]) -> Vec<Option<String>> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let frames = resolve(map, addresses, deadline, &mut Names::default());
+        let name = |frames: &Vec<Frame>| frames.first().map(|frame| frame.name.to_string());
+        frames.iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_line_that_was_written_last_is_true() {
+        let map = "1000 100 LazyCompile:*old /app/shop.js:1\n2000 10 other\n1080 20 void Shop::Cart::Add(int32)\n";
+        let names = named(
+            map.as_bytes(),
+            &[0xfff, 0x1000, 0x1080, 0x109f, 0x10a0, 0x10ff, 0x1100, 0x200f],
+        );
+        let (old, new) = (
+            Some("LazyCompile:*old /app/shop.js:1"),
+            Some("void Shop::Cart::Add(int32)"),
+        );
+        let expected = [None, old, new, new, old, old, None, Some("other")];
+        assert_eq!(names, expected.map(|name| name.map(str::to_owned)));
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_passed_over() {
+        let map = b"\n1000\n1000 zz name\n1000 0 empty\nffffffffffffffff 10 around\n1000 10 \n\xff\xfe 10 a\n0x2000 0x10 _ZN1a1bEv\n".as_slice();
+        assert_eq!(
+            named(map, &[0x1000, 0x2000, u64::MAX]),
+            [None, Some("a::b()".to_owned()), None]
+        );
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_cut_and_the_next_one_is_read() {
+        let mut map = format!("1000 10 {}", "x".repeat(100_000));
+        map.push_str("\n2000 10 next\n");
+        let names = named(map.as_bytes(), &[0x1000, 0x2000]);
+        assert!(
+            names[0]
+                .as_ref()
+                .is_some_and(|name| name.len() < 5000 && name.starts_with("xxx"))
+        );
+        assert_eq!(names[1].as_deref(), Some("next"));
+    }
+
+    #[test]
+    fn a_map_that_grows_for_ever_is_read_until_the_deadline() {
+        let endless = std::io::repeat(b'\n');
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert_eq!(resolve(endless, &[1], deadline, &mut Names::default()), [Vec::new()]);
+    }
+}
