@@ -14,7 +14,9 @@ const SEARCHED: u64 = 64 << 20;
 /// Places that point to the table.
 const CANDIDATES: usize = 64;
 
-const TEXT: u64 = 22;
+/// The words that are looked at: the names, the beginning of the code; the data of functions in 1.18, 1.20 and 1.27; the end of the table in
+/// 1.27.
+const WORDS: [u64; 6] = [1, 22, 38, 40, 43, 44];
 
 /// What is needed of it.
 #[derive(Debug)]
@@ -28,9 +30,7 @@ pub(super) struct ModuleData {
 impl ModuleData {
     pub(super) fn find(source: &Source, elf: &Elf, header: &Header) -> Option<Self> {
         let words = Words {
-            text: TEXT,
-            // 1.20 has two more pointers before it, those of coverage counters.
-            function_data: if header.layout == Layout::Go120 { 40 } else { 38 },
+            layout: header.layout,
             names: header
                 .address
                 .checked_add(header.names.checked_sub(elf.offset_of(header.address)?)?)?,
@@ -43,13 +43,26 @@ impl ModuleData {
 }
 
 struct Words {
-    text: u64,
-    function_data: u64,
+    layout: Layout,
     table: u64,
     names: u64,
 }
 
 impl Words {
+    /// What the words of [`WORDS`] mean.
+    fn meaning(&self, words: [u64; WORDS.len()]) -> ModuleData {
+        let [_, text, go118, go120, go127, end] = words;
+        let function_data = if self.layout == Layout::Go118 {
+            go118
+        } else if go127 > self.table && go127 <= end {
+            // There it is in 1.27. The data are in the table since 1.26, and before 1.27 lengths are in this place.
+            go127
+        } else {
+            go120
+        };
+        ModuleData { text, function_data }
+    }
+
     /// In a program that is loaded at the addresses of its file.
     fn in_memory(&self, source: &Source, elf: &Elf) -> Option<ModuleData> {
         const CHUNK: u64 = 64 << 10;
@@ -76,11 +89,8 @@ impl Words {
                 for (number, word) in chunk.chunks_exact(8).enumerate() {
                     let place = at + number as u64 * 8;
                     if u64_at(word, 0) == self.table && source.u64(place + 8) == Some(self.names) {
-                        let word = |number: u64| source.u64(place.checked_add(number * 8)?);
-                        return Some(ModuleData {
-                            text: word(self.text)?,
-                            function_data: word(self.function_data)?,
-                        });
+                        let word = |number: u64| source.u64(place.saturating_add(number * 8)).unwrap_or_default();
+                        return Some(self.meaning(WORDS.map(word)));
                     }
                 }
                 at += length;
@@ -101,11 +111,11 @@ impl Words {
             }
             candidates.len() < CANDIDATES
         });
-        let mut found: Vec<[u64; 3]> = vec![[0; 3]; candidates.len()];
+        let mut found = vec![[0; WORDS.len()]; candidates.len()];
         relocations::each(source, elf, |_, relocation| {
             if let Some(value) = relocation.relative() {
                 for (candidate, words) in candidates.iter().zip(&mut found) {
-                    for (word, number) in words.iter_mut().zip([1, self.text, self.function_data]) {
+                    for (word, number) in words.iter_mut().zip(WORDS) {
                         if candidate.checked_add(number * 8) == Some(relocation.address) {
                             *word = value;
                         }
@@ -114,7 +124,7 @@ impl Words {
             }
             true
         });
-        let [_, text, function_data] = found.into_iter().find(|[names, ..]| *names == self.names)?;
-        Some(ModuleData { text, function_data })
+        let words = found.into_iter().find(|[names, ..]| *names == self.names)?;
+        Some(self.meaning(words))
     }
 }
