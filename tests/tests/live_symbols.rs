@@ -1,5 +1,7 @@
 //! Names of machine code, of programs that real compilers made: what a program says of itself, or what a compiler's own tools say of it, is what we say.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

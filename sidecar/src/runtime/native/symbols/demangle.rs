@@ -97,7 +97,7 @@ mod tests {
         let mut doubling = "_Z1fSt4pairIiiE".to_owned();
         for number in 0..30 {
             let last = char::from_digit(number, 36).unwrap().to_ascii_uppercase();
-            doubling.push_str(&format!("St4pairIS{last}_S{last}_E"));
+            write!(doubling, "St4pairIS{last}_S{last}_E").unwrap();
         }
         let rust = format!("_RIC1a{}", "IC1a".repeat(2000));
         for name in [nested, templates, pointers, doubling, rust, "_R".repeat(5000)] {

@@ -4,6 +4,8 @@
 
 mod reader;
 
+use std::borrow::Cow;
+
 use addr2line::Context;
 use addr2line::gimli::{self, Dwarf, SectionId};
 
@@ -101,7 +103,7 @@ impl<'a> Known<'a> {
         {
             let name = frame
                 .function
-                .and_then(|function| function.raw_name().ok().map(|name| name.into_owned()));
+                .and_then(|function| function.raw_name().ok().map(Cow::into_owned));
             let (file, line) = frame.location.map_or((None, 0), |place| {
                 (place.file.map(str::to_owned), place.line.unwrap_or_default())
             });

@@ -55,12 +55,12 @@ impl Section {
 
     /// Whether it has to be unpacked.
     pub(super) fn is_packed(&self) -> bool {
-        self.flags & u64::from(elf::SHF_COMPRESSED.0) != 0
+        self.flags & elf::SHF_COMPRESSED.0 != 0
     }
 
     /// Whether it has code.
     pub(super) fn is_code(&self) -> bool {
-        self.flags & u64::from(elf::SHF_EXECINSTR.0) != 0
+        self.flags & elf::SHF_EXECINSTR.0 != 0
     }
 }
 

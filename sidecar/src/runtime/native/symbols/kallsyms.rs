@@ -20,6 +20,9 @@ const LINE: u64 = 4096;
 /// How far behind the last symbol in front of it an address may be: the largest functions of the kernel have some 10 KB.
 const FUNCTION: u64 = 1 << 20;
 
+/// Where a function begins, its name and its module.
+type Symbol = (u64, Arc<str>, Arc<str>);
+
 /// The frames at each of the sorted `addresses`; [`KERNEL`] where names may not be seen.
 pub(super) fn resolve(
     file: Option<impl Read>,
@@ -27,7 +30,7 @@ pub(super) fn resolve(
     deadline: Instant,
     names: &mut Names,
 ) -> Vec<Vec<Frame>> {
-    let mut nearest: Vec<Option<(u64, Arc<str>, Arc<str>)>> = vec![None; addresses.len()];
+    let mut nearest: Vec<Option<Symbol>> = vec![None; addresses.len()];
     let kernel = names.intern(KERNEL);
     if let Some(file) = file {
         let mut lines = BufReader::with_capacity(64 << 10, file.take(LIMIT));
@@ -56,7 +59,7 @@ pub(super) fn resolve(
             }
         }
     }
-    let mut last: Option<(u64, Arc<str>, Arc<str>)> = None;
+    let mut last: Option<Symbol> = None;
     addresses
         .iter()
         .zip(nearest)

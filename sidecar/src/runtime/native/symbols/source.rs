@@ -164,13 +164,13 @@ impl Source {
 
     /// The text at `offset` up to its zero, cut after `limit` bytes.
     pub(super) fn text(&self, offset: u64, limit: usize) -> Option<Vec<u8>> {
-        const PIECE: u64 = 64;
+        const PIECE: usize = 64;
         let mut text = Vec::new();
         while text.len() < limit {
             let at = offset.checked_add(text.len() as u64)?;
-            let length = PIECE.min(self.length.checked_sub(at)?);
-            let mut piece = [0; PIECE as usize];
-            let piece = piece.get_mut(..usize::try_from(length).ok()?)?;
+            let left = usize::try_from(self.length.checked_sub(at)?).unwrap_or(usize::MAX);
+            let mut piece = [0; PIECE];
+            let piece = piece.get_mut(..left.min(PIECE))?;
             if piece.is_empty() {
                 return None;
             }
