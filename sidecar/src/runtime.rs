@@ -45,6 +45,7 @@ pub use dotnet::introduction::{Introduction, by_port};
 pub use dotnet::line::Line;
 pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
+pub use native::perf::PerfRights;
 pub use no_access::no_access;
 pub use options::Options;
 pub use plan_error::PlanError;
@@ -97,13 +98,15 @@ fn telling_files(table: &ProcessTable, process: &Process) -> Vec<PathBuf> {
 
 /// The verdicts for every event of the target's runtime, in the order in which README lists events.
 ///
-/// Read-only: nothing is signalled, written or attached. Runs in the inspector child with the target's credentials.
-pub fn examine(table: &ProcessTable, target: &Target) -> Vec<Verdict> {
+/// Read-only: nothing is signalled, written or attached. Runs in the inspector child with the target's credentials; `perf` was
+/// tried before it had those.
+pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<Verdict> {
     let root = TargetRoot::open(table, target.id());
     let examination = Examination {
         table,
         target,
         root: root.as_ref(),
+        perf,
     };
     match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
@@ -140,7 +143,8 @@ pub fn judged_as(runtime: Runtime, event: &Event) -> &Event {
     match runtime {
         Runtime::Jvm => jvm::doctor::judged_as(event),
         Runtime::Dotnet => dotnet::doctor::judged_as(event),
-        Runtime::Go | Runtime::Native => event,
+        Runtime::Go => event,
+        Runtime::Native => native::doctor::judged_as(event),
     }
 }
 

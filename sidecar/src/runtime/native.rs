@@ -6,6 +6,10 @@
 
 pub mod detect;
 pub mod doctor;
+pub mod events;
 pub mod mapping;
+pub mod parameters;
+pub mod perf;
+pub mod plan;
 pub mod sample;
 pub mod symbols;

@@ -1,6 +1,6 @@
 //! Parameters that not all processes take: those of one runtime are declared and read by its folder, those of several here.
 
-use super::{Runtime, dotnet, go, jvm};
+use super::{Runtime, dotnet, go, jvm, native};
 use crate::parameter::{self, Parameter, Refusal, Row, Takes};
 
 /// What a request says to each runtime.
@@ -12,36 +12,86 @@ pub struct Options {
     pub dotnet: dotnet::parameters::DotnetOptions,
     /// To a Go program.
     pub go: go::parameters::GoOptions,
+    /// To the kernel, about machine code.
+    pub native: native::parameters::NativeOptions,
     given: Vec<(&'static [Runtime], &'static str)>,
 }
 
 const JVM: &[Runtime] = &[Runtime::Jvm];
 const DOTNET: &[Runtime] = &[Runtime::Dotnet];
 const GO: &[Runtime] = &[Runtime::Go];
-const JVM_AND_DOTNET: &[Runtime] = &[Runtime::Jvm, Runtime::Dotnet];
+const NATIVE: &[Runtime] = &[Runtime::Native];
 
-/// What JVMs and .NET processes take.
-static SHARED: [Row<Options>; 1] = [Row::new(
-    Parameter {
-        default: Some("false"),
-        ..Parameter::new("threads", "", Takes::Flag, "Split stacks by thread")
-    },
-    |options, takes, value| {
-        let split = takes.flag(value)?;
-        options.jvm.threads = split;
-        options.dotnet.threads = split;
-        Ok(())
-    },
-)];
+/// What several take, and which.
+static SHARED: [(&[Runtime], Row<Options>); 3] = [
+    (
+        &[Runtime::Jvm, Runtime::Dotnet, Runtime::Native],
+        Row::new(
+            Parameter {
+                default: Some("false"),
+                ..Parameter::new("threads", "", Takes::Flag, "Split stacks by thread")
+            },
+            |options, takes, value| {
+                let split = takes.flag(value)?;
+                options.jvm.threads = split;
+                options.dotnet.threads = split;
+                options.native.threads = split;
+                Ok(())
+            },
+        ),
+    ),
+    (
+        &[Runtime::Jvm, Runtime::Native],
+        Row::new(
+            Parameter {
+                short: Some('F'),
+                excludes: Some("interval"),
+                ..Parameter::new(
+                    "frequency",
+                    "HZ",
+                    Takes::Number {
+                        what: "samples per second",
+                        least: 1,
+                        most: 1000,
+                    },
+                    "Sampling rate",
+                )
+            },
+            |options, takes, value| {
+                let hertz = u32::try_from(takes.number(value)?).ok();
+                options.jvm.frequency = hertz;
+                options.native.frequency = hertz;
+                Ok(())
+            },
+        ),
+    ),
+    (
+        &[Runtime::Jvm, Runtime::Native],
+        Row::new(
+            Parameter {
+                default: Some("false"),
+                ..Parameter::new("alluser", "", Takes::Flag, "Leave out what happens in the kernel")
+            },
+            |options, takes, value| {
+                options.native.user_only = takes.flag(value)?;
+                if options.native.user_only {
+                    options.jvm.sampling.push(jvm::parameters::USER_ONLY);
+                }
+                Ok(())
+            },
+        ),
+    ),
+];
 
 impl Options {
     /// Every parameter with the runtimes that take it.
     pub fn parameters() -> impl Iterator<Item = (&'static [Runtime], &'static Parameter)> {
-        let shared = SHARED.iter().map(|row| (JVM_AND_DOTNET, &row.parameter));
+        let shared = SHARED.iter().map(|(runtimes, row)| (*runtimes, &row.parameter));
         let jvm = jvm::parameters::ROWS.iter().map(|row| (JVM, &row.parameter));
         let dotnet = dotnet::parameters::ROWS.iter().map(|row| (DOTNET, &row.parameter));
         let go = go::parameters::ROWS.iter().map(|row| (GO, &row.parameter));
-        shared.chain(jvm).chain(dotnet).chain(go)
+        let native = native::parameters::ROWS.iter().map(|row| (NATIVE, &row.parameter));
+        shared.chain(jvm).chain(dotnet).chain(go).chain(native)
     }
 
     /// Takes the value of the parameter called `name`.
@@ -49,9 +99,10 @@ impl Options {
     /// # Errors
     /// It is none that the parameter takes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
-        let (runtimes, parameter) = if let Some(row) = parameter::row(&SHARED, name) {
+        let shared = SHARED.iter().find(|(_, row)| row.parameter.name == name);
+        let (runtimes, parameter) = if let Some((runtimes, row)) = shared {
             row.set(self, value)?;
-            (JVM_AND_DOTNET, &row.parameter)
+            (*runtimes, &row.parameter)
         } else if let Some(row) = parameter::row(&jvm::parameters::ROWS, name) {
             row.set(&mut self.jvm, value)?;
             (JVM, &row.parameter)
@@ -61,6 +112,9 @@ impl Options {
         } else if let Some(row) = parameter::row(&go::parameters::ROWS, name) {
             row.set(&mut self.go, value)?;
             (GO, &row.parameter)
+        } else if let Some(row) = parameter::row(&native::parameters::ROWS, name) {
+            row.set(&mut self.native, value)?;
+            (NATIVE, &row.parameter)
         } else {
             return Err(Refusal::because("there is no such parameter"));
         };
@@ -76,5 +130,32 @@ impl Options {
     pub fn foreign_to(&self, runtime: Runtime) -> Option<(&'static str, Runtime)> {
         let foreign = self.given.iter().find(|(of, _)| !of.contains(&runtime));
         foreign.and_then(|(of, name)| Some((*name, *of.first()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_of_several_runtimes_reaches_all_of_them() {
+        let mut options = Options::default();
+        for (name, value) in [("frequency", "49"), ("threads", ""), ("alluser", "true")] {
+            options.set(name, value).unwrap();
+        }
+        assert_eq!((options.jvm.frequency, options.native.frequency), (Some(49), Some(49)));
+        assert!(options.jvm.threads && options.dotnet.threads && options.native.threads);
+        assert!(options.native.user_only && options.jvm.sampling == [jvm::parameters::USER_ONLY]);
+        assert_eq!(options.foreign_to(Runtime::Native), None);
+        assert_eq!(options.foreign_to(Runtime::Go), Some(("frequency", Runtime::Jvm)));
+    }
+
+    #[test]
+    fn a_frequency_is_within_bounds() {
+        let set = |value: &str| Options::default().set("frequency", value);
+        for bad in ["0", "1001", "99Hz"] {
+            assert!(set(bad).is_err(), "{bad}");
+        }
+        assert!(set("1").is_ok() && set("1000").is_ok());
     }
 }

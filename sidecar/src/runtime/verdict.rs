@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::Target;
+use super::native::perf::PerfRights;
 use crate::event::Event;
 use crate::process::{ProcessTable, TargetRoot};
 
@@ -120,6 +121,8 @@ pub struct Examination<'a> {
     pub target: &'a Target,
     /// Its files; the error says why we may not look.
     pub root: Result<&'a TargetRoot, &'a std::io::Error>,
+    /// What the kernel's sampler may do, tried with the rights of a recorder.
+    pub perf: &'a PerfRights,
 }
 
 /// The reason for a target that is stopped by a signal or a debugger.

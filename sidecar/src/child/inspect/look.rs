@@ -13,7 +13,7 @@ use super::{CHILDREN, InspectOrder, is_init_of_node};
 use crate::child::channel::Channel;
 use crate::confine;
 use crate::process::{ProcessId, ProcessTable, TargetRoot, container_logs};
-use crate::runtime;
+use crate::runtime::{self, PerfRights, native};
 
 /// Looks as ordered.
 ///
@@ -25,8 +25,10 @@ pub(in crate::child) fn run(order: InspectOrder, mut channel: Channel) -> Result
     if let Some(process) = order.network_of {
         confine::enter_network(&table, process)?;
     }
+    // As ourselves, as a recorder will open its events.
+    let perf = native::doctor::probe(order.processes.iter().map(|(id, _)| id.pid));
     confine::become_target(order.credentials)?;
-    look(&table, order, |report| channel.send(&report))?;
+    look(&table, order, &perf, |report| channel.send(&report))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -34,6 +36,7 @@ pub(in crate::child) fn run(order: InspectOrder, mut channel: Channel) -> Result
 fn look(
     table: &ProcessTable,
     order: InspectOrder,
+    perf: &PerfRights,
     mut say: impl FnMut(InspectorReport) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let mut mounts = Mounts::default();
@@ -53,7 +56,7 @@ fn look(
         let mut container = row.container.clone();
         container.complete_from_mounts(mounts.of(table, id.pid));
         let target = runtime::detect(table, row, &order.go_pprof);
-        let verdicts = runtime::examine(table, &target);
+        let verdicts = runtime::examine(table, &target, perf);
         let finding = Finding::new(id, &target.name, target.facts, verdicts, &container);
         say(InspectorReport::Finding(Box::new(finding)))?;
     }

@@ -121,7 +121,7 @@ mod tests {
     use super::{verdicts, why_impossible};
     use crate::event::Event;
     use crate::process::{Process, ProcessTable};
-    use crate::runtime::{Availability, Examination};
+    use crate::runtime::{Availability, Examination, PerfRights};
     use crate::runtime::{PprofAbsence, PprofEndpoint, RuntimeFacts, Target};
 
     fn target(pprof: Result<PprofEndpoint, PprofAbsence>) -> Target {
@@ -188,6 +188,7 @@ mod tests {
             table: &table,
             target: &target,
             root: Err(&error),
+            perf: &PerfRights::default(),
         });
         assert_eq!(verdicts.len(), 9);
         for verdict in verdicts {

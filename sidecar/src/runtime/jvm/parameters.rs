@@ -42,27 +42,7 @@ const MOST_PATTERNS: usize = 16;
 const PATTERNS: Takes = Takes::Text("up to 16 frame patterns of 1 to 256 characters without , and ;");
 
 /// The table.
-pub static ROWS: [Row<JvmOptions>; 14] = [
-    Row::new(
-        Parameter {
-            short: Some('F'),
-            excludes: Some("interval"),
-            ..Parameter::new(
-                "frequency",
-                "HZ",
-                Takes::Number {
-                    what: "samples per second",
-                    least: 1,
-                    most: 1000,
-                },
-                "Sampling rate",
-            )
-        },
-        |options, takes, value| {
-            options.frequency = u32::try_from(takes.number(value)?).ok();
-            Ok(())
-        },
-    ),
+pub static ROWS: [Row<JvmOptions>; 12] = [
     Row::new(
         Parameter {
             excludes: Some("frequency"),
@@ -140,13 +120,6 @@ pub static ROWS: [Row<JvmOptions>; 14] = [
             options.features = known.then_some(features).ok_or_else(Refusal::default)?;
             Ok(())
         },
-    ),
-    Row::new(
-        Parameter {
-            default: Some("false"),
-            ..Parameter::new("alluser", "", Takes::Flag, "Leave out what happens in the kernel")
-        },
-        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, USER_ONLY),
     ),
     Row::new(
         Parameter {
@@ -250,13 +223,5 @@ mod tests {
             assert!(set("interval", bad).is_err(), "{bad:?}");
         }
         assert_eq!(set("interval", "512k").unwrap().interval.as_deref(), Some("512k"));
-    }
-
-    #[test]
-    fn a_frequency_is_within_bounds() {
-        for bad in ["0", "1001", "99Hz"] {
-            assert!(set("frequency", bad).is_err(), "{bad}");
-        }
-        assert_eq!(set("frequency", "1000").unwrap().frequency, Some(1000));
     }
 }

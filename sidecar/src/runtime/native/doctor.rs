@@ -1,9 +1,13 @@
-//! Checks for native targets.
+//! Checks for native targets: what the kernel's sampler gives, as [`PerfRights`] has tried it.
 
 use std::io::ErrorKind;
+use std::sync::LazyLock;
 
+use super::events::Source;
+use super::perf::PerfRights;
+use super::plan::{self, NativePlan};
 use crate::event::Event;
-use crate::runtime::{Examination, Reason, Verdict, no_access};
+use crate::runtime::{Examination, Reason, Verdict, no_access, stopped};
 
 /// Why native targets are only listed so far.
 pub fn not_yet() -> Reason {
@@ -14,15 +18,134 @@ pub fn not_yet() -> Reason {
     )
 }
 
+/// The events that are judged; every other one is judged as one of them.
+static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
+    let named = |name: &str| Event::Named(name.to_owned());
+    [
+        Event::Cpu,
+        Event::Wall,
+        named(plan::OFF_CPU),
+        named("context-switches"),
+        named("page-faults"),
+        named("cycles"),
+        named("cache-misses"),
+    ]
+});
+
+/// Tries for these processes what the verdicts are about; see [`PerfRights`] for when.
+pub fn probe(pids: impl Iterator<Item = i32>) -> PerfRights {
+    let plans: Vec<NativePlan> = EVENTS.iter().filter_map(|event| plan::usual(event).ok()).collect();
+    PerfRights::probe(&plans, pids)
+}
+
+/// The event whose verdict counts for `event`: what the kernel counts is there everywhere, what the processor counts mostly
+/// together.
+pub fn judged_as(event: &Event) -> &Event {
+    let Event::Named(name) = event else { return event };
+    let [_, _, _, switches, faults, cycles, _] = &*EVENTS;
+    match Source::of(name) {
+        _ if EVENTS.contains(event) => event,
+        Some(source) if source.is_hardware() => cycles,
+        Some(source) if source.is_of_the_kernel() => switches,
+        Some(_) => faults,
+        None => event,
+    }
+}
+
 /// Verdicts for every event of the runtime. A process we may not look into is listed as native, whatever it is: then
 /// the missing right is the reason.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let reason = match examination.root {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => no_access(examination.target),
-        _ => not_yet(),
+    let target = examination.target;
+    let blocked = match examination.root {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(no_access(target)),
+        _ => target.process.is_stopped().then(stopped),
     };
-    [Event::Cpu, Event::Wall]
-        .into_iter()
-        .map(|event| Verdict::impossible(event, reason.clone()))
-        .collect()
+    let judge = |event: &Event| match &blocked {
+        Some(reason) => Verdict::impossible(event.clone(), reason.clone()),
+        None => match examination.perf.of(target.id().pid, event) {
+            Ok(limits) => Verdict::limited(event.clone(), limits),
+            Err(reason) => Verdict::impossible(event.clone(), reason),
+        },
+    };
+    EVENTS.iter().map(judge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Process, ProcessTable};
+    use crate::runtime::{Availability, RuntimeFacts, Target};
+
+    fn judged(target: &Target, root: ErrorKind, perf: &PerfRights) -> Vec<Verdict> {
+        let (table, error) = (ProcessTable::default(), root.into());
+        verdicts(&Examination {
+            table: &table,
+            target,
+            root: Err(&error),
+            perf,
+        })
+    }
+
+    fn target(pid: i32) -> Target {
+        Target {
+            process: Process::example(pid),
+            name: "shop".to_owned(),
+            facts: RuntimeFacts::Native,
+        }
+    }
+
+    #[test]
+    fn a_process_that_may_not_be_looked_into_keeps_that_reason_for_every_event() {
+        let us = i32::try_from(std::process::id()).unwrap();
+        let rights = probe([us].into_iter());
+        let verdicts = judged(&target(us), ErrorKind::PermissionDenied, &rights);
+        assert_eq!(verdicts.len(), EVENTS.len());
+        for verdict in verdicts {
+            assert_eq!(verdict.reason.unwrap().key, "no_access", "{}", verdict.event);
+        }
+        let mut stopped = target(us);
+        stopped.process.state = 'T';
+        for verdict in judged(&stopped, ErrorKind::NotFound, &rights) {
+            assert_eq!(verdict.reason.unwrap().key, "target_stopped");
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_what_opening_says() {
+        let us = i32::try_from(std::process::id()).unwrap();
+        let rights = probe([us].into_iter());
+        for verdict in judged(&target(us), ErrorKind::NotFound, &rights) {
+            let plan = plan::usual(&verdict.event).unwrap();
+            let opened = super::super::perf::Sampler::open(
+                &ProcessTable::default(),
+                ProcessTable::default().id_of(us).unwrap(),
+                &plan,
+            );
+            let key = verdict.reason.map(|reason| reason.key);
+            match opened {
+                Err(error) => assert_eq!(key, Some(error.reason().key), "{}", verdict.event),
+                Ok(sampler) if sampler.facts().limits.is_empty() => {
+                    assert_eq!(verdict.availability, Availability::Available, "{}", verdict.event);
+                }
+                Ok(sampler) => assert_eq!(key.as_ref(), Some(&sampler.facts().limits[0].key)),
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_is_judged_as_what_it_needs() {
+        for (name, judge) in [
+            ("cpu", "cpu"),
+            ("instructions", "cycles"),
+            ("r1a8", "cycles"),
+            ("cache-misses", "cache-misses"),
+            ("minor-faults", "page-faults"),
+            ("task-clock", "page-faults"),
+            ("cpu-migrations", "context-switches"),
+            ("sched:sched_switch", "context-switches"),
+            ("java.lang.Thread.run", "java.lang.Thread.run"),
+        ] {
+            assert_eq!(judged_as(&name.parse().unwrap()).name(), judge, "{name}");
+        }
+    }
 }

@@ -5,8 +5,15 @@
 /// What the kernel tells of a process group while it is sampled, in the order in which it happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Record<'a> {
-    /// A thread at work, or about to wait.
+    /// A thread at work, or at what is counted.
     Sample(Sample<'a>),
+    /// A thread leaves its CPU until its next [`Record::SwitchIn`]. Only where switches were asked for.
+    SwitchOut {
+        /// Where it leaves.
+        sample: Sample<'a>,
+        /// It would have gone on: it does not wait for anything but a CPU.
+        preempted: bool,
+    },
     /// A thread came back to a CPU. Only where switches were asked for.
     SwitchIn {
         /// Process.
@@ -61,7 +68,7 @@ pub struct Sample<'a> {
     pub period: u64,
     /// Addresses within the kernel, leaf first; empty where it may not be seen.
     pub kernel: &'a [u64],
-    /// Addresses within the process by frame pointers, leaf first. Where registers were asked for, empty.
+    /// Addresses within the process by frame pointers, leaf first. With `unwind=dwarf`, empty.
     pub user: &'a [u64],
     /// Registers of the process, for an unwinder.
     pub registers: Option<Registers>,
