@@ -44,6 +44,9 @@ use source::Source;
 /// from what the path leads to then, if it still is the same file.
 const OPEN_FILES: usize = 128;
 
+/// Perf maps that stay open.
+const PERF_MAPS: usize = 64;
+
 /// Files that are told apart at all.
 const FILES: usize = 4096;
 
@@ -61,6 +64,7 @@ pub struct Symbolizer {
     files: Vec<Mapped>,
     by_id: HashMap<FileId, u32>,
     open_files: usize,
+    perf_maps: HashMap<i32, Option<File>>,
     places: Places,
 }
 
@@ -82,6 +86,7 @@ impl Symbolizer {
             files: Vec::new(),
             by_id: HashMap::new(),
             open_files: 0,
+            perf_maps: HashMap::new(),
             places: Places::default(),
         }
     }
@@ -91,7 +96,7 @@ impl Symbolizer {
     pub fn user(&mut self, pid: i32, mapping: &Mapping, address: u64, is_leaf: bool) -> Place {
         let address = called(address, is_leaf);
         match &mapping.backing {
-            Backing::Anonymous => self.places.number(Space::Anonymous(pid), address),
+            Backing::Anonymous => self.generated(pid, address),
             Backing::Vdso => self.places.number(Space::Vdso, address.saturating_sub(mapping.start)),
             Backing::File { id, .. } => {
                 let Some(file) = self.file(pid, mapping, *id) else {
@@ -105,12 +110,20 @@ impl Symbolizer {
 
     /// An address of a process that lies in no file: code that was made while the program ran, whose names are in a perf map.
     pub fn anonymous(&mut self, pid: i32, address: u64, is_leaf: bool) -> Place {
-        self.places.number(Space::Anonymous(pid), called(address, is_leaf))
+        self.generated(pid, called(address, is_leaf))
     }
 
     /// An address within the kernel.
     pub fn kernel(&mut self, address: u64, is_leaf: bool) -> Place {
         self.places.number(Space::Kernel, called(address, is_leaf))
+    }
+
+    /// The map is opened at once: the process may be gone at the end.
+    fn generated(&mut self, pid: i32, address: u64) -> Place {
+        if self.perf_maps.len() < PERF_MAPS && !self.perf_maps.contains_key(&pid) {
+            self.perf_maps.insert(pid, self.opener.perf_map(pid));
+        }
+        self.places.number(Space::Anonymous(pid), address)
     }
 
     /// The number of a file; opened when it is new.
@@ -189,7 +202,9 @@ impl Symbolizer {
     }
 
     fn of_perf_map(&mut self, pid: i32, addresses: &[u64], deadline: Instant, names: &mut Names) -> Vec<Vec<Frame>> {
-        let Some(file) = self.opener.perf_map(pid) else {
+        // It may have been written since.
+        let opened = self.perf_maps.remove(&pid).flatten();
+        let Some(file) = opened.or_else(|| self.opener.perf_map(pid)) else {
             return Vec::new();
         };
         perf_map::resolve(&file, addresses, deadline, names)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::elf::Elf;
 use super::frame::{Frame, Names};
-use super::source::Source;
+use super::source::{Source, u32_at};
 
 use function::Function;
 use header::{Header, Layout};
@@ -128,17 +128,17 @@ impl GoTable {
         };
         let at = |size: u64| tree.checked_add(size * u64::from(index));
         if self.header.layout == Layout::Go120 {
-            let at = at(16)?;
+            let row: [u8; 16] = source.array(at(16)?)?;
             return Some(InlinedCall {
-                name: source.u32(at + 4)?,
-                caller: source.u32(at + 8)?,
-                start_line: source.u32(at + 12)?,
+                name: u32_at(&row, 4),
+                caller: u32_at(&row, 8),
+                start_line: u32_at(&row, 12),
             });
         }
-        let at = at(20)?;
+        let row: [u8; 20] = source.array(at(20)?)?;
         Some(InlinedCall {
-            name: source.u32(at + 12)?,
-            caller: source.u32(at + 16)?,
+            name: u32_at(&row, 12),
+            caller: u32_at(&row, 16),
             start_line: 0,
         })
     }

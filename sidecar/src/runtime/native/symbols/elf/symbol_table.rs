@@ -42,7 +42,7 @@ pub(in super::super) fn resolve(source: &Source, elf: &Elf, table: &Section, add
     let Some(strings) = elf.sections.get(table.link as usize) else {
         return none();
     };
-    let mut search = Search::new(elf, addresses);
+    let mut search = Search::new(source, elf, strings, addresses);
     let count = (table.size / SYMBOL as u64).min(SYMBOLS);
     let mut number = 0;
     let read = source.rows(table.offset, SYMBOL, count, |row| {
@@ -59,9 +59,7 @@ pub(in super::super) fn resolve(source: &Source, elf: &Elf, table: &Section, add
         .map(|candidate| {
             let candidate = candidate?;
             let name = source.text(strings.offset.checked_add(candidate.name.into())?, NAME_LIMIT)?;
-            // `$x` and `$d` of ARM mark what follows, and `.L` is the compiler's own.
-            let is_mark = name.first() == Some(&b'$') && name.len() <= 2 || name.starts_with(b".L");
-            (!name.is_empty() && !is_mark).then(|| Symbol {
+            (!name.is_empty()).then(|| Symbol {
                 name: String::from_utf8_lossy(&name).into_owned(),
             })
         })
@@ -69,6 +67,8 @@ pub(in super::super) fn resolve(source: &Source, elf: &Elf, table: &Section, add
 }
 
 struct Search<'a> {
+    source: &'a Source,
+    strings: &'a Section,
     elf: &'a Elf,
     addresses: &'a [u64],
     /// The symbol that an address is within.
@@ -79,8 +79,10 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(elf: &'a Elf, addresses: &'a [u64]) -> Self {
+    fn new(source: &'a Source, elf: &'a Elf, strings: &'a Section, addresses: &'a [u64]) -> Self {
         Self {
+            source,
+            strings,
             elf,
             addresses,
             around: vec![None; addresses.len()],
@@ -114,14 +116,15 @@ impl<'a> Search<'a> {
         let is_function = kind == elf::STT_FUNC.0 || kind == elf::STT_GNU_IFUNC.0;
         // Assembler without `.type`; labels of data have no type either.
         let is_label = kind == elf::STT_NOTYPE.0 && self.elf.sections.get(section).is_some_and(Section::is_code);
-        if section == 0 || !(is_function || is_label) {
+        if section == 0 || !(is_function || is_label && !self.is_mark(u32_at(row, 0))) {
             return None;
         }
         let rank = match (is_function, binding) {
             (true, binding) if binding == elf::STB_GLOBAL.0 => 4,
             (true, binding) if binding == elf::STB_WEAK.0 => 3,
             (true, _) => 2,
-            (false, _) => 1,
+            (false, binding) if binding == elf::STB_GLOBAL.0 => 1,
+            (false, _) => 0,
         };
         Some(Candidate {
             start: u64_at(row, 8),
@@ -130,6 +133,15 @@ impl<'a> Search<'a> {
             name: u32_at(row, 0),
             size: u64_at(row, 16),
         })
+    }
+
+    /// `$x` and `$d` of ARM say what follows, code or data, and `.L` is the compiler's own.
+    fn is_mark(&self, name: u32) -> bool {
+        let place = self.strings.offset.saturating_add(name.into());
+        match self.source.array::<3>(place) {
+            Some([b'$', _, 0 | b'.'] | [b'.', b'L', _]) => true,
+            Some(_) | None => false,
+        }
     }
 
     /// The last symbol in front of an address may be in front of the address before it.

@@ -114,6 +114,8 @@ impl Header {
 
     fn parse(source: &Source, elf: &Elf, start: u64, end: u64) -> Option<Self> {
         const POINTER: u8 = 8;
+        // So that no sum of places in it overflows.
+        let end = end.min(source.length());
         let head: [u8; 8] = source.array(start)?;
         let layout = Layout::ALL
             .into_iter()

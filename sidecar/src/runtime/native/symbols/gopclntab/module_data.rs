@@ -78,7 +78,9 @@ impl Words {
         }));
         let mut chunk = Vec::new();
         for range in ranges {
-            let mut at = range.start.next_multiple_of(8);
+            let Some(mut at) = range.start.checked_next_multiple_of(8) else {
+                continue;
+            };
             while at < range.end && left > 0 {
                 let length = CHUNK.min(range.end - at).min(left);
                 left -= length;
