@@ -19,7 +19,10 @@ const DEPTH: u32 = 96;
 
 /// The readable form of a linker's name: Rust's both schemes and C++'s; others stay.
 pub(super) fn demangle(name: &str) -> Cow<'_, str> {
-    // `memcpy@@GLIBC_2.14`: which version it is says nothing of what runs. In front of `@plt` nothing is cut.
+    if let Some(called) = name.strip_suffix("@plt").filter(|called| !called.contains('@')) {
+        return Cow::Owned(format!("{}@plt", demangle(called)));
+    }
+    // `memcpy@@GLIBC_2.14`: which version it is says nothing of what runs.
     let plain = name.split_once('@').map_or(name, |(plain, _)| plain);
     if plain.len() > INPUT_LIMIT {
         return Cow::Borrowed(plain);
@@ -69,6 +72,8 @@ mod tests {
         for (name, readable) in [
             ("main", "main"),
             ("memcpy@@GLIBC_2.14", "memcpy"),
+            ("memcpy@plt", "memcpy@plt"),
+            ("_ZN4shop4cart3addEi@plt", "shop::cart::add(int)@plt"),
             ("_ZN4shop4cart3addEi", "shop::cart::add(int)"),
             (
                 "_ZNSt6vectorIiSaIiEE9push_backERKi",

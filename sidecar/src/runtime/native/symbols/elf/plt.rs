@@ -56,20 +56,26 @@ fn slot_of(source: &Source, elf: &Elf, address: u64) -> Option<u64> {
     let section = elf.sections.iter().find(|section| {
         section.is_code() && section.name.starts_with(".plt") && section.addresses().contains(&address)
     })?;
-    let aligned = |bytes: u64| {
-        let start = address - (address - section.address) % bytes;
+    let by = |start: u64, within: u64| {
         let mut code = [0; ENTRY];
         let left = usize::try_from(section.addresses().end - start).unwrap_or(usize::MAX);
         let code = code.get_mut(..left.min(ENTRY))?;
         source.read(elf.offset_of(start)?, code).ok()?;
         match elf::Machine(elf.machine) {
-            elf::EM_X86_64 => x86_64(start, code, bytes),
+            elf::EM_X86_64 => x86_64(start, code, within),
             elf::EM_AARCH64 => aarch64(start, code),
             _ => None,
         }
     };
-    // `.plt.got` has entries of 8 bytes.
-    aligned(16).or_else(|| aligned(8))
+    let distance = address - section.address;
+    if elf::Machine(elf.machine) == elf::EM_AARCH64 {
+        // Of four or six instructions, and `address` may be any of them.
+        return (0..6).find_map(|back| by(section.address + (distance & !3).checked_sub(back * 4)?, 0));
+    }
+    // `.plt.got` has entries of 8 bytes; of 16 the second half has no such jump.
+    [8, 16]
+        .into_iter()
+        .find_map(|bytes| by(address - distance % bytes, bytes))
 }
 
 /// `jmp *slot(%rip)`, also behind `endbr64` or `bnd`.
@@ -92,7 +98,12 @@ fn aarch64(start: u64, code: &[u8]) -> Option<u64> {
         .chunks_exact(4)
         .enumerate()
         .map(|(at, word)| (at, u32_at(word, 0)))
+        .take(2)
         .find(|(_, word)| word & 0x9f00_001f == 0x9000_0010)?;
+    // Behind another instruction than `bti c` it is the next entry's.
+    if at == 1 && u32_at(code, 0) != 0xd503_245f {
+        return None;
+    }
     let load = u32_at(code, (at + 1) * 4);
     if load & 0xffc0_03ff != 0xf940_0211 {
         return None;
