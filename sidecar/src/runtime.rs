@@ -25,7 +25,7 @@ pub mod who;
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -111,8 +111,20 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
     match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
         Runtime::Dotnet => dotnet::doctor::verdicts(&examination),
-        Runtime::Go => go::doctor::verdicts(&examination),
+        Runtime::Go => {
+            let by_kernel = native::doctor::verdicts(&examination);
+            go::doctor::verdicts(&examination, by_kernel)
+        }
         Runtime::Native => native::doctor::verdicts(&examination),
+    }
+}
+
+/// The runtime whose ways serve `event` of the target: machine code's, where the kernel samples what the program's own runtime
+/// does not, or not without a port.
+pub fn served_by(target: &Target, event: &Event) -> Runtime {
+    match target.runtime() {
+        Runtime::Go if !go::doctor::serves(target, event) && native::doctor::knows(event) => Runtime::Native,
+        runtime => runtime,
     }
 }
 
@@ -167,7 +179,7 @@ pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
         Runtime::Jvm => jvm::plan::recordings(event),
         Runtime::Dotnet => dotnet::plan::recordings(event),
         Runtime::Go => go::plan::recordings(event),
-        Runtime::Native => &[],
+        Runtime::Native => native::plan::recordings(event),
     }
 }
 
@@ -235,7 +247,8 @@ pub fn shares(order: &RecordOrder) -> bool {
         | RuntimePlan::Dotnet(_)
         | RuntimePlan::DotnetHeap(_)
         | RuntimePlan::DotnetDump(_)
-        | RuntimePlan::Go(_) => false,
+        | RuntimePlan::Go(_)
+        | RuntimePlan::Native(_) => false,
     }
 }
 
@@ -274,6 +287,8 @@ pub enum RuntimePlan {
     DotnetDump(dotnet::dump::DumpPlan),
     /// To a Go program.
     Go(go::plan::GoPlan),
+    /// To the kernel.
+    Native(native::plan::NativePlan),
 }
 
 /// Plans a recording: everything that can be known before the target notices anything is checked here, once. Runs in
@@ -282,7 +297,7 @@ pub enum RuntimePlan {
 /// # Errors
 /// A parameter that does not fit, or why it is impossible.
 pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan, PlanError> {
-    match asked.target.runtime() {
+    match served_by(asked.target, asked.event) {
         Runtime::Jvm if *asked.event == Event::Goroutine => jvm::thread_dump::plan(asked).map(RuntimePlan::JvmThreads),
         Runtime::Jvm => jvm::plan::plan(asked, &settings.jvm).map(RuntimePlan::Jvm),
         Runtime::Dotnet if *asked.event == Event::Heap => {
@@ -293,7 +308,7 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
         }
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
         Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
-        Runtime::Native => Err(PlanError::Impossible(native::doctor::not_yet())),
+        Runtime::Native => native::plan::plan(asked).map(RuntimePlan::Native),
     }
 }
 
@@ -307,14 +322,7 @@ impl RuntimePlan {
             Self::DotnetHeap(_) => RecordingKind::Heap,
             Self::DotnetDump(_) => RecordingKind::Dump,
             Self::Go(plan) => plan.kind(),
-        }
-    }
-
-    /// A file of ours that the recorder must open before it becomes the target, whose user may have no right to read it.
-    pub fn own_file(&self) -> Option<&Path> {
-        match self {
-            Self::Jvm(plan) => Some(&plan.library),
-            Self::JvmThreads(_) | Self::Dotnet(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) | Self::Go(_) => None,
+            Self::Native(plan) => plan.kind(),
         }
     }
 
@@ -327,7 +335,7 @@ impl RuntimePlan {
                 Way::Port(caller) => Some(caller),
                 Way::Socket(_) => None,
             },
-            Self::Jvm(_) | Self::JvmThreads(_) | Self::Go(_) => None,
+            Self::Jvm(_) | Self::JvmThreads(_) | Self::Go(_) | Self::Native(_) => None,
         }
     }
 
@@ -337,7 +345,7 @@ impl RuntimePlan {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
             Self::Dotnet(plan) if !plan.runs_beside_others() => Some(Exclusive("the event session")),
             Self::DotnetHeap(_) | Self::DotnetDump(_) => Some(Exclusive("the event session")),
-            Self::JvmThreads(_) | Self::Dotnet(_) => None,
+            Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
     }
@@ -348,7 +356,7 @@ impl RuntimePlan {
             Self::Go(plan) => plan.is_of_a_moment(),
             Self::Dotnet(plan) => plan.is_of_a_moment(),
             Self::JvmThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
-            Self::Jvm(_) => false,
+            Self::Jvm(_) | Self::Native(_) => false,
         }
     }
 
@@ -356,13 +364,44 @@ impl RuntimePlan {
     pub fn needs_network(&self) -> bool {
         match self {
             Self::Go(_) => true,
-            Self::Jvm(_) | Self::JvmThreads(_) | Self::Dotnet(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => false,
+            Self::Jvm(_)
+            | Self::JvmThreads(_)
+            | Self::Dotnet(_)
+            | Self::DotnetHeap(_)
+            | Self::DotnetDump(_)
+            | Self::Native(_) => false,
+        }
+    }
+}
+
+/// What a recorder opens before it becomes the target, whose user may have no right to.
+#[derive(Debug)]
+pub enum Opened {
+    /// Nothing.
+    Nothing,
+    /// A file of ours.
+    File(File),
+    /// Events of the kernel.
+    Events(Box<native::record::Opened>),
+}
+
+impl Opened {
+    /// What the order needs. Nothing of the target is read.
+    pub fn open(order: &RecordOrder, table: &ProcessTable) -> Self {
+        match &order.plan {
+            RuntimePlan::Jvm(plan) => File::open(&plan.library).map_or(Self::Nothing, Self::File),
+            RuntimePlan::Native(plan) => Self::Events(Box::new(native::record::Opened::open(table, order, plan))),
+            RuntimePlan::JvmThreads(_)
+            | RuntimePlan::Dotnet(_)
+            | RuntimePlan::DotnetHeap(_)
+            | RuntimePlan::DotnetDump(_)
+            | RuntimePlan::Go(_) => Self::Nothing,
         }
     }
 }
 
 /// Records as ordered, from attach to the last byte; the bytes go to `output`, progress to `reporter`. Runs in the
-/// recorder child; `own_file` is [`RuntimePlan::own_file`], opened, and `line` leads to [`RuntimePlan::caller`].
+/// recorder child; `opened` is what the order needs, and `line` leads to [`RuntimePlan::caller`].
 ///
 /// Returns the quality of a whole recording. On every return, also an error, nothing of ours runs or lies in the
 /// target any more.
@@ -371,7 +410,7 @@ impl RuntimePlan {
 /// Why there is no recording; [`RecordError::Cancelled`] when the server told us to give up.
 pub fn record(
     order: &RecordOrder,
-    own_file: Option<File>,
+    opened: Opened,
     line: Option<&Line>,
     output: &mut dyn Write,
     control: &Control,
@@ -380,7 +419,17 @@ pub fn record(
     let used = || CpuTime::of_process(control.table(), order.target.id());
     let before = used();
     let mut quality = match &order.plan {
-        RuntimePlan::Jvm(plan) => jvm::record::record(order, plan, own_file, output, control, reporter),
+        RuntimePlan::Jvm(plan) => {
+            let library = match opened {
+                Opened::File(library) => Some(library),
+                Opened::Nothing | Opened::Events(_) => None,
+            };
+            jvm::record::record(order, plan, library, output, control, reporter)
+        }
+        RuntimePlan::Native(plan) => match opened {
+            Opened::Events(events) => native::record::record(order, plan, *events, output, control, reporter),
+            Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
+        },
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetHeap(plan) => dotnet::heap_snapshot::record(order, plan, line, output, control, reporter),
@@ -416,6 +465,7 @@ pub fn sweep(target: &Target) {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the sample programs into $cache/apps/. An app is rebuilt only when a source is newer.
+# Builds the sample programs into $cache/apps/. An app is rebuilt only when a source, or this, is newer.
 #
 #   build.sh [app...]      (no argument: all of them)
 set -euo pipefail
 
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-apps=(java-17 java-25 dotnet go c)
+apps=(java-17 java-25 dotnet go c cpp rust)
 
 # The build functions run in the app's source directory and fill the directory $1.
 
@@ -44,16 +44,30 @@ build_go() {
   go build -trimpath -ldflags '-s -w' -o "$1/split-stripped" .
   go build -trimpath -buildmode=pie -o "$1/split-pie" .
   go build -trimpath -tags nopprof -o "$1/split-nopprof" .
+  go build -trimpath -tags nopprof -ldflags '-s -w' -buildmode=pie -o "$1/split-nopprof-stripped" .
 }
 
+# Native programs in the builds that tell unwinders apart: with frame pointers, without them, and without symbols.
+
 build_c() {
-  # Symbols and frame pointers, as a binary that is meant to be profiled has them.
-  gcc -O2 -g -fno-omit-frame-pointer -Wall -Wextra -pthread -o "$1/split" split.c
+  local gcc=(gcc -O2 -g -Wall -Wextra -pthread)
+  "${gcc[@]}" -fno-omit-frame-pointer -o "$1/split" split.c
+  "${gcc[@]}" -fomit-frame-pointer -o "$1/split-nofp" split.c
+  strip -o "$1/split-stripped" "$1/split-nofp"
+}
+
+build_cpp() {
+  "$sources/../rig/packages.sh" g++
+  g++ -O2 -g -fomit-frame-pointer -Wall -Wextra -o "$1/split" split.cpp
+}
+
+build_rust() {
+  rustc --edition 2024 -O -o "$1/split" split.rs
 }
 
 app() {
   local name=$1 source=$sources/${1%%-*} final=$cache/apps/$1 started=$EPOCHREALTIME work
-  if [[ -d $final && -z $(find "$source" -type f -newer "$final" -print -quit) ]]; then
+  if [[ -d $final && -z $(find "$source" "$sources/build.sh" -type f -newer "$final" -print -quit) ]]; then
     echo "$name cached"
     return
   fi

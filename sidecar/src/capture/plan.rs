@@ -54,21 +54,21 @@ pub fn plan(
     const SNAPSHOT_SECONDS: u64 = 5;
     let chosen = &inspections[selector::resolve(&request.selector, inspections)?];
     let target = &chosen.target;
-    let runtime = target.runtime();
     let scraped = request
         .scraped
-        .then(|| runtime::scraped_as(runtime, &request.event))
+        .then(|| runtime::scraped_as(target.runtime(), &request.event))
         .flatten();
     let named = scraped.map(|event| CaptureRequest {
         event,
         ..request.clone()
     });
     let request = named.as_ref().unwrap_or(request);
+    let runtime = runtime::served_by(target, &request.event);
     if let Some((parameter, of)) = request.options.foreign_to(runtime) {
         return Err(CaptureError::ParameterNotApplicable { parameter, runtime, of });
     }
-    let by_type = runtime::no_histogram(runtime).filter(|_| request.by_type);
-    let dump = runtime::no_dump(runtime).filter(|_| request.dump);
+    let by_type = runtime::no_histogram(target.runtime()).filter(|_| request.by_type);
+    let dump = runtime::no_dump(target.runtime()).filter(|_| request.dump);
     if let Some(reason) = by_type.or(dump) {
         return Err(CaptureError::Impossible(reason));
     }
@@ -133,7 +133,7 @@ fn refuse_impossible(request: &CaptureRequest, chosen: &Inspection) -> Result<()
 
 fn refuse_impossible_event(event: &Event, chosen: &Inspection) -> Result<(), CaptureError> {
     let runtime = chosen.target.runtime();
-    let judged = runtime::judged_as(runtime, event);
+    let judged = runtime::judged_as(runtime::served_by(&chosen.target, event), event);
     let verdict = chosen.verdicts.iter().find(|verdict| verdict.event == *judged);
     // Another profiler may have ended since the findings were made: the recorder looks again.
     let passes = |reason: &Option<Reason>| reason.as_ref().is_some_and(|reason| reason.key == ALREADY_PROFILED);

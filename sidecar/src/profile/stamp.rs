@@ -107,6 +107,9 @@ fn place(quality: &Quality) -> Option<String> {
 const FOR_PEOPLE: &str = "sideflame: ";
 const FOR_PROGRAMS: &str = "sideflame-quality: ";
 
+/// How many comments a stamp is.
+pub const LINES: usize = 2;
+
 /// The stamp for pprof's comments: the line for people, and the same as JSON for programs.
 pub fn comments(quality: &Quality) -> Vec<String> {
     let mut comments = vec![format!("{FOR_PEOPLE}{}", line(quality))];

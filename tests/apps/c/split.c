@@ -1,9 +1,21 @@
-/* Spends CPU time in a known split, 60/30/10, over three functions: split cpu [threads]. */
+/* Spends a resource in a known split, 60/30/10, over three functions: split SCENARIO [threads].
+
+   cpu     computes, each thread by itself
+   wall    waits, each thread by itself
+   faults  touches fresh pages, each thread by itself
+   born    computes in threads that live for 50 ms
+   fork    computes in processes that live for 50 ms
+   exec    computes, and becomes itself anew each 500 ms
+   idle    does nothing, in one thread */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile uint64_t sink;
@@ -22,36 +34,146 @@ __attribute__((noinline)) static uint64_t sixty(uint64_t x, int unit) { return s
 __attribute__((noinline)) static uint64_t thirty(uint64_t x, int unit) { return spin(x, 3 * unit); }
 __attribute__((noinline)) static uint64_t ten(uint64_t x, int unit) { return spin(x, unit); }
 
+__attribute__((noinline)) static uint64_t round_of(uint64_t x, int unit) {
+    return ten(thirty(sixty(x, unit), unit), unit) + 1;
+}
+
 /* Rounds of about 100 ms: a sampler at 100 Hz meets each function in every round. Their length varies, as
    constant ones could run in step with the sampler. */
 static void *cpu(void *unused) {
     uint64_t x = 1;
     for (int i = 0;; i = (i + 1) % 51) {
-        int unit = 3750000 + i * 7 % 51 * 50000;
-        x = ten(thirty(sixty(x, unit), unit), unit);
+        x = round_of(x, 3750000 + i * 7 % 51 * 50000);
         sink = x;
     }
     return unused;
 }
 
+static int64_t milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Rounds of some 5 ms, for what does not live long. A sampler counts anew for each thread: rounds of one length would run in step
+   with it. */
+static void *cpu_for(int64_t duration) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t x = spin((uint64_t)now.tv_nsec | 1, (int)(now.tv_nsec / 64 % 10000000));
+    for (int64_t end = milliseconds() + duration; milliseconds() < end;) {
+        x = round_of(x, 60000 + (int)(x % 255000));
+        sink = x;
+    }
+    return NULL;
+}
+
+static void *cpu_of_the_born(void *unused) {
+    (void)unused;
+    return cpu_for(50);
+}
+
+static void rest(int tenths) {
+    struct timespec time = {0, tenths * 20000000L};
+    nanosleep(&time, NULL);
+    sink++;
+}
+
+__attribute__((noinline)) static void wait_sixty(void) { rest(6); sink++; }
+__attribute__((noinline)) static void wait_thirty(void) { rest(3); sink++; }
+__attribute__((noinline)) static void wait_ten(void) { rest(1); sink++; }
+
+static void *wall(void *unused) {
+    for (;;) {
+        wait_sixty();
+        wait_thirty();
+        wait_ten();
+    }
+    return unused;
+}
+
+static void touch(int pages) {
+    size_t size = (size_t)pages * 4096;
+    volatile char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (size_t at = 0; memory != MAP_FAILED && at < size; at += 4096) {
+        memory[at] = 1;
+    }
+    munmap((void *)memory, size);
+}
+
+__attribute__((noinline)) static void touch_sixty(void) { touch(60); sink++; }
+__attribute__((noinline)) static void touch_thirty(void) { touch(30); sink++; }
+__attribute__((noinline)) static void touch_ten(void) { touch(10); sink++; }
+
+static void *faults(void *unused) {
+    for (;;) {
+        touch_sixty();
+        touch_thirty();
+        touch_ten();
+        usleep(1000);
+    }
+    return unused;
+}
+
+static void *born(void *unused) {
+    for (;;) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, cpu_of_the_born, NULL) == 0) {
+            pthread_join(thread, NULL);
+        }
+    }
+    return unused;
+}
+
+static void *forks(void *unused) {
+    for (;;) {
+        pid_t child = fork();
+        if (child == 0) {
+            cpu_for(50);
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+    }
+    return unused;
+}
+
+static const struct scenario {
+    const char *name;
+    void *(*work)(void *);
+} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"born", born}, {"fork", forks}, {"idle", NULL}, {"exec", NULL}};
+
 int main(int argc, char **argv) {
-    const char *scenario = argc > 1 ? argv[1] : "cpu";
+    const char *name = argc > 1 ? argv[1] : "cpu";
     int threads = argc > 2 ? atoi(argv[2]) : 1;
-    if (strcmp(scenario, "idle") == 0) {
-        threads = 0;
-    } else if (strcmp(scenario, "cpu") != 0) {
-        fprintf(stderr, "unknown scenario: %s\n", scenario);
+    const struct scenario *scenario = NULL;
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        if (strcmp(name, scenarios[i].name) == 0) {
+            scenario = &scenarios[i];
+        }
+    }
+    if (scenario == NULL) {
+        fprintf(stderr, "unknown scenario: %s\n", name);
         return 2;
     }
-    for (int i = 0; i < threads; i++) {
+    if (argc <= 3) {
+        printf("ready %d\n", (int)getpid());
+        fflush(stdout);
+    }
+    if (strcmp(name, "exec") == 0) {
+        cpu_for(500);
+        execl("/proc/self/exe", argv[0], "exec", "1", "again", NULL);
+        return 1;
+    }
+    for (int i = 0; i < threads && scenario->work != NULL; i++) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, cpu, NULL) != 0) {
+        if (pthread_create(&thread, NULL, scenario->work, NULL) != 0) {
             perror("pthread_create");
             return 1;
         }
+        char label[16];
+        snprintf(label, sizeof label, "%s-%d", name, i);
+        pthread_setname_np(thread, label);
     }
-    printf("ready %d\n", (int)getpid());
-    fflush(stdout);
     for (;;) {
         pause();
     }

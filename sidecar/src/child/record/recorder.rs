@@ -3,7 +3,6 @@
 //! Exit code 0 exactly when the last report is `done`. Must not know what a runtime does. Called by [`crate::child::run`].
 
 use std::error::Error;
-use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
@@ -15,7 +14,7 @@ use super::report::{Report, Word};
 use crate::child::channel::Channel;
 use crate::confine;
 use crate::process::{ProcessId, ProcessTable};
-use crate::runtime::{self, Control, Interruption, Line, RecordOrder, Reporter};
+use crate::runtime::{self, Control, Interruption, Line, Opened, RecordOrder, Reporter};
 
 /// Records as ordered.
 ///
@@ -23,12 +22,11 @@ use crate::runtime::{self, Control, Interruption, Line, RecordOrder, Reporter};
 /// The identity could not be taken on, or the channel is broken; stderr then tells the server.
 pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result<ExitCode, Box<dyn Error>> {
     let recording = channel.file()?;
-    // Opened as ourselves: the target's user may have no right to read our copy.
-    let own_file = order.plan.own_file().and_then(|path| File::open(path).ok());
+    let table = ProcessTable::default();
+    let opened = Opened::open(order, &table);
     let line = order.plan.caller().map(|_| channel.file()).transpose()?;
     let line = line.map(|line| Line::new(line.into())).transpose()?;
     confine::limit_files(order.room.max_bytes)?;
-    let table = ProcessTable::default();
     if order.plan.needs_network() {
         confine::enter_network(&table, order.target.id())?;
     }
@@ -41,7 +39,7 @@ pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result
     let mut questions = channel.try_clone()?;
     let ask = move || _ = questions.send(&Report::NeedsRoom);
     let mut output = MeteredFile::new(recording, order.room.granted_bytes, grants, ask);
-    match runtime::record(order, own_file, line.as_ref(), &mut output, &control, &mut reporter) {
+    match runtime::record(order, opened, line.as_ref(), &mut output, &control, &mut reporter) {
         Ok(quality) => {
             channel.send(&Report::Done(Box::new(quality)))?;
             Ok(ExitCode::SUCCESS)

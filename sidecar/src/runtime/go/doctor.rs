@@ -1,11 +1,13 @@
-//! Checks for Go targets: everything hangs on a pprof port, which `detect` has looked for.
+//! Checks for Go targets: everything hangs on a pprof port, which `detect` has looked for, but for what the kernel samples.
 
 use super::absence;
 use super::request::profile_of;
 use crate::event::Event;
-use crate::runtime::{Examination, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped};
+use crate::runtime::{
+    Availability, Examination, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped,
+};
 
-/// Events of `net/http/pprof`, and `wall`, which people ask for.
+/// Events of `net/http/pprof`, and `wall`, which the kernel has.
 const EVENTS: [Event; 9] = [
     Event::Cpu,
     Event::Wall,
@@ -18,25 +20,77 @@ const EVENTS: [Event; 9] = [
     Event::Trace,
 ];
 
-/// Verdicts for every event of the runtime, and for the profiles that this program has beside them.
-pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
+/// Verdicts for every event of the runtime, for the profiles that this program has beside them, and for what the kernel
+/// samples, `by_kernel`.
+pub fn verdicts(examination: &Examination<'_>, by_kernel: Vec<Verdict>) -> Vec<Verdict> {
     let target = examination.target;
     let own = own_profiles(target).map(|name| Event::Named(name.to_owned()));
-    EVENTS
+    let kernels = |event: &Event| by_kernel.iter().find(|verdict| verdict.event == *event).cloned();
+    let mut verdicts: Vec<_> = EVENTS
         .into_iter()
         .chain(own)
-        .map(|event| match why_impossible(target, &event) {
-            Some(reason) => Verdict::impossible(event, reason),
-            None => Verdict::available(event),
+        .map(|event| match (serves(target, &event), kernels(&event)) {
+            (false, Some(verdict)) if event == Event::Cpu => in_place_of_pprof(target, verdict),
+            (false, Some(verdict)) => verdict,
+            _ => match why_impossible(target, &event) {
+                Some(reason) => Verdict::impossible(event, reason),
+                None => Verdict::available(event),
+            },
         })
-        .collect()
+        .collect();
+    for verdict in by_kernel {
+        if !verdicts.iter().any(|known| known.event == verdict.event) {
+            verdicts.push(verdict);
+        }
+    }
+    verdicts
+}
+
+/// True if the program's own runtime is who to ask for `event`, also where it would have to say no.
+pub fn serves(target: &Target, event: &Event) -> bool {
+    match event {
+        Event::Wall => false,
+        Event::Cpu => !matches!(target.facts, RuntimeFacts::Go { pprof: None, .. }),
+        Event::Named(name) => own_profiles(target).any(|own| own == name),
+        _ => true,
+    }
+}
+
+/// The kernel's verdict for `cpu` of a program without a pprof port, which says that it is the kernel's.
+fn in_place_of_pprof(target: &Target, verdict: Verdict) -> Verdict {
+    let RuntimeFacts::Go { pprof_absence, .. } = &target.facts else {
+        return verdict;
+    };
+    let mut absence = pprof_absence
+        .as_ref()
+        .map_or_else(absence::not_looked_for, absence::explain);
+    if target.process.is_stopped() {
+        return Verdict::impossible(verdict.event, stopped());
+    }
+    if verdict.availability == Availability::Impossible {
+        if let Some(kernel) = &verdict.reason {
+            absence.sentence = format!(
+                "{}; nor may the kernel sample it: {}",
+                absence.sentence, kernel.sentence
+            );
+            absence.remedy = format!("{}; or: {}", absence.remedy, kernel.remedy);
+        }
+        return Verdict::impossible(verdict.event, absence);
+    }
+    let by_kernel = Reason::new(
+        "sampled_by_kernel",
+        format!(
+            "{}; the kernel samples its threads instead, without the labels of goroutines",
+            absence.sentence
+        ),
+        absence.remedy,
+    );
+    let others: Vec<_> = verdict.reasons().cloned().collect();
+    Verdict::limited(verdict.event, std::iter::once(by_kernel).chain(others))
 }
 
 /// What keeps `event` from being recorded, as far as the facts tell.
 pub fn why_impossible(target: &Target, event: &Event) -> Option<Reason> {
-    if *event == Event::Wall {
-        return Some(no_wall_profile());
-    }
     if !EVENTS.contains(event) && !own_profiles(target).any(|name| name == event.name()) {
         return Some(no_such_profile(event));
     }
@@ -48,7 +102,7 @@ pub fn why_impossible(target: &Target, event: &Event) -> Option<Reason> {
             pprof: None,
             pprof_absence,
             ..
-        } => Some(explain(pprof_absence.as_ref(), event)),
+        } => Some(explain(pprof_absence.as_ref())),
         RuntimeFacts::Go { pprof: Some(index), .. } if lacks(&index.profiles, event) => {
             Some(missing_profile(index, event))
         }
@@ -80,40 +134,19 @@ fn missing_profile(index: &PprofEndpoint, event: &Event) -> Reason {
     )
 }
 
-fn no_wall_profile() -> Reason {
-    Reason::new(
-        "go_has_no_wall_profile",
-        "the Go runtime has no wall-clock profile",
-        "use event=trace for what goroutines wait for, event=block and event=lock for waits on synchronisation, \
-         or event=cpu",
-    )
-}
-
 fn no_such_profile(event: &Event) -> Reason {
     Reason::new(
         "event_not_of_runtime",
         format!("the Go runtime has no profile named {event}"),
         format!(
             "use one of: {}",
-            EVENTS
-                .iter()
-                .map(Event::name)
-                .filter(|name| *name != "wall")
-                .collect::<Vec<_>>()
-                .join(", ")
+            EVENTS.iter().map(Event::name).collect::<Vec<_>>().join(", ")
         ),
     )
 }
 
-fn explain(why: Option<&PprofAbsence>, event: &Event) -> Reason {
-    let mut reason = why.map_or_else(absence::not_looked_for, absence::explain);
-    // Somebody who knows perf will ask.
-    if *event == Event::Cpu {
-        reason
-            .sentence
-            .push_str("; this version of sideflame samples Go programs through pprof only, not with perf");
-    }
-    reason
+fn explain(why: Option<&PprofAbsence>) -> Reason {
+    why.map_or_else(absence::not_looked_for, absence::explain)
 }
 
 #[cfg(test)]
@@ -121,8 +154,9 @@ mod tests {
     use super::{verdicts, why_impossible};
     use crate::event::Event;
     use crate::process::{Process, ProcessTable};
-    use crate::runtime::{Availability, Examination, PerfRights};
-    use crate::runtime::{PprofAbsence, PprofEndpoint, RuntimeFacts, Target};
+    use crate::runtime::{
+        Availability, Examination, PerfRights, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict,
+    };
 
     fn target(pprof: Result<PprofEndpoint, PprofAbsence>) -> Target {
         let (pprof, pprof_absence) = match pprof {
@@ -176,29 +210,59 @@ mod tests {
         }
         assert_eq!(key("block"), "profile_not_served");
         assert_eq!(key("shop.orders"), "event_not_of_runtime");
-        assert_eq!(key("wall"), "go_has_no_wall_profile");
+    }
+
+    fn judged(target: &Target, by_kernel: Vec<Verdict>) -> Vec<Verdict> {
+        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let table = ProcessTable::at("/nonexistent");
+        let examination = Examination {
+            table: &table,
+            target,
+            root: Err(&error),
+            perf: &PerfRights::default(),
+        };
+        verdicts(&examination, by_kernel)
+    }
+
+    fn kernels(verdict: impl Fn(Event) -> Verdict) -> Vec<Verdict> {
+        let faults = Event::Named("page-faults".to_owned());
+        [Event::Cpu, Event::Wall, faults].into_iter().map(verdict).collect()
     }
 
     #[test]
-    fn with_a_port_everything_but_wall_is_available() {
-        let target = target(Ok(endpoint()));
-        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let table = ProcessTable::at("/nonexistent");
-        let verdicts = verdicts(&Examination {
-            table: &table,
-            target: &target,
-            root: Err(&error),
-            perf: &PerfRights::default(),
-        });
-        assert_eq!(verdicts.len(), 9);
+    fn with_a_port_the_runtime_serves_everything_but_wall_and_what_is_counted() {
+        let refused = |event| Verdict::impossible(event, Reason::new("perf_seccomp", "it is forbidden", "allow it"));
+        let verdicts = judged(&target(Ok(endpoint())), kernels(refused));
+        assert_eq!(verdicts.len(), 10);
         for verdict in verdicts {
             let expected = match verdict.event {
-                Event::Wall => Availability::Impossible,
+                Event::Wall | Event::Named(_) => Availability::Impossible,
                 _ => Availability::Available,
             };
             assert_eq!(verdict.availability, expected, "{}", verdict.event);
             assert_eq!(verdict.reason.is_none(), expected == Availability::Available);
         }
+    }
+
+    #[test]
+    fn without_a_port_the_kernel_samples_and_that_is_said() {
+        let target = target(Err(PprofAbsence::NoListeningPort));
+        let verdicts = judged(&target, kernels(Verdict::available));
+        let cpu = &verdicts[0];
+        assert_eq!((&cpu.event, cpu.availability), (&Event::Cpu, Availability::Degraded));
+        assert_eq!(cpu.reason.as_ref().unwrap().key, "sampled_by_kernel");
+        assert_eq!(verdicts[1], Verdict::available(Event::Wall));
+        let heap = verdicts.iter().find(|verdict| verdict.event == Event::Heap);
+        assert_eq!(heap.unwrap().reason.as_ref().unwrap().key, "no_listening_port");
+
+        let refused = |event| Verdict::impossible(event, Reason::new("perf_seccomp", "it is forbidden", "allow it"));
+        let cpu = judged(&target, kernels(refused)).swap_remove(0);
+        let reason = cpu.reason.unwrap();
+        assert_eq!(reason.key, "no_listening_port");
+        assert!(
+            reason.sentence.ends_with("it is forbidden") && reason.remedy.ends_with("allow it"),
+            "{reason:?}"
+        );
     }
 
     #[test]
@@ -270,7 +334,7 @@ mod tests {
             sockets: vec!["/run/shop.sock".to_owned(), "@shop".to_owned()],
             path: "/debug/pprof/".to_owned(),
         };
-        let reason = why_impossible(&target(Err(absence)), &Event::Cpu).unwrap();
+        let reason = why_impossible(&target(Err(absence)), &Event::Heap).unwrap();
         assert_eq!(reason.key, "pprof_not_found");
         assert!(
             reason.sentence.starts_with("none of the ports 8080, 9090 serves"),
@@ -283,7 +347,6 @@ mod tests {
             reason.sentence
         );
         assert!(reason.sentence.contains("/run/shop.sock, @shop"), "{}", reason.sentence);
-        assert!(reason.sentence.ends_with("not with perf"), "{}", reason.sentence);
     }
 
     #[test]
@@ -297,6 +360,6 @@ mod tests {
     fn an_event_of_another_runtime_is_impossible() {
         let reason = why_impossible(&target(Ok(endpoint())), &Event::Exceptions).unwrap();
         assert_eq!(reason.key, "event_not_of_runtime");
-        assert!(reason.remedy.contains("goroutine") && !reason.remedy.contains("wall"));
+        assert!(reason.remedy.contains("goroutine"));
     }
 }

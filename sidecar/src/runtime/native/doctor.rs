@@ -7,16 +7,7 @@ use super::events::Source;
 use super::perf::PerfRights;
 use super::plan::{self, NativePlan};
 use crate::event::Event;
-use crate::runtime::{Examination, Reason, Verdict, no_access, stopped};
-
-/// Why native targets are only listed so far.
-pub fn not_yet() -> Reason {
-    Reason::new(
-        "native_sampler_missing",
-        "this version of sideflame has no sampler for native code",
-        "profile it with: perf record -g -p <pid>",
-    )
-}
+use crate::runtime::{Examination, Verdict, no_access, stopped};
 
 /// The events that are judged; every other one is judged as one of them.
 static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
@@ -31,6 +22,11 @@ static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
         named("cache-misses"),
     ]
 });
+
+/// True of what the kernel can sample.
+pub fn knows(event: &Event) -> bool {
+    plan::usual(event).is_ok()
+}
 
 /// Tries for these processes what the verdicts are about; see [`PerfRights`] for when.
 pub fn probe(pids: impl Iterator<Item = i32>) -> PerfRights {

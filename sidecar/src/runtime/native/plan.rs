@@ -9,7 +9,7 @@ use super::parameters::{NativeOptions, Unwind};
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::profile::quality::Clock;
-use crate::runtime::{Asked, PlanError};
+use crate::runtime::{Asked, PlanError, RuntimeFacts};
 
 /// Samples per second where none are asked for. Not 100: what a program does each 10 ms would always or never be seen.
 const FREQUENCY: u32 = 99;
@@ -23,6 +23,9 @@ const STACK_BYTES: u32 = 16 << 10;
 
 /// The same of each switch, of which a busy CPU has ten thousand in a second; who waits mostly waits near the top.
 const SWITCHED_STACK_BYTES: u32 = 8 << 10;
+
+/// What is copied where frame pointers do: the return address of a function that has no frame yet.
+pub const TOP_OF_STACK: u32 = 16;
 
 /// How often there is a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +83,12 @@ pub const OFF_CPU: &str = "offcpu";
 /// # Errors
 /// An event that machine code does not have, or a parameter that does not fit it.
 pub fn plan(asked: &Asked<'_>) -> Result<NativePlan, PlanError> {
-    planned(asked.event, &asked.options.native)
+    let mut plan = planned(asked.event, &asked.options.native)?;
+    // Go keeps frame pointers, but for functions that need nothing of the stack.
+    if matches!(asked.target.facts, RuntimeFacts::Go { .. }) && plan.unwind == Unwind::Auto {
+        plan.stack_bytes = TOP_OF_STACK;
+    }
+    Ok(plan)
 }
 
 /// Plans a recording of `event` without any parameters, also of a whole machine.
@@ -187,7 +195,7 @@ impl NativePlan {
 mod tests {
     use super::*;
     use crate::process::Process;
-    use crate::runtime::{Options, RuntimeFacts, Target};
+    use crate::runtime::{Options, Target};
 
     fn planned(event: &str, options: &[(&str, &str)]) -> Result<NativePlan, PlanError> {
         let target = Target {
@@ -222,7 +230,7 @@ mod tests {
         assert_eq!(pace("cycles", &[]), Pace::Frequency(99));
         assert_eq!(pace("cpu", &[("frequency", "999")]), Pace::Frequency(999));
         assert_eq!(pace("context-switches", &[]), Pace::Period(1));
-        assert_eq!(pace("page-faults", &[]), Pace::Period(16));
+        assert_eq!(pace("page-faults", &[]), Pace::Period(17));
         assert_eq!(pace("page-faults", &[("frequency", "49")]), Pace::Frequency(49));
     }
 

@@ -14,6 +14,7 @@ mod elf;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod go_frames;
 mod gopclntab;
 mod kallsyms;
 mod object_file;
@@ -36,6 +37,7 @@ pub use frame::Frame;
 pub use places::Place;
 
 use frame::Names;
+use go_frames::GoFrames;
 use opening::Opener;
 use places::{Places, Space};
 use source::Source;
@@ -66,6 +68,7 @@ pub struct Symbolizer {
     open_files: usize,
     perf_maps: HashMap<i32, Option<File>>,
     places: Places,
+    go_frames: GoFrames,
 }
 
 /// A mapped file.
@@ -88,6 +91,7 @@ impl Symbolizer {
             open_files: 0,
             perf_maps: HashMap::new(),
             places: Places::default(),
+            go_frames: GoFrames::default(),
         }
     }
 
@@ -124,6 +128,33 @@ impl Symbolizer {
             self.perf_maps.insert(pid, self.opener.perf_map(pid));
         }
         self.places.number(Space::Anonymous(pid), address)
+    }
+
+    /// True if Go's code at `address` has no frame there, so that its return address is on top of the stack.
+    pub fn is_frameless(&mut self, pid: i32, mapping: &Mapping, address: u64) -> bool {
+        let Backing::File { id, .. } = &mapping.backing else {
+            return false;
+        };
+        let Some(number) = self.file(pid, mapping, *id) else {
+            return false;
+        };
+        let offset = address.saturating_sub(mapping.start).saturating_add(mapping.offset);
+        let Self { go_frames, files, .. } = self;
+        let file = || files.get(number as usize)?.file.as_ref()?.try_clone().ok();
+        go_frames.are_missing_at(number, offset, file)
+    }
+
+    /// The file of a mapping, for whoever needs more of it than names.
+    pub fn open(&mut self, pid: i32, mapping: &Mapping) -> Option<File> {
+        let Backing::File { id, .. } = &mapping.backing else {
+            return None;
+        };
+        let number = self.file(pid, mapping, *id)?;
+        let mapped = self.files.get(number as usize)?;
+        match &mapped.file {
+            Some(file) => file.try_clone().ok(),
+            None => self.opener.open(pid, mapping).ok(),
+        }
     }
 
     /// The number of a file; opened when it is new.

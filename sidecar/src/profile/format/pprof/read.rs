@@ -4,6 +4,7 @@
 //! table. Called by the renderer.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
@@ -23,12 +24,16 @@ use crate::profile::strings::StringId;
 use crate::varint;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
+/// How perf's converters and we begin the name of the mapping that is the kernel, and of those of its modules.
+const KERNEL: &str = "[kernel";
 /// Largest profile after decompression. A gzip bomb of 256 KiB would be this.
 const MAX_PLAIN: u64 = 256 << 20;
 /// Largest single message (a sample, a location): it is decoded as a whole, into up to 24 times its size.
 const MAX_MESSAGE: usize = 1 << 20;
 /// Longest name, as in collapsed recordings.
 const MAX_STRING: usize = 16 << 10;
+/// Comments beside those of a stamp.
+const MAX_COMMENTS: usize = 1000;
 /// Strings, functions, locations, …: each of at most this many.
 const MAX_ROWS: usize = 8 << 20;
 
@@ -160,6 +165,9 @@ fn read_plain(bytes: &[u8], names: Names) -> Result<Profile, PprofError> {
     let mut builder = ProfileBuilder::new(sample_types)?;
     read_head(bytes, &strings, &mut builder.profile)?;
     builder.profile.stamp = stamp::take(&mut builder.profile.comments).map(Box::new);
+    if builder.profile.comments.len() > MAX_COMMENTS {
+        return Err(too_many_comments());
+    }
     let tables = Tables::read(bytes, &strings, names, &mut builder)?;
     let (mut stack, mut labels) = (Vec::new(), Vec::new());
     for message in messages(bytes, field::SAMPLE) {
@@ -275,6 +283,7 @@ impl Tables {
         builder: &mut ProfileBuilder,
     ) -> Result<Self, PprofError> {
         let mut mappings: Ids<MappingId> = Ids::new("mapping");
+        let mut kernel = HashSet::new();
         for message in messages(bytes, field::MAPPING) {
             let row = proto::Mapping::decode(message?)?;
             let mapping = Mapping {
@@ -290,8 +299,12 @@ impl Tables {
                     row.has_inline_frames,
                 ],
             };
+            if strings.get(row.filename)?.starts_with(KERNEL) {
+                kernel.insert(row.id);
+            }
             mappings.insert(row.id, builder.mapping(mapping)?)?;
         }
+        let of_kernel = functions_of(&kernel, bytes)?;
         let mut functions: Ids<FunctionId> = Ids::new("function");
         for message in messages(bytes, field::FUNCTION) {
             let row = proto::Function::decode(message?)?;
@@ -300,7 +313,10 @@ impl Tables {
                 system_name: strings.intern(row.system_name, builder)?,
                 file: strings.intern(row.filename, builder)?,
                 start_line: row.start_line,
-                kind: FrameKind::Other,
+                kind: match of_kernel.contains(&row.id) {
+                    true => FrameKind::Kernel,
+                    false => FrameKind::Other,
+                },
             };
             functions.insert(row.id, builder.function(function)?)?;
         }
@@ -326,6 +342,26 @@ impl Tables {
         }
         Ok(Self { locations })
     }
+}
+
+fn too_many_comments() -> PprofError {
+    let (what, limit) = ("comments", MAX_COMMENTS);
+    ModelError::TooLarge { what, limit }.into()
+}
+
+/// Ids of the functions that have code in one of these mappings.
+fn functions_of(mappings: &HashSet<u64>, bytes: &[u8]) -> Result<HashSet<u64>, PprofError> {
+    let mut functions = HashSet::new();
+    if mappings.is_empty() {
+        return Ok(functions);
+    }
+    for message in messages(bytes, field::LOCATION) {
+        let row = proto::Location::decode(message?)?;
+        if mappings.contains(&row.mapping_id) {
+            functions.extend(row.line.iter().map(|line| line.function_id));
+        }
+    }
+    Ok(functions)
 }
 
 struct StringTable<'a> {
@@ -377,13 +413,8 @@ impl<'a> StringTable<'a> {
 
     /// Every comment is a copy of its string, so they are capped.
     fn comment(&self, index: u64, profile: &mut Profile) -> Result<(), PprofError> {
-        const MAX_COMMENTS: usize = 1000;
-        if profile.comments.len() >= MAX_COMMENTS {
-            return Err(ModelError::TooLarge {
-                what: "comments",
-                limit: MAX_COMMENTS,
-            }
-            .into());
+        if profile.comments.len() >= MAX_COMMENTS + stamp::LINES {
+            return Err(too_many_comments());
         }
         profile.comments.push(self.owned(index)?);
         Ok(())

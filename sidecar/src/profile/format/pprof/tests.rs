@@ -59,6 +59,53 @@ fn every_truncation_of_a_plain_profile_is_an_error() {
 }
 
 #[test]
+fn code_of_the_kernel_is_known_by_its_mapping() {
+    let mut builder = ProfileBuilder::new(vec![ValueType::new("samples", "count")]).unwrap();
+    let mut stack = Vec::new();
+    for (file, name) in [("[kernel.kallsyms]", "do_syscall_64"), ("/usr/bin/shop", "main")] {
+        let mapping = Mapping {
+            start: 0,
+            limit: 0,
+            offset: 0,
+            file: builder.string(file).unwrap(),
+            build_id: builder.string("").unwrap(),
+            has: [true, false, false, false],
+        };
+        let mapping = builder.mapping(mapping).unwrap();
+        let function = Function {
+            name: builder.string(name).unwrap(),
+            system_name: builder.string("").unwrap(),
+            file: builder.string("").unwrap(),
+            start_line: 0,
+            kind: FrameKind::Other,
+        };
+        let function = builder.function(function).unwrap();
+        let line = Line {
+            function,
+            line: 0,
+            column: 0,
+        };
+        stack.push(builder.location(Some(mapping), 1, false, &[line]).unwrap());
+    }
+    builder.sample(&stack, &[1], &[]).unwrap();
+    let read = read(&written(&builder.finish())).unwrap();
+    let kinds: Vec<_> = read.functions().iter().map(|function| function.kind).collect();
+    assert_eq!(kinds, [FrameKind::Kernel, FrameKind::Other]);
+}
+
+#[test]
+fn a_profile_with_every_comment_it_may_have_is_read_again_with_a_stamp() {
+    let mut profile = read(GO_CPU).unwrap();
+    profile.comments = vec![String::new(); 1000];
+    let again = read(&written(&profile)).unwrap();
+    assert_eq!(again.comments.len(), 1000);
+    profile.stamp = Some(Box::new(Quality::default()));
+    assert!(read(&written(&profile)).unwrap().stamp.is_some());
+    profile.comments.push(String::new());
+    assert!(read(&written(&profile)).is_err());
+}
+
+#[test]
 fn trailing_garbage_is_an_error() {
     assert!(read(&[GO_CPU, b"garbage"].concat()).is_err());
 }

@@ -37,6 +37,8 @@ pub(super) struct Wanted {
     pub(super) attr: perf_event_attr,
     /// It samples who leaves a CPU.
     pub(super) switches: bool,
+    /// What each sample stands for, if that is fixed.
+    pub(super) period: Option<u64>,
 }
 
 /// What the kernel takes.
@@ -137,12 +139,24 @@ fn wanted(
     let mut wanted = Vec::new();
     if let Some((source, pace)) = counter {
         let attr = attr(plan, source, *pace, user_only, place)?;
-        wanted.push(Wanted { attr, switches: false });
+        let period = match pace {
+            Pace::Period(period) => Some(*period),
+            Pace::Frequency(_) => None,
+        };
+        wanted.push(Wanted {
+            attr,
+            switches: false,
+            period,
+        });
     }
     if plan.switches {
         let mut attr = attr(plan, &CONTEXT_SWITCHES, Pace::Period(1), user_only, place)?;
         attr.set_context_switch(1);
-        wanted.push(Wanted { attr, switches: true });
+        wanted.push(Wanted {
+            attr,
+            switches: true,
+            period: Some(1),
+        });
     }
     if let Some(first) = wanted.first_mut() {
         // Once is enough.
@@ -173,16 +187,18 @@ fn attr(
         }
     };
     let mut attr = bare(class, config, user_only);
+    // A counter of the kernel that is to tell its period is sampled at every event, whatever the period (`perf_swevent_event`).
+    let mut period_told = 0;
     match pace {
         Pace::Frequency(hertz) => {
             attr.set_freq(1);
+            period_told = PERF_SAMPLE_PERIOD;
             attr.__bindgen_anon_1.sample_freq = hertz.into();
         }
         Pace::Period(period) => attr.__bindgen_anon_1.sample_period = period,
     }
-    attr.sample_type = u64::from(
-        PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_PERIOD | PERF_SAMPLE_CALLCHAIN,
-    );
+    attr.sample_type =
+        u64::from(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CALLCHAIN | period_told);
     let copied = plan.copied_stack();
     if copied > 0 {
         attr.sample_type |= u64::from(PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER);

@@ -139,15 +139,18 @@ impl Default for Scratch {
     }
 }
 
-/// A sample; `None` if its bytes are none.
+/// A sample of an event with this fixed period, if it has one, and with or without copies; `None` if its bytes are none.
 pub(super) fn sample<'a>(
     envelope: &Envelope,
     bytes: &'a [u8],
-    copies: bool,
+    (period, copies): (Option<u64>, bool),
     scratch: &'a mut Scratch,
 ) -> Option<Sample<'a>> {
     let mut fields = Fields(bytes.get(HEADER + ORIGIN..)?);
-    let period = fields.u64()?;
+    let period = match period {
+        Some(period) => period,
+        None => fields.u64()?,
+    };
     let count = usize::try_from(fields.u64()?).ok()?;
     let chain = fields.take(count.checked_mul(8)?)?;
     let addresses = &mut scratch.addresses;

@@ -51,6 +51,8 @@ pub(super) struct Opened {
     pub(super) switches: bool,
     /// Registers and stack come with its samples.
     pub(super) copies: bool,
+    /// What each sample stands for, if it does not say so itself.
+    pub(super) period: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Descriptors {
 
     /// Opens all events at `place`, which write into the ring `key`. False if there is no such thread or CPU (any more).
     pub(super) fn open(&mut self, place: Place, key: i32) -> Result<bool, PerfError> {
-        for Wanted { attr, switches } in self.wanted.clone() {
+        for Wanted { attr, switches, period } in self.wanted.clone() {
             let event = match sys::open(&attr, place.tid, place.cpu) {
                 Ok(event) => event,
                 // A CPU can be switched off meanwhile.
@@ -121,6 +123,7 @@ impl Descriptors {
                 tid: place.tid,
                 switches,
                 copies: copies_stacks(&attr),
+                period,
             };
             let id = sys::id(event.as_fd()).map_err(failed("name an event"))?;
             self.connect(event, key)?;

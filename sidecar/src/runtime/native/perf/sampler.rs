@@ -286,7 +286,7 @@ impl Sampler {
         let broken = merge(rings, until, bytes, &mut |envelope, leaves, bytes| {
             let Some(event) = known.of(envelope) else { return };
             if envelope.is_sample() {
-                let Some(sample) = decode::sample(envelope, bytes, event.copies, scratch) else {
+                let Some(sample) = decode::sample(envelope, bytes, (event.period, event.copies), scratch) else {
                     facts.lost += 1;
                     return;
                 };

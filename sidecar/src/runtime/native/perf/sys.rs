@@ -56,7 +56,7 @@ pub(super) fn id(event: BorrowedFd<'_>) -> Result<u64, Errno> {
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of all records.
-pub(super) fn now() -> u64 {
+pub fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes a `timespec` to the address, which is of one of ours that lives for the call.
     let done = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

@@ -99,6 +99,12 @@ impl GoTable {
         }
     }
 
+    /// Bytes that the function at `address` has on the stack there; with none its return address is on top.
+    pub(super) fn stack_used(&self, source: &Source, address: u64) -> Option<i32> {
+        self.function(source, address)?
+            .stack_used(source, &self.header, address)
+    }
+
     /// The function that covers `address`.
     fn function(&self, source: &Source, address: u64) -> Option<Function> {
         let header = &self.header;

@@ -123,7 +123,7 @@ fn a_stack_is_split_at_the_border_of_the_kernel() {
     for (chain, in_kernel, in_user) in [(&both[..], 2, 3), (&kernel, 2, 0), (&user, 0, 3), (&[], 0, 0)] {
         let bytes = sampled(99, chain).done(PERF_RECORD_SAMPLE, 0);
         let mut scratch = Scratch::default();
-        let sample = sample(&envelope(&bytes), &bytes, false, &mut scratch).unwrap();
+        let sample = sample(&envelope(&bytes), &bytes, (None, false), &mut scratch).unwrap();
         assert_eq!((sample.kernel.len(), sample.user.len()), (in_kernel, in_user));
         assert_eq!(
             (sample.period, sample.pid, sample.tid, sample.time),
@@ -146,7 +146,7 @@ fn of_a_copied_stack_only_what_was_there_is_told() {
     for (size, used, told) in [(64, 24, 24), (64, 64, 64), (64, u64::MAX, 64), (0, 0, 0)] {
         let bytes = written(size, used);
         let mut scratch = Scratch::default();
-        let sample = sample(&envelope(&bytes), &bytes, true, &mut scratch).unwrap();
+        let sample = sample(&envelope(&bytes), &bytes, (None, true), &mut scratch).unwrap();
         let registers = sample.registers.unwrap();
         assert_eq!((registers.ip, registers.sp, registers.fp), (0x5501, 0x5, 0xf));
         assert_eq!(sample.stack.len(), told);
@@ -154,7 +154,7 @@ fn of_a_copied_stack_only_what_was_there_is_told() {
     // A thread of the kernel has neither.
     let bytes = sampled(99, &[]).u64(0).u64(0).done(PERF_RECORD_SAMPLE, 0);
     let mut scratch = Scratch::default();
-    let sample = sample(&envelope(&bytes), &bytes, true, &mut scratch).unwrap();
+    let sample = sample(&envelope(&bytes), &bytes, (None, true), &mut scratch).unwrap();
     assert!(sample.registers.is_none() && sample.stack.is_empty());
 }
 
@@ -168,9 +168,12 @@ fn every_truncation_of_a_sample_is_none() {
     let bytes = whole.done(PERF_RECORD_SAMPLE, 0);
     let envelope = envelope(&bytes);
     let mut scratch = Scratch::default();
-    assert!(sample(&envelope, &bytes, true, &mut scratch).is_some());
+    assert!(sample(&envelope, &bytes, (None, true), &mut scratch).is_some());
     for end in 0..bytes.len() {
-        assert!(sample(&envelope, &bytes[..end], true, &mut scratch).is_none(), "{end}");
+        assert!(
+            sample(&envelope, &bytes[..end], (None, true), &mut scratch).is_none(),
+            "{end}"
+        );
     }
     // Sizes within it that cannot be.
     let endless = begin()
@@ -181,12 +184,12 @@ fn every_truncation_of_a_sample_is_none() {
         .u64(1)
         .u64(u64::MAX)
         .done(PERF_RECORD_SAMPLE, 0);
-    assert!(sample(&envelope, &endless, false, &mut scratch).is_none());
+    assert!(sample(&envelope, &endless, (None, false), &mut scratch).is_none());
     let endless = sampled(99, &[])
         .bytes(&registers_of(1).0)
         .u64(u64::MAX)
         .done(PERF_RECORD_SAMPLE, 0);
-    assert!(sample(&envelope, &endless, true, &mut scratch).is_none());
+    assert!(sample(&envelope, &endless, (None, true), &mut scratch).is_none());
 }
 
 #[test]

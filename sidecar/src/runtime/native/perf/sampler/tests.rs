@@ -380,7 +380,7 @@ fn page_faults_are_those_that_the_kernel_counts() {
     let mut sampler = Sampler::open(&table(), program.id(), &plan_of("page-faults", None)).unwrap();
     assert_eq!(
         sampler.facts().sampler,
-        "perf_events page-faults one of 16, user and kernel"
+        "perf_events page-faults one of 17, user and kernel"
     );
     let before = faults();
     sampler.enable().unwrap();

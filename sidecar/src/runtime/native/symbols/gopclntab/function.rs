@@ -18,6 +18,7 @@ pub(super) struct Function {
     pub(super) start_line: u32,
     /// Where its inlined calls are: counted from the data of functions, before 1.18 an address.
     pub(super) inline_tree: Option<u64>,
+    stack_values: u32,
     file_values: u32,
     line_values: u32,
     inline_values: u32,
@@ -44,6 +45,7 @@ impl Function {
         let mut function = Self {
             entry,
             name: field(0),
+            stack_values: field(3),
             file_values: field(4),
             line_values: field(5),
             unit: field(7),
@@ -78,6 +80,11 @@ impl Function {
         self.inline_tree?;
         let index = self.value(source, header, self.inline_values, address)?;
         u32::try_from(index).ok()
+    }
+
+    /// Bytes between the stack pointer and the return address.
+    pub(super) fn stack_used(&self, source: &Source, header: &Header, address: u64) -> Option<i32> {
+        self.value(source, header, self.stack_values, address)
     }
 
     /// Source file and line; 0 where it is not known.

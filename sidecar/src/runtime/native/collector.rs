@@ -1,0 +1,225 @@
+//! What the kernel tells, record by record, becomes sums of stacks.
+//!
+//! Must not know how records arrive, nor what addresses are called. Called by [`super::record`].
+
+use std::collections::{HashMap, HashSet};
+
+use super::address_spaces::AddressSpaces;
+use super::plan::{self, NativePlan};
+use super::sample::{Record, Sample};
+use super::stacks::{Owner, StackFrame, StackId, Stacks};
+use super::symbols::Symbolizer;
+use super::unwind::{Unwinder, Walk};
+use crate::process::ProcessTable;
+
+/// Threads whose waits are measured.
+const MOST_THREADS: usize = 1 << 16;
+
+/// Frames that the kernel walks, of which it keeps a few for its own marks (`kernel.perf_event_max_stack` is 127).
+const KERNEL_DEEPEST: usize = 120;
+
+/// In the place of a stack that was left before anything was sampled.
+const BEFORE: &str = "[waited since before the capture]";
+
+/// What happened so far.
+#[derive(Debug)]
+pub(super) struct Collector<'a> {
+    spaces: AddressSpaces<'a>,
+    unwinder: Unwinder,
+    pub(super) symbols: Symbolizer,
+    pub(super) stacks: Stacks,
+    /// Names of the threads that stacks are split by, as they were when each was met first.
+    pub(super) threads: HashMap<Owner, String>,
+    table: &'a ProcessTable,
+    by_thread: bool,
+    /// Whole stacks are, and not only what is on top of them.
+    copies_stacks: bool,
+    /// Waits count; those for a CPU only if that is elapsed time, too.
+    waits: bool,
+    preempted: bool,
+    /// Off the CPU.
+    away: HashMap<i32, Away>,
+    /// Threads of which anything was told.
+    seen: HashSet<i32>,
+    /// Threads that there were when sampling began.
+    first: HashSet<i32>,
+    /// When it began, by the clock of the samples.
+    began: u64,
+    pub(super) lost: u64,
+    pub(super) throttled: u64,
+    addresses: Vec<u64>,
+    frames: Vec<StackFrame>,
+}
+
+/// A thread that left its CPU.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    since: u64,
+    stack: Option<StackId>,
+    counts: bool,
+}
+
+impl<'a> Collector<'a> {
+    /// Of processes of `table`.
+    pub(super) fn new(table: &'a ProcessTable, symbols: Symbolizer, plan: &NativePlan) -> Self {
+        Self {
+            spaces: AddressSpaces::new(table),
+            unwinder: Unwinder::default(),
+            symbols,
+            stacks: Stacks::default(),
+            threads: HashMap::new(),
+            table,
+            by_thread: plan.threads,
+            copies_stacks: plan.stack_bytes > plan::TOP_OF_STACK,
+            waits: plan.switches,
+            preempted: plan.counter.is_some(),
+            away: HashMap::new(),
+            seen: HashSet::new(),
+            first: HashSet::new(),
+            began: 0,
+            lost: 0,
+            throttled: 0,
+            addresses: Vec::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Sampling begins now, nanoseconds of `CLOCK_MONOTONIC`. What is mapped in `pid` is looked at: it may be gone later.
+    pub(super) fn begin(&mut self, pid: i32, now: u64) {
+        self.spaces.of(pid);
+        self.began = now;
+        if self.waits {
+            let tasks = std::fs::read_dir(self.table.directory(pid).join("task"));
+            let tids = tasks.into_iter().flatten().flatten();
+            let tids = tids.filter_map(|task| task.file_name().to_str()?.parse().ok());
+            self.first = tids.take(MOST_THREADS).collect();
+        }
+    }
+
+    /// Takes a record.
+    pub(super) fn take(&mut self, record: Record<'_>) {
+        match record {
+            Record::Sample(sample) => {
+                let stack = self.stack_of(&sample);
+                self.stacks.add(stack, sample.period);
+            }
+            Record::SwitchOut { sample, preempted } => self.left(&sample, preempted),
+            Record::SwitchIn { pid, tid, time } => self.came_back(pid, tid, time),
+            Record::Mapped { pid, mapping } => self.spaces.mapped(pid, mapping),
+            Record::Forked { pid, parent } => self.spaces.forked(pid, parent),
+            Record::Executed { pid } => self.spaces.executed(pid),
+            Record::Exited { tid, .. } => _ = self.away.remove(&tid),
+            Record::Lost(records) => self.lost = self.lost.saturating_add(records),
+            Record::Throttled => self.throttled += 1,
+        }
+    }
+
+    /// Sampling ended. Threads that are still away have waited until then; those of `pid` of which nothing was told, all the
+    /// time.
+    pub(super) fn end(&mut self, pid: i32, now: u64) {
+        for (_, away) in std::mem::take(&mut self.away) {
+            if away.counts {
+                self.stacks.add(away.stack, now.saturating_sub(away.since));
+            }
+        }
+        for tid in std::mem::take(&mut self.first) {
+            if !self.seen.contains(&tid) {
+                let stack = self.before(pid, tid);
+                self.stacks.add(stack, now.saturating_sub(self.began));
+            }
+        }
+    }
+
+    fn left(&mut self, sample: &Sample<'_>, preempted: bool) {
+        if self.away.len() >= MOST_THREADS {
+            return;
+        }
+        self.seen.insert(sample.tid);
+        let away = Away {
+            since: sample.time,
+            stack: self.stack_of(sample),
+            counts: !preempted || self.preempted,
+        };
+        self.away.insert(sample.tid, away);
+    }
+
+    fn came_back(&mut self, pid: i32, tid: i32, time: u64) {
+        let is_new = self.seen.len() < MOST_THREADS && self.seen.insert(tid);
+        match self.away.remove(&tid) {
+            Some(away) if away.counts => self.stacks.add(away.stack, time.saturating_sub(away.since)),
+            // A thread that was born meanwhile comes to a CPU as well, and has waited for nothing.
+            None if is_new && self.is_old(tid) => {
+                let stack = self.before(pid, tid);
+                self.stacks.add(stack, time.saturating_sub(self.began));
+            }
+            _ => {}
+        }
+    }
+
+    fn before(&mut self, pid: i32, tid: i32) -> Option<StackId> {
+        let owner = self.owner(pid, tid);
+        self.stacks.stack(owner, &[StackFrame::Words(BEFORE)], false)
+    }
+
+    fn owner(&mut self, pid: i32, tid: i32) -> Owner {
+        if !self.by_thread {
+            return Owner::default();
+        }
+        let owner = Owner { pid, tid };
+        if self.threads.len() < MOST_THREADS && !self.threads.contains_key(&owner) {
+            let comm = self.table.directory(pid).join(format!("task/{tid}/comm"));
+            let name = std::fs::read(comm).unwrap_or_default();
+            let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned();
+            self.threads.insert(owner, name);
+        }
+        owner
+    }
+
+    /// True of a thread that was there when sampling began.
+    fn is_old(&self, tid: i32) -> bool {
+        self.first.contains(&tid)
+    }
+
+    fn stack_of(&mut self, sample: &Sample<'_>) -> Option<StackId> {
+        self.addresses.clear();
+        self.frames.clear();
+        let space = self.spaces.of(sample.pid);
+        let walk = match sample.registers {
+            Some(registers) if sample.user.is_empty() || self.copies_stacks => {
+                let start = (registers, sample.stack);
+                self.unwinder
+                    .walk(sample.pid, space, start, &mut self.symbols, &mut self.addresses)
+            }
+            registers => {
+                self.addresses.extend_from_slice(sample.user);
+                let top = sample.stack.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+                if let (Some(registers), Some(top)) = (registers, top)
+                    && let Some(mapping) = space.find(registers.ip)
+                    && space.find(top).is_some()
+                    && self.symbols.is_frameless(sample.pid, mapping, registers.ip)
+                {
+                    self.addresses.insert(1.min(self.addresses.len()), top);
+                }
+                // The kernel ends there and says nothing.
+                match sample.kernel.len() + sample.user.len() {
+                    frames if frames >= KERNEL_DEEPEST => Walk::Cut,
+                    _ => Walk::Whole,
+                }
+            }
+        };
+        for (at, &address) in sample.kernel.iter().enumerate() {
+            self.frames
+                .push(StackFrame::Kernel(self.symbols.kernel(address, at == 0)));
+        }
+        for (at, &address) in self.addresses.iter().enumerate() {
+            // The program's own leaf was executed, also where it has called the kernel.
+            let place = match space.find(address) {
+                Some(mapping) => self.symbols.user(sample.pid, mapping, address, at == 0),
+                None => self.symbols.anonymous(sample.pid, address, at == 0),
+            };
+            self.frames.push(StackFrame::Program(place));
+        }
+        let owner = self.owner(sample.pid, sample.tid);
+        self.stacks.stack(owner, &self.frames, walk == Walk::Cut)
+    }
+}

@@ -1,0 +1,135 @@
+//! `/proc/PID/maps`, of which only what may hold code is kept. Called by [`super::address_spaces`].
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::mapping::{Backing, FileId, Mapping};
+use crate::process::ProcessTable;
+
+/// Bytes that are read: half a million mappings, of which `vm.max_map_count` allows 65,530 where nothing was changed.
+const LIMIT: u64 = 64 << 20;
+
+/// Executable mappings that are kept of one process.
+pub(super) const MOST: usize = 65_536;
+
+/// The executable ranges of a process.
+///
+/// # Errors
+/// The process is gone, or is not ours to look into.
+pub(super) fn read(table: &ProcessTable, pid: i32) -> io::Result<Vec<Mapping>> {
+    let mut rows = BufReader::new(File::open(table.directory(pid).join("maps"))?.take(LIMIT));
+    let (mut row, mut mappings) = (Vec::new(), Vec::new());
+    while mappings.len() < MOST {
+        row.clear();
+        if rows.read_until(b'\n', &mut row)? == 0 {
+            break;
+        }
+        mappings.extend(mapping(row.strip_suffix(b"\n").unwrap_or(&row)));
+    }
+    Ok(mappings)
+}
+
+/// `7f00-7f01 r-xp 00000000 08:01 7      /usr/lib/libc.so.6` (`man 5 proc_pid_maps`); `None` if it is not executable.
+fn mapping(row: &[u8]) -> Option<Mapping> {
+    let mut fields = row.splitn(6, |byte| *byte == b' ');
+    let mut field = || std::str::from_utf8(fields.next()?).ok();
+    let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+    let (start, end) = field()?.split_once('-')?;
+    let permissions = field()?;
+    let offset = hexadecimal(field()?)?;
+    let (major, minor) = field()?.split_once(':')?;
+    let device = (
+        u32::from_str_radix(major, 16).ok()?,
+        u32::from_str_radix(minor, 16).ok()?,
+    );
+    let inode = field()?.parse().ok()?;
+    let name = fields.next().unwrap_or_default().trim_ascii_start();
+    if permissions.as_bytes().get(2) != Some(&b'x') {
+        return None;
+    }
+    Some(Mapping {
+        start: hexadecimal(start)?,
+        end: hexadecimal(end)?,
+        offset,
+        backing: backing(name, FileId { device, inode }),
+    })
+}
+
+/// What the kernel says is mapped. `name` may be whatever the app called a file, but only a file's begins with `/`.
+pub(super) fn backing(name: &[u8], id: FileId) -> Backing {
+    match name {
+        b"[vdso]" => Backing::Vdso,
+        [b'/', ..] if id.inode != 0 && !is_memory(name) => Backing::File { path: path(name), id },
+        _ => Backing::Anonymous,
+    }
+}
+
+/// Memory that has a name: of a `memfd`, of System V, of a shared mapping without a file. Its code is made at run time.
+fn is_memory(name: &[u8]) -> bool {
+    [b"/memfd:".as_slice(), b"/SYSV", b"/dev/zero"]
+        .iter()
+        .any(|memory| name.starts_with(memory))
+}
+
+fn path(name: &[u8]) -> PathBuf {
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    Path::new(OsStr::from_bytes(name)).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_mapping_if_it_is_executable() {
+        let row = b"7f00-7f10 r-xp 00001000 fd:01 77      /usr/lib/lib c.so.6 (deleted)";
+        assert_eq!(
+            mapping(row),
+            Some(Mapping {
+                start: 0x7f00,
+                end: 0x7f10,
+                offset: 0x1000,
+                backing: Backing::File {
+                    path: PathBuf::from("/usr/lib/lib c.so.6"),
+                    id: FileId {
+                        device: (0xfd, 1),
+                        inode: 77
+                    },
+                },
+            })
+        );
+        assert_eq!(mapping(b"7f00-7f10 rw-p 00001000 fd:01 77  /usr/lib/libc.so.6"), None);
+        for hostile in [
+            "",
+            "7f00",
+            "7f00-7f10 r-xp",
+            "g-h r-xp 0 0:0 0",
+            "7f00-7f10 r-xp 0 0:0 -1 /x",
+        ] {
+            assert_eq!(mapping(hostile.as_bytes()), None, "{hostile}");
+        }
+    }
+
+    #[test]
+    fn memory_with_a_name_is_no_file() {
+        let of = |name: &str, inode| backing(name.as_bytes(), FileId { device: (0, 1), inode });
+        assert_eq!(of("[vdso]", 0), Backing::Vdso);
+        for name in [
+            "",
+            "[heap]",
+            "/memfd:doublemapper (deleted)",
+            "//anon",
+            "/SYSV00000000 (deleted)",
+        ] {
+            assert_eq!(
+                of(name, u64::from(name.starts_with("/memfd"))),
+                Backing::Anonymous,
+                "{name}"
+            );
+        }
+        assert!(matches!(of("/usr/bin/shop", 9), Backing::File { .. }));
+    }
+}

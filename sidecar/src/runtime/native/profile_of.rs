@@ -1,0 +1,192 @@
+//! Sums of stacks → a profile with names.
+//!
+//! Pure. Called by [`super::record`] at the end of a recording.
+
+use std::collections::HashMap;
+
+use super::plan::NativePlan;
+use super::stacks::{Owner, StackFrame, Stacks};
+use super::symbols::{Frame, Symbols};
+use crate::profile::frame_name::CUT;
+use crate::profile::model::{Function, Label, LabelValue, Line, LocationId, Mapping, MappingId};
+use crate::profile::strings::StringId;
+use crate::profile::{FrameKind, ModelError, Profile, ProfileBuilder, ValueType};
+
+/// What stands for stacks that had no room.
+const REST: &str = "[stacks beyond what the recorder keeps]";
+
+/// What the kernel's code is a mapping of, by which pprof's tools and ours know it.
+const KERNEL: &str = "[kernel.kallsyms]";
+
+/// The profile in the making.
+#[derive(Debug)]
+struct Maker<'a> {
+    builder: ProfileBuilder,
+    symbols: &'a Symbols,
+    kernel: MappingId,
+    locations: HashMap<StackFrame, LocationId>,
+    /// By whom stacks are split.
+    threads: Option<Threads<'a>>,
+}
+
+#[derive(Debug)]
+struct Threads<'a> {
+    names: &'a HashMap<Owner, String>,
+    keys: [StringId; 2],
+    known: HashMap<Owner, (LocationId, [Label; 2])>,
+}
+
+/// Makes the profile of a recording of `plan`. `threads` are the names of those that stacks are split by.
+///
+/// # Errors
+/// It is too large.
+pub(super) fn profile_of(
+    plan: &NativePlan,
+    stacks: &Stacks,
+    symbols: &Symbols,
+    threads: &HashMap<Owner, String>,
+) -> Result<Profile, ModelError> {
+    let mut maker = Maker::new(plan, symbols, threads)?;
+    let mut frames = Vec::new();
+    for stack in stacks.iter().filter(|stack| stack.sum.count > 0) {
+        frames.clear();
+        for frame in maker.without_root(&stack.frames) {
+            frames.push(maker.location(*frame)?);
+        }
+        if stack.is_cut {
+            frames.push(maker.location(StackFrame::Words(CUT))?);
+        }
+        let labels = maker.thread(stack.owner, &mut frames)?;
+        maker.sample(&frames, stack.sum.count, stack.sum.weight, labels.as_ref())?;
+    }
+    let rest = stacks.rest();
+    if rest.count > 0 {
+        let frame = maker.location(StackFrame::Words(REST))?;
+        maker.sample(&[frame], rest.count, rest.weight, None)?;
+    }
+    let mut profile = maker.builder.finish();
+    profile.default_sample_type = profile.sample_types.last().map(|value| value.name.clone());
+    Ok(profile)
+}
+
+impl<'a> Maker<'a> {
+    fn new(plan: &NativePlan, symbols: &'a Symbols, names: &'a HashMap<Owner, String>) -> Result<Self, ModelError> {
+        // As Go names them, so that pprof's tools know them.
+        let values = vec![
+            ValueType::new("samples", "count"),
+            ValueType::new(plan.event.name(), plan.unit()),
+        ];
+        let mut builder = ProfileBuilder::new(values)?;
+        let file = builder.string(KERNEL)?;
+        let kernel = builder.mapping(Mapping {
+            start: 0,
+            limit: 0,
+            offset: 0,
+            file,
+            build_id: StringId::default(),
+            has: [true, false, false, false],
+        })?;
+        let threads = match plan.threads {
+            true => Some(Threads {
+                names,
+                keys: [builder.string("thread")?, builder.string("tid")?],
+                known: HashMap::new(),
+            }),
+            false => None,
+        };
+        Ok(Self {
+            builder,
+            symbols,
+            kernel,
+            locations: HashMap::new(),
+            threads,
+        })
+    }
+
+    fn sample(
+        &mut self,
+        frames: &[LocationId],
+        count: u64,
+        weight: u64,
+        labels: Option<&[Label; 2]>,
+    ) -> Result<(), ModelError> {
+        let number = |value| i64::try_from(value).map_err(|_| ModelError::Overflow);
+        let labels = labels.map_or(&[][..], |labels| labels);
+        self.builder.sample(frames, &[number(count)?, number(weight)?], labels)
+    }
+
+    /// Without the frame that every goroutine ends in, which Go's own profiles leave out, too.
+    fn without_root<'s>(&self, frames: &'s [StackFrame]) -> &'s [StackFrame] {
+        match frames {
+            [others @ .., StackFrame::Program(root)] if !others.is_empty() => {
+                let name = self.symbols.frames(*root).first().map(|frame| &*frame.name);
+                if matches!(name, Some("runtime.goexit" | "runtime.goexit.abi0")) {
+                    others
+                } else {
+                    frames
+                }
+            }
+            _ => frames,
+        }
+    }
+
+    fn location(&mut self, frame: StackFrame) -> Result<LocationId, ModelError> {
+        if let Some(known) = self.locations.get(&frame) {
+            return Ok(*known);
+        }
+        let location = match frame {
+            StackFrame::Words(words) => self.builder.frame(words, FrameKind::Other)?,
+            StackFrame::Kernel(place) => self.functions(self.symbols.frames(place), FrameKind::Kernel)?,
+            StackFrame::Program(place) => self.functions(self.symbols.frames(place), FrameKind::Native)?,
+        };
+        self.locations.insert(frame, location);
+        Ok(location)
+    }
+
+    /// One address, which is several functions where calls were inlined.
+    fn functions(&mut self, frames: &[Frame], kind: FrameKind) -> Result<LocationId, ModelError> {
+        let mut lines = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let file = frame.file.as_deref().unwrap_or_default();
+            let function = Function {
+                name: self.builder.string(&frame.name)?,
+                system_name: self.builder.string(&frame.system_name)?,
+                file: self.builder.string(file)?,
+                start_line: i64::from(frame.start_line),
+                kind: if frame.inlined { FrameKind::Inlined } else { kind },
+            };
+            lines.push(Line {
+                function: self.builder.function(function)?,
+                line: i64::from(frame.line),
+                column: 0,
+            });
+        }
+        let mapping = (kind == FrameKind::Kernel).then_some(self.kernel);
+        self.builder.location(mapping, 0, false, &lines)
+    }
+
+    /// The thread as the root of a stack, and as labels, if threads are told apart.
+    fn thread(&mut self, owner: Owner, frames: &mut Vec<LocationId>) -> Result<Option<[Label; 2]>, ModelError> {
+        let Some(threads) = &mut self.threads else {
+            return Ok(None);
+        };
+        if let Some((root, labels)) = threads.known.get(&owner) {
+            frames.push(*root);
+            return Ok(Some(*labels));
+        }
+        let name = threads.names.get(&owner).map(String::as_str).unwrap_or_default();
+        let space = if name.is_empty() { "" } else { " " };
+        let frame = format!("[{name}{space}tid={}]", owner.tid);
+        let root = self.builder.frame(&frame, FrameKind::Thread)?;
+        let values = [
+            LabelValue::Text(self.builder.string(if name.is_empty() { &frame } else { name })?),
+            LabelValue::Number(i64::from(owner.tid), StringId::default()),
+        ];
+        let [name, number] = values;
+        let [key, id] = threads.keys;
+        let labels = [Label { key, value: name }, Label { key: id, value: number }];
+        threads.known.insert(owner, (root, labels));
+        frames.push(root);
+        Ok(Some(labels))
+    }
+}

@@ -1,0 +1,172 @@
+//! Records machine code: samples of the kernel, added up, get their names at the end.
+//!
+//! Nothing is written into the target and nothing runs in it: the events are ours and end with us. Called by
+//! [`crate::runtime::record`].
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::collector::Collector;
+use super::perf::{self, Facts, PerfError, Sampler, no_samples};
+use super::plan::{NativePlan, Pace};
+use super::profile_of::profile_of;
+use super::symbols::Symbolizer;
+use crate::process::{CpuTime, ProcessTable, TargetRoot};
+use crate::profile::Quality;
+use crate::profile::format::pprof;
+use crate::profile::quality::Clock;
+use crate::runtime::{Control, Interruption, Phase, RecordError, RecordOrder, Reporter, no_access};
+
+/// How often rings are emptied. They have room for a quarter of a second.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// What must be opened with all rights of the server: the target may not have them.
+#[derive(Debug)]
+pub struct Opened {
+    sampler: Result<Sampler, PerfError>,
+    /// Shows addresses to who opened it, whoever reads it.
+    kallsyms: Option<File>,
+}
+
+impl Opened {
+    /// Opens the events of a plan.
+    pub fn open(table: &ProcessTable, order: &RecordOrder, plan: &NativePlan) -> Self {
+        Self {
+            sampler: Sampler::open(table, order.target.id(), plan),
+            kallsyms: File::open("/proc/kallsyms").ok(),
+        }
+    }
+}
+
+/// See [`crate::runtime::record`]. An order to stop, and the end of the target, keep what was sampled until then.
+///
+/// # Errors
+/// See [`crate::runtime::record`].
+pub fn record(
+    order: &RecordOrder,
+    plan: &NativePlan,
+    opened: Opened,
+    output: &mut dyn Write,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Quality, RecordError> {
+    let (table, id) = (control.table(), order.target.id());
+    let mut sampler = opened.sampler?;
+    let root = TargetRoot::open(table, id).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(&order.target)),
+        _ if !control.target_is_alive() => RecordError::TargetExited,
+        _ => RecordError::io("open the root of the target", &error),
+    })?;
+    let users = [order.target.process.credentials.uid, 0];
+    let symbols = Symbolizer::new(root, table, &users, opened.kallsyms);
+    let mut collector = Collector::new(table, symbols, plan);
+    let used = || CpuTime::of_process(table, id);
+    let (started, begun, before) = (SystemTime::now(), Instant::now(), used());
+    sampler.enable()?;
+    collector.begin(id.pid, perf::now());
+    reporter.phase(Phase::Sampling);
+    let exited = sample(
+        &mut sampler,
+        &mut collector,
+        control,
+        begun + Duration::from_secs(order.seconds),
+    )?;
+    let sampled = begun.elapsed();
+    sampler.disable()?;
+    // Here, as names may take their time on a busy machine.
+    let used = before.zip(used()).map(|(before, after)| after.since(&before).process);
+    sampler.drain(&mut |record| collector.take(record));
+    collector.end(id.pid, perf::now());
+    let facts = sampler.facts().clone();
+    drop(sampler);
+
+    reporter.phase(Phase::Transferring);
+    let total = collector.stacks.total();
+    if total.count == 0 && exited {
+        return Err(RecordError::TargetExited);
+    }
+    let Collector {
+        symbols,
+        stacks,
+        threads,
+        ..
+    } = collector;
+    let symbols = symbols.resolve();
+    let too_large = |error: crate::profile::ModelError| RecordError::Internal {
+        step: "put the profile together".to_owned(),
+        detail: error.to_string(),
+    };
+    let mut profile = profile_of(plan, &stacks, &symbols, &threads).map_err(too_large)?;
+    let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    profile.time_nanos = started.duration_since(UNIX_EPOCH).map(nanoseconds).unwrap_or_default();
+    profile.duration_nanos = nanoseconds(sampled);
+    profile.period = i64::try_from(interval(plan, &facts)).unwrap_or_default();
+    profile.period_type = profile.sample_types.last().cloned();
+    let mut output = output;
+    pprof::write::write(&profile, &mut output)
+        .and_then(|()| output.flush())
+        .map_err(|error| RecordError::io("write the recording", &error))?;
+
+    let mut degraded: Vec<String> = facts.limits.iter().map(|limit| limit.sentence.clone()).collect();
+    degraded.extend(symbols.reasons().iter().cloned());
+    if total.count == 0 {
+        degraded.push(no_samples(order.event.name(), sampled.as_secs()).sentence);
+    }
+    if exited {
+        degraded.push(format!("the process exited after {:.1} s", sampled.as_secs_f64()));
+    }
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let is_cpu = plan.clock() == Clock::Cpu;
+    Ok(Quality {
+        interval: interval(plan, &facts),
+        interval_unit: plan.unit().to_owned(),
+        clock: Some(plan.clock()),
+        samples: Some(total.count),
+        expected_samples: (is_cpu && facts.frequency.is_some())
+            .then(|| millis(sampled).saturating_mul(u64::from(facts.frequency.unwrap_or_default())) / 1000),
+        lost: Some(facts.lost),
+        cpu_ms: used.map(millis),
+        sampled_cpu_ms: is_cpu.then_some(total.weight / 1_000_000),
+        max_frames: facts.max_frames,
+        runtime: Some(order.target.runtime_and_version()),
+        event: Some(order.event.to_string()),
+        started_at_ms: started.duration_since(UNIX_EPOCH).ok().map(millis),
+        duration_ms: Some(millis(sampled)),
+        sampler: Some(facts.sampler),
+        degraded,
+        ..Quality::default()
+    })
+}
+
+/// Samples until then, or until told to stop; true if the target ended before.
+fn sample(
+    sampler: &mut Sampler,
+    collector: &mut Collector<'_>,
+    control: &Control,
+    until: Instant,
+) -> Result<bool, RecordError> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let interruption = control.wait(DRAIN.min(left));
+        sampler.drain(&mut |record| collector.take(record));
+        match interruption {
+            None => {}
+            Some(Interruption::Stop) => return Ok(false),
+            Some(Interruption::Cancel) => return Err(RecordError::Cancelled),
+            Some(Interruption::TargetExited) => return Ok(true),
+        }
+    }
+}
+
+/// What a sample stands for; 0 where each stands for something else.
+fn interval(plan: &NativePlan, facts: &Facts) -> u64 {
+    match (facts.frequency, plan.counter.as_ref().map(|counter| counter.pace)) {
+        (Some(hertz), _) if plan.clock() == Clock::Cpu => 1_000_000_000 / u64::from(hertz.max(1)),
+        (_, Some(Pace::Period(period))) => period,
+        _ => 0,
+    }
+}

@@ -1,0 +1,168 @@
+//! Walks the stacks of code without frame pointers, by the tables that compilers leave for exceptions (framehop).
+//!
+//! Begins with registers and the bytes above the stack pointer, which are the app's and say anything: a walk ends after
+//! [`DEEPEST`] frames and never reads outside of them. Code without tables (of a JIT) is walked by frame pointers. Must not
+//! know names. Called by [`super::record`].
+
+mod tables;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use framehop::{CacheNative, MayAllocateDuringUnwind, Module, Unwinder as _, UnwinderNative};
+
+use super::address_spaces::AddressSpace;
+use super::mapping::{Backing, FileId, Mapping};
+use super::sample::Registers;
+use super::symbols::Symbolizer;
+use tables::{Bytes, Tables};
+
+/// Frames of one stack; what is called deeper is cut at its root.
+pub const DEEPEST: usize = 1024;
+
+/// Tables of all files together: a renderer and the server have to live beside the recorder.
+const MOST_BYTES: usize = 40 << 20;
+
+/// Processes whose modules are put together.
+const MOST_PROCESSES: usize = 64;
+
+/// How a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// At the first function of its thread.
+    Whole,
+    /// Where the bytes end, or where no table says how to go on.
+    Cut,
+}
+
+/// Walks stacks of several processes.
+#[derive(Default)]
+pub struct Unwinder {
+    cache: CacheNative<MayAllocateDuringUnwind>,
+    files: HashMap<FileId, Option<Rc<Tables>>>,
+    bytes: usize,
+    /// What is too large to be held, or not there.
+    without: usize,
+    processes: HashMap<i32, Modules>,
+}
+
+impl std::fmt::Debug for Unwinder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unwinder")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The modules of a process at a version of its address space.
+struct Modules {
+    version: u64,
+    unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
+}
+
+impl Unwinder {
+    /// Appends the return addresses of a stack to `frames`, the innermost address first.
+    pub fn walk(
+        &mut self,
+        pid: i32,
+        space: &AddressSpace,
+        (registers, stack): (Registers, &[u8]),
+        files: &mut Symbolizer,
+        frames: &mut Vec<u64>,
+    ) -> Walk {
+        if self
+            .processes
+            .get(&pid)
+            .is_none_or(|modules| modules.version != space.version())
+        {
+            if self.processes.len() >= MOST_PROCESSES {
+                self.processes.clear();
+            }
+            let unwinder = self.modules(pid, space, files);
+            let version = space.version();
+            self.processes.insert(pid, Modules { version, unwinder });
+        }
+        let Some(Modules { unwinder, .. }) = self.processes.get(&pid) else {
+            return Walk::Cut;
+        };
+        let mut read = |address: u64| {
+            let at = usize::try_from(address.wrapping_sub(registers.sp)).map_err(|_| ())?;
+            let bytes = stack.get(at..at.checked_add(8).ok_or(())?).ok_or(())?;
+            bytes.try_into().map(u64::from_le_bytes).map_err(|_| ())
+        };
+        let mut walk = unwinder.iter_frames(
+            registers.ip,
+            of_machine(registers, unwinder),
+            &mut self.cache,
+            &mut read,
+        );
+        for _ in 0..DEEPEST {
+            match walk.next() {
+                Ok(Some(frame)) => frames.push(frame.address()),
+                Ok(None) => return Walk::Whole,
+                Err(_) => return Walk::Cut,
+            }
+        }
+        Walk::Cut
+    }
+
+    /// Files whose tables could not be had.
+    pub fn without_tables(&self) -> usize {
+        self.without
+    }
+
+    fn modules(
+        &mut self,
+        pid: i32,
+        space: &AddressSpace,
+        files: &mut Symbolizer,
+    ) -> UnwinderNative<Bytes, MayAllocateDuringUnwind> {
+        let mut unwinder = UnwinderNative::new();
+        for mapping in space.mappings() {
+            let Backing::File { path, id } = &mapping.backing else {
+                continue;
+            };
+            let Some(tables) = self.tables(pid, mapping, *id, files) else {
+                continue;
+            };
+            let Some(bias) = tables.bias(mapping.start, mapping.offset) else {
+                continue;
+            };
+            let name = path.to_string_lossy().into_owned();
+            unwinder.add_module(Module::new(name, mapping.start..mapping.end, bias, tables.sections()));
+        }
+        unwinder
+    }
+
+    fn tables(&mut self, pid: i32, mapping: &Mapping, id: FileId, files: &mut Symbolizer) -> Option<Rc<Tables>> {
+        if let Some(known) = self.files.get(&id) {
+            return known.clone();
+        }
+        let file = files.open(pid, mapping);
+        let tables = file.and_then(|file| Tables::read(&file));
+        let tables = tables
+            .filter(|tables| self.bytes + tables.size() <= MOST_BYTES)
+            .map(Rc::new);
+        match &tables {
+            Some(tables) => self.bytes += tables.size(),
+            None => self.without += 1,
+        }
+        self.files.insert(id, tables.clone());
+        tables
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn of_machine(registers: Registers, _: &UnwinderNative<Bytes, MayAllocateDuringUnwind>) -> framehop::UnwindRegsNative {
+    framehop::UnwindRegsNative::new(registers.ip, registers.sp, registers.fp)
+}
+
+/// Return addresses may be signed in their upper bits, above the highest address that has code.
+#[cfg(target_arch = "aarch64")]
+fn of_machine(
+    registers: Registers,
+    unwinder: &UnwinderNative<Bytes, MayAllocateDuringUnwind>,
+) -> framehop::UnwindRegsNative {
+    let mask = framehop::aarch64::PtrAuthMask::from_max_known_address(unwinder.max_known_code_address());
+    framehop::UnwindRegsNative::new_with_ptr_auth_mask(mask, registers.lr, registers.sp, registers.fp)
+}
