@@ -427,7 +427,17 @@ pub fn record(
             jvm::record::record(order, plan, library, output, control, reporter)
         }
         RuntimePlan::Native(plan) => match opened {
-            Opened::Events(events) => native::record::record(order, plan, *events, output, control, reporter),
+            Opened::Events(events) => {
+                let recorded = native::record::record(order, plan, *events, output, control, reporter);
+                recorded.map(|mut quality| {
+                    if order.target.runtime() == Runtime::Go && order.event == Event::Cpu {
+                        quality
+                            .degraded
+                            .insert(0, go::doctor::sampled_by_kernel(&order.target).sentence);
+                    }
+                    quality
+                })
+            }
             Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
         },
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),

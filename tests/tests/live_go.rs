@@ -96,7 +96,7 @@ fn an_svg_needs_no_go_toolchain() {
 fn https_pprof_needs_the_operators_word() {
     let app = start("split", "cpu", &["-pprof", "127.0.0.1:0", "-tls"]);
     let strict = Server::default();
-    let refused = strict.get(&format!("/profile?pid={}&seconds=1", app.pid));
+    let refused = strict.get(&format!("/profile?pid={}&event=heap", app.pid));
     assert_eq!(refused.status, 422, "{}", refused.text());
     assert!(refused.text().contains("--go-pprof-insecure-tls"), "{}", refused.text());
     let lenient = Server::start(&["--go-pprof-insecure-tls"]);
@@ -108,7 +108,7 @@ fn a_path_prefix_is_the_operators_to_name() {
     let app = start("split", "cpu", &["-pprof", "127.0.0.1:0", "-prefix", "/admin"]);
     assert_eq!(
         Server::default()
-            .get(&format!("/profile?pid={}&seconds=1", app.pid))
+            .get(&format!("/profile?pid={}&event=heap", app.pid))
             .status,
         422
     );
@@ -156,7 +156,7 @@ fn several_programs_of_a_pod_have_each_their_own_secret_prefix_and_certificate()
     // Whoever gets the other's says so.
     let crossed = server([header(&second, "one"), header(&first, "two")], &tls, &prefix);
     for app in [&one, &two] {
-        let refused = crossed.get(&format!("/profile?pid={}&seconds=1", app.pid));
+        let refused = crossed.get(&format!("/profile?pid={}&event=heap", app.pid));
         assert_eq!(refused.json()["reason"], "pprof_unauthorized", "{}", refused.text());
     }
 }
@@ -173,7 +173,7 @@ fn a_unix_socket_serves_pprof_as_a_port_does() {
         .ok();
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(answer.text().contains("main.sixty"), "{}", answer.text());
-    let gone = Server::default().get(&format!("/profile?pid={}&seconds=1", app.pid));
+    let gone = Server::default().get(&format!("/profile?pid={}&event=heap", app.pid));
     assert_eq!(gone.json()["reason"], "pprof_not_found", "{}", gone.text());
     assert!(gone.text().contains("pprof.sock"), "{}", gone.text());
 }
@@ -184,7 +184,7 @@ fn mutual_tls_and_a_redirect_have_reasons_of_their_own() {
     let (elsewhere, _) = start_at(&["-redirect", "https://shop.example/login"]);
     let server = Server::start(&["--go-pprof-insecure-tls"]);
     let reason = |app: &App| {
-        let refused = server.get(&format!("/profile?pid={}&seconds=1", app.pid)).json();
+        let refused = server.get(&format!("/profile?pid={}&event=heap", app.pid)).json();
         (
             refused["reason"].clone(),
             refused["detail"].as_str().unwrap().to_owned(),
@@ -202,12 +202,23 @@ fn a_go_program_without_pprof_says_what_is_missing() {
     for flags in [&["-http", "127.0.0.1:0"][..], &["-tcp", "127.0.0.1:0"]] {
         let mut app = start("split-nopprof", "cpu", flags);
         let server = Server::default();
-        let refused = server.get(&format!("/profile?pid={}&seconds=1", app.pid));
+        let refused = server.get(&format!("/profile?pid={}&event=heap", app.pid));
         assert_eq!(refused.status, 422, "{}", refused.text());
         assert!(
             refused.json()["remedy"].as_str().unwrap().contains("net/http/pprof"),
             "{}",
             refused.text()
+        );
+        // CPU time can be had all the same, and it is said by whom.
+        let sampled = server
+            .get(&format!("/profile?pid={}&seconds=2&format=collapsed", app.pid))
+            .ok();
+        assert!(sampled.text().contains("main.cpu;main.sixty"), "{}", sampled.text());
+        assert!(sampled.header("sideflame-sampler").contains("perf_events"));
+        assert!(
+            sampled.header("sideflame-degraded").contains("net/http/pprof"),
+            "{}",
+            sampled.header("sideflame-degraded")
         );
         assert!(app.is_alive());
     }

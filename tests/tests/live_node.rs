@@ -133,7 +133,7 @@ fn without_the_right_to_enter_a_network_the_doctor_says_what_to_do() {
     let node = Node::default();
     let pod = go(&node, "api-1", "idle");
     let server = server_on(&node, "-sys_admin");
-    let refused = server.get(&format!("/profile?pid={}&seconds=1", pod.pid));
+    let refused = server.get(&format!("/profile?pid={}&event=heap", pod.pid));
     assert_eq!((refused.status, refused.code()), (422, "impossible".to_owned()));
     assert_eq!(refused.json()["reason"], "other_network_namespace");
     let remedy = refused.json()["remedy"].as_str().unwrap().to_owned();

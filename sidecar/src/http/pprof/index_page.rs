@@ -54,11 +54,15 @@ fn lines(inspection: &Inspection, query: &str) -> String {
     lines.concat()
 }
 
-/// The events that can be had as pprof's tools read them.
+/// The events that can be had as pprof's tools read them. What the kernel counts of a Go program is none of its profiles.
 pub(super) fn served(inspection: &Inspection) -> impl Iterator<Item = &Event> {
     let runtime = inspection.target.runtime();
     inspection.possible_events().filter(move |event| {
-        let kinds = runtime::recordings(runtime, event).iter();
+        let serving = runtime::served_by(&inspection.target, event);
+        if matches!(event, Event::Named(_)) && serving != runtime {
+            return false;
+        }
+        let kinds = runtime::recordings(serving, event).iter();
         let mut formats = kinds.flat_map(|kind| kind.formats());
         formats.any(|format| matches!(format, Format::Pprof | Format::Trace))
     })

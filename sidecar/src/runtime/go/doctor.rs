@@ -58,16 +58,11 @@ pub fn serves(target: &Target, event: &Event) -> bool {
 
 /// The kernel's verdict for `cpu` of a program without a pprof port, which says that it is the kernel's.
 fn in_place_of_pprof(target: &Target, verdict: Verdict) -> Verdict {
-    let RuntimeFacts::Go { pprof_absence, .. } = &target.facts else {
-        return verdict;
-    };
-    let mut absence = pprof_absence
-        .as_ref()
-        .map_or_else(absence::not_looked_for, absence::explain);
     if target.process.is_stopped() {
         return Verdict::impossible(verdict.event, stopped());
     }
     if verdict.availability == Availability::Impossible {
+        let mut absence = absence_of(target);
         if let Some(kernel) = &verdict.reason {
             absence.sentence = format!(
                 "{}; nor may the kernel sample it: {}",
@@ -77,16 +72,28 @@ fn in_place_of_pprof(target: &Target, verdict: Verdict) -> Verdict {
         }
         return Verdict::impossible(verdict.event, absence);
     }
-    let by_kernel = Reason::new(
+    let others: Vec<_> = verdict.reasons().cloned().collect();
+    Verdict::limited(verdict.event, std::iter::once(sampled_by_kernel(target)).chain(others))
+}
+
+/// What is to be said of a profile of CPU time that is not the runtime's own.
+pub fn sampled_by_kernel(target: &Target) -> Reason {
+    let absence = absence_of(target);
+    Reason::new(
         "sampled_by_kernel",
         format!(
             "{}; the kernel samples its threads instead, without the labels of goroutines",
             absence.sentence
         ),
         absence.remedy,
-    );
-    let others: Vec<_> = verdict.reasons().cloned().collect();
-    Verdict::limited(verdict.event, std::iter::once(by_kernel).chain(others))
+    )
+}
+
+fn absence_of(target: &Target) -> Reason {
+    match &target.facts {
+        RuntimeFacts::Go { pprof_absence, .. } => explain(pprof_absence.as_ref()),
+        _ => absence::not_looked_for(),
+    }
 }
 
 /// What keeps `event` from being recorded, as far as the facts tell.
