@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use e2e::app::{App, as_user};
 use e2e::{Answer, Server, cache, shares};
@@ -152,6 +153,20 @@ fn threads_and_processes_that_come_and_go_are_seen() {
         assert!(share > 0.8, "{scenario}: {share} {stacks}");
         assert!(number(&answer, "sideflame-unresolved") < 0.1, "{scenario}: {stacks}");
     }
+}
+
+#[test]
+fn threads_that_switch_too_often_to_be_measured_are_let_go() {
+    let server = Server::default();
+    let app = app("c/split", &["switch", "2"]);
+    let path = format!("/profile?pid={}&seconds=8&event=offcpu&format=collapsed", app.pid);
+    let begun = Instant::now();
+    let answer = server.get(&path).ok();
+    let degraded = answer.header("sideflame-degraded");
+    eprintln!("{degraded}");
+    assert!(degraded.contains("times a second"), "{degraded}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(answer.text().contains("anon_pipe_read"), "{}", answer.text());
 }
 
 #[test]

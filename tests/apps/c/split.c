@@ -5,6 +5,7 @@
    faults  touches fresh pages, each thread by itself
    born    computes in threads that live for 50 ms
    fork    computes in processes that live for 50 ms
+   switch  wakes a thread, which wakes this one, each pair of them without end
    exec    computes, and becomes itself anew each 500 ms
    idle    does nothing, in one thread */
 #define _GNU_SOURCE
@@ -115,6 +116,26 @@ static void *faults(void *unused) {
     return unused;
 }
 
+static void *echo(void *pipes) {
+    int *ends = pipes;
+    char byte;
+    while (read(ends[0], &byte, 1) == 1 && write(ends[3], &byte, 1) == 1) {
+    }
+    return NULL;
+}
+
+static void *switches(void *unused) {
+    int ends[4];
+    pthread_t thread;
+    char byte = 0;
+    if (pipe(ends) != 0 || pipe(ends + 2) != 0 || pthread_create(&thread, NULL, echo, ends) != 0) {
+        return unused;
+    }
+    while (write(ends[1], &byte, 1) == 1 && read(ends[2], &byte, 1) == 1) {
+    }
+    return unused;
+}
+
 static void *born(void *unused) {
     for (;;) {
         pthread_t thread;
@@ -140,7 +161,7 @@ static void *forks(void *unused) {
 static const struct scenario {
     const char *name;
     void *(*work)(void *);
-} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"born", born}, {"fork", forks}, {"idle", NULL}, {"exec", NULL}};
+} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"switch", switches}, {"born", born}, {"fork", forks}, {"idle", NULL}, {"exec", NULL}};
 
 int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "cpu";

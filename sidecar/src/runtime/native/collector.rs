@@ -45,8 +45,8 @@ pub(super) struct Collector<'a> {
     first: HashSet<i32>,
     /// When it began, by the clock of the samples.
     began: u64,
-    pub(super) lost: u64,
-    pub(super) throttled: u64,
+    /// How often a thread left its CPU.
+    pub(super) switches: u64,
     addresses: Vec<u64>,
     frames: Vec<StackFrame>,
 }
@@ -77,8 +77,7 @@ impl<'a> Collector<'a> {
             seen: HashSet::new(),
             first: HashSet::new(),
             began: 0,
-            lost: 0,
-            throttled: 0,
+            switches: 0,
             addresses: Vec::new(),
             frames: Vec::new(),
         }
@@ -109,8 +108,8 @@ impl<'a> Collector<'a> {
             Record::Forked { pid, parent } => self.spaces.forked(pid, parent),
             Record::Executed { pid } => self.spaces.executed(pid),
             Record::Exited { tid, .. } => _ = self.away.remove(&tid),
-            Record::Lost(records) => self.lost = self.lost.saturating_add(records),
-            Record::Throttled => self.throttled += 1,
+            // The sampler counts them.
+            Record::Lost(_) | Record::Throttled => {}
         }
     }
 
@@ -131,6 +130,7 @@ impl<'a> Collector<'a> {
     }
 
     fn left(&mut self, sample: &Sample<'_>, preempted: bool) {
+        self.switches += 1;
         if self.away.len() >= MOST_THREADS {
             return;
         }

@@ -21,6 +21,21 @@ use crate::runtime::{Control, Interruption, Phase, RecordError, RecordOrder, Rep
 /// How often rings are emptied. They have room for a quarter of a second.
 const DRAIN: Duration = Duration::from_millis(50);
 
+/// Switches per second, over a second, beyond which measuring each of them would slow the process: the kernel copies 8 KiB for
+/// one, in the thread that switches.
+const MOST_SWITCHES: u64 = 30_000;
+
+/// Why sampling ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Time is up, or the server said stop.
+    Asked,
+    /// The target is gone.
+    Exited,
+    /// So many switches in a second.
+    TooManySwitches(u64),
+}
+
 /// What must be opened with all rights of the server: the target may not have them.
 #[derive(Debug)]
 pub struct Opened {
@@ -66,7 +81,7 @@ pub fn record(
     sampler.enable()?;
     collector.begin(id.pid, perf::now());
     reporter.phase(Phase::Sampling);
-    let exited = sample(
+    let ending = sample(
         &mut sampler,
         &mut collector,
         control,
@@ -83,7 +98,7 @@ pub fn record(
 
     reporter.phase(Phase::Transferring);
     let total = collector.stacks.total();
-    if total.count == 0 && exited {
+    if total.count == 0 && ending == Ending::Exited {
         return Err(RecordError::TargetExited);
     }
     let Collector {
@@ -113,8 +128,20 @@ pub fn record(
     if total.count == 0 {
         degraded.push(no_samples(order.event.name(), sampled.as_secs()).sentence);
     }
-    if exited {
-        degraded.push(format!("the process exited after {:.1} s", sampled.as_secs_f64()));
+    match ending {
+        Ending::Asked => {}
+        Ending::Exited => degraded.push(format!("the process exited after {:.1} s", sampled.as_secs_f64())),
+        Ending::TooManySwitches(switches) => degraded.push(format!(
+            "ended after {:.1} s: its threads switch {switches} times a second, and to measure each switch would slow them; event=cpu \
+             does not",
+            sampled.as_secs_f64()
+        )),
+    }
+    if facts.throttled > 0 {
+        degraded.push(format!(
+            "the kernel paused sampling {} times to save its own time",
+            facts.throttled
+        ));
     }
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let is_cpu = plan.clock() == Clock::Cpu;
@@ -139,25 +166,34 @@ pub fn record(
     })
 }
 
-/// Samples until then, or until told to stop; true if the target ended before.
+/// Samples until then, or until something else ends it.
 fn sample(
     sampler: &mut Sampler,
     collector: &mut Collector<'_>,
     control: &Control,
     until: Instant,
-) -> Result<bool, RecordError> {
+) -> Result<Ending, RecordError> {
+    const SECOND: Duration = Duration::from_secs(1);
+    let (mut looked, mut before) = (Instant::now(), 0);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(false);
+            return Ok(Ending::Asked);
         }
         let interruption = control.wait(DRAIN.min(left));
         sampler.drain(&mut |record| collector.take(record));
         match interruption {
             None => {}
-            Some(Interruption::Stop) => return Ok(false),
+            Some(Interruption::Stop) => return Ok(Ending::Asked),
             Some(Interruption::Cancel) => return Err(RecordError::Cancelled),
-            Some(Interruption::TargetExited) => return Ok(true),
+            Some(Interruption::TargetExited) => return Ok(Ending::Exited),
+        }
+        if looked.elapsed() >= SECOND {
+            let switches = collector.switches + sampler.facts().lost - before;
+            if switches > MOST_SWITCHES && collector.switches > 0 {
+                return Ok(Ending::TooManySwitches(switches));
+            }
+            (looked, before) = (Instant::now(), collector.switches + sampler.facts().lost);
         }
     }
 }
