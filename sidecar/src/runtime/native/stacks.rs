@@ -1,6 +1,6 @@
 //! Samples added up by their stacks, whose addresses have no names yet.
 //!
-//! Must not know what an address means. Called by [`super::collector`].
+//! Must not know what an address means. Called by `collector`.
 
 use hashbrown::HashTable;
 
