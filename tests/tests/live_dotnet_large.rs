@@ -90,41 +90,6 @@ fn five_hundred_threads_are_sampled_in_32_mib() {
     }
 }
 
-#[test]
-fn a_minute_of_a_sample_each_millisecond_is_recorded_and_drawn_in_32_mib() {
-    const THREADS: u32 = 20;
-    std::thread::scope(|scope| {
-        for version in ["3.1", "8"] {
-            scope.spawn(move || {
-                let mut command = app::dotnet(version, "wall");
-                match version {
-                    "8" => command.env("SPLIT_THREADS", THREADS.to_string()),
-                    _ => command.arg(THREADS.to_string()),
-                };
-                let app = App::start(command);
-                small(|server| {
-                    let path = format!("/profile?pid={}&seconds=60&event=wall&format=collapsed", app.pid);
-                    let answer = server.get(&path).ok();
-                    let stacks = answer.text();
-                    let of_workers = |line: &str| {
-                        let (stack, value) = line.rsplit_once(' ')?;
-                        stack.contains("Split.Wall").then(|| value.parse::<f64>().unwrap())
-                    };
-                    let nanoseconds: f64 = stacks.lines().filter_map(of_workers).sum();
-                    let seconds = nanoseconds / 1e9 / f64::from(THREADS);
-                    eprintln!(
-                        ".NET {version}: {} samples, {} lost, {seconds:.1} s of each thread",
-                        answer.header("sideflame-samples"),
-                        answer.header("sideflame-lost"),
-                    );
-                    assert!(number(&answer, "sideflame-samples") > 60.0 * 500.0 * f64::from(THREADS));
-                    assert!((seconds - 60.0).abs() < 1.5, "{seconds} s of each thread");
-                });
-            });
-        }
-    });
-}
-
 /// Sends a request of the Model Context Protocol, of which its tools are the longest answer.
 fn ask(app: &mut App, id: u32, method: &str, parameters: &str) {
     app.tell(&format!(
