@@ -18,6 +18,7 @@ pub mod render;
 pub mod stamp;
 pub mod strings;
 pub mod survivors;
+pub mod thread_root;
 pub mod thread_samples;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod words;

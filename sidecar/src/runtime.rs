@@ -427,17 +427,7 @@ pub fn record(
             jvm::record::record(order, plan, library, output, control, reporter)
         }
         RuntimePlan::Native(plan) => match opened {
-            Opened::Events(events) => {
-                let recorded = native::record::record(order, plan, *events, output, control, reporter);
-                recorded.map(|mut quality| {
-                    if order.target.runtime() == Runtime::Go && order.event == Event::Cpu {
-                        quality
-                            .degraded
-                            .insert(0, go::doctor::sampled_by_kernel(&order.target).sentence);
-                    }
-                    quality
-                })
-            }
+            Opened::Events(events) => native::record::record(order, plan, *events, output, control, reporter),
             Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
         },
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
@@ -446,6 +436,11 @@ pub fn record(
         RuntimePlan::DotnetDump(plan) => dotnet::dump::record(order, plan, output, control, reporter),
         RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
     }?;
+    let by_kernel = matches!(order.plan, RuntimePlan::Native(_)) && order.event == Event::Cpu;
+    if by_kernel && order.target.runtime() == Runtime::Go {
+        let reason = go::doctor::sampled_by_kernel(&order.target);
+        quality.degraded.insert(0, reason.sentence);
+    }
     // A recorder that knows better when its sampler ran has said it.
     if quality.cpu_ms.is_none() {
         let used = before.zip(used()).map(|(before, after)| after.since(&before).process);

@@ -52,6 +52,13 @@ impl ProcessTable {
         self.root.join(pid.to_string())
     }
 
+    /// The threads of a process in no order, by their numbers in our pid namespace; none of one that is gone.
+    pub fn threads(&self, pid: i32) -> impl Iterator<Item = i32> + use<> {
+        let tasks = std::fs::read_dir(self.directory(pid).join("task"));
+        let tasks = tasks.into_iter().flatten().flatten();
+        tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
+    }
+
     /// The processes that `wanted` lets pass, without kernel threads and zombies; by pid. `wanted` sees no command line:
     /// they are read of those that pass, 16 KiB each at most, and less if there are very many long ones.
     ///

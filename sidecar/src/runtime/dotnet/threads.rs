@@ -31,13 +31,7 @@ impl Threads {
     /// Those there are; the first of them where there are very many.
     pub(super) fn of(table: &ProcessTable, id: ProcessId) -> Self {
         let tasks = table.directory(id.pid).join("task");
-        let Ok(entries) = fs::read_dir(&tasks) else {
-            return Self::default();
-        };
-        let mut numbers: Vec<u64> = entries
-            .flatten()
-            .filter_map(|task| task.file_name().to_str()?.parse().ok())
-            .collect();
+        let mut numbers: Vec<_> = table.threads(id.pid).collect();
         numbers.sort_unstable();
         numbers.truncate(MOST);
         let rows = numbers

@@ -17,7 +17,7 @@ const MOST: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct AddressSpace {
     by_start: BTreeMap<u64, Rc<Mapping>>,
-    /// Changes with every change, and is another one in each process.
+    /// Changes with every change. Two processes have the same one if the same is mapped in both.
     version: u64,
 }
 
@@ -77,7 +77,7 @@ fn part(of: &Mapping, start: u64, end: u64) -> Mapping {
     Mapping {
         start,
         end,
-        offset: of.offset.saturating_add(start.saturating_sub(of.start)),
+        offset: of.offset_of(start),
         backing: of.backing.clone(),
     }
 }
@@ -126,8 +126,7 @@ impl<'a> AddressSpaces<'a> {
         if pid == parent {
             return;
         }
-        let mut space = self.of(parent).clone();
-        space.version = self.fresh().version;
+        let space = self.of(parent).clone();
         self.put(pid, space);
     }
 

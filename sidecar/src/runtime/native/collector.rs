@@ -88,10 +88,7 @@ impl<'a> Collector<'a> {
         self.spaces.of(pid);
         self.began = now;
         if self.waits {
-            let tasks = std::fs::read_dir(self.table.directory(pid).join("task"));
-            let tids = tasks.into_iter().flatten().flatten();
-            let tids = tids.filter_map(|task| task.file_name().to_str()?.parse().ok());
-            self.first = tids.take(MOST_THREADS).collect();
+            self.first = self.table.threads(pid).take(MOST_THREADS).collect();
         }
     }
 

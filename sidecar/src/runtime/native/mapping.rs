@@ -2,6 +2,8 @@
 //!
 //! From `/proc/PID/maps` or a record of the kernel; both repeat names that the app chose.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// An executable range.
@@ -43,9 +45,34 @@ pub struct FileId {
     pub inode: u64,
 }
 
+impl Backing {
+    /// What the kernel calls `name`, in `/proc/PID/maps` and in its records alike. Names of what is no file begin with `[`, `//`, or are
+    /// none at all; a memfd and shared memory have files that cannot be opened by name.
+    pub fn of(name: &[u8], id: FileId) -> Self {
+        let path = name.strip_suffix(b" (deleted)").unwrap_or(name);
+        let is_file = path.starts_with(b"/")
+            && ![&b"//"[..], b"/memfd:", b"/SYSV", b"/dev/zero", b"/anon_hugepage"]
+                .iter()
+                .any(|other| path.starts_with(other));
+        match name {
+            b"[vdso]" => Self::Vdso,
+            _ if is_file => Self::File {
+                path: PathBuf::from(OsStr::from_bytes(path)),
+                id,
+            },
+            _ => Self::Anonymous,
+        }
+    }
+}
+
 impl Mapping {
     /// True if `address` lies in it.
     pub fn contains(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
+    }
+
+    /// Where in the file the byte at `address` is.
+    pub fn offset_of(&self, address: u64) -> u64 {
+        address.saturating_sub(self.start).saturating_add(self.offset)
     }
 }

@@ -1,10 +1,7 @@
 //! `/proc/PID/maps`, of which only what may hold code is kept. Called by [`super::address_spaces`].
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 use super::mapping::{Backing, FileId, Mapping};
 use crate::process::ProcessTable;
@@ -54,33 +51,14 @@ fn mapping(row: &[u8]) -> Option<Mapping> {
         start: hexadecimal(start)?,
         end: hexadecimal(end)?,
         offset,
-        backing: backing(name, FileId { device, inode }),
+        backing: Backing::of(name, FileId { device, inode }),
     })
-}
-
-/// What the kernel says is mapped. `name` may be whatever the app called a file, but only a file's begins with `/`.
-pub(super) fn backing(name: &[u8], id: FileId) -> Backing {
-    match name {
-        b"[vdso]" => Backing::Vdso,
-        [b'/', ..] if id.inode != 0 && !is_memory(name) => Backing::File { path: path(name), id },
-        _ => Backing::Anonymous,
-    }
-}
-
-/// Memory that has a name: of a `memfd`, of System V, of a shared mapping without a file. Its code is made at run time.
-fn is_memory(name: &[u8]) -> bool {
-    [b"/memfd:".as_slice(), b"/SYSV", b"/dev/zero"]
-        .iter()
-        .any(|memory| name.starts_with(memory))
-}
-
-fn path(name: &[u8]) -> PathBuf {
-    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
-    Path::new(OsStr::from_bytes(name)).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -115,7 +93,7 @@ mod tests {
 
     #[test]
     fn memory_with_a_name_is_no_file() {
-        let of = |name: &str, inode| backing(name.as_bytes(), FileId { device: (0, 1), inode });
+        let of = |name: &str, inode| Backing::of(name.as_bytes(), FileId { device: (0, 1), inode });
         assert_eq!(of("[vdso]", 0), Backing::Vdso);
         for name in [
             "",

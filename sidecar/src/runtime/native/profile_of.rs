@@ -3,13 +3,15 @@
 //! Pure. Called by [`super::record`] at the end of a recording.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::plan::NativePlan;
 use super::stacks::{Owner, StackFrame, Stacks};
 use super::symbols::{Frame, Symbols};
 use crate::profile::frame_name::CUT;
-use crate::profile::model::{Function, Label, LabelValue, Line, LocationId, Mapping, MappingId};
+use crate::profile::model::{Function, Label, Line, LocationId, Mapping, MappingId};
 use crate::profile::strings::StringId;
+use crate::profile::thread_root::ThreadRoot;
 use crate::profile::{FrameKind, ModelError, Profile, ProfileBuilder, ValueType};
 
 /// What stands for stacks that had no room.
@@ -25,15 +27,9 @@ struct Maker<'a> {
     symbols: &'a Symbols,
     kernel: MappingId,
     locations: HashMap<StackFrame, LocationId>,
-    /// By whom stacks are split.
-    threads: Option<Threads<'a>>,
-}
-
-#[derive(Debug)]
-struct Threads<'a> {
-    names: &'a HashMap<Owner, String>,
-    keys: [StringId; 2],
-    known: HashMap<Owner, (LocationId, [Label; 2])>,
+    /// Names of the threads that stacks are split by.
+    names: Option<&'a HashMap<Owner, String>>,
+    threads: HashMap<Owner, ThreadRoot>,
 }
 
 /// Makes the profile of a recording of `plan`. `threads` are the names of those that stacks are split by.
@@ -86,20 +82,13 @@ impl<'a> Maker<'a> {
             build_id: StringId::default(),
             has: [true, false, false, false],
         })?;
-        let threads = match plan.threads {
-            true => Some(Threads {
-                names,
-                keys: [builder.string("thread")?, builder.string("tid")?],
-                known: HashMap::new(),
-            }),
-            false => None,
-        };
         Ok(Self {
             builder,
             symbols,
             kernel,
             locations: HashMap::new(),
-            threads,
+            names: plan.threads.then_some(names),
+            threads: HashMap::new(),
         })
     }
 
@@ -165,28 +154,19 @@ impl<'a> Maker<'a> {
         self.builder.location(mapping, 0, false, &lines)
     }
 
-    /// The thread as the root of a stack, and as labels, if threads are told apart.
+    /// Adds the thread to a stack, if threads are told apart; gives its labels.
     fn thread(&mut self, owner: Owner, frames: &mut Vec<LocationId>) -> Result<Option<[Label; 2]>, ModelError> {
-        let Some(threads) = &mut self.threads else {
+        let Some(names) = self.names else {
             return Ok(None);
         };
-        if let Some((root, labels)) = threads.known.get(&owner) {
-            frames.push(*root);
-            return Ok(Some(*labels));
-        }
-        let name = threads.names.get(&owner).map(String::as_str).unwrap_or_default();
-        let space = if name.is_empty() { "" } else { " " };
-        let frame = format!("[{name}{space}tid={}]", owner.tid);
-        let root = self.builder.frame(&frame, FrameKind::Thread)?;
-        let values = [
-            LabelValue::Text(self.builder.string(if name.is_empty() { &frame } else { name })?),
-            LabelValue::Number(i64::from(owner.tid), StringId::default()),
-        ];
-        let [name, number] = values;
-        let [key, id] = threads.keys;
-        let labels = [Label { key, value: name }, Label { key: id, value: number }];
-        threads.known.insert(owner, (root, labels));
-        frames.push(root);
-        Ok(Some(labels))
+        let root = match self.threads.entry(owner) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let name = names.get(&owner).map(String::as_str).unwrap_or_default();
+                *new.insert(ThreadRoot::new(&mut self.builder, name, owner.tid.into())?)
+            }
+        };
+        frames.push(root.frame);
+        Ok(Some(root.labels))
     }
 }

@@ -1,6 +1,6 @@
 //! A moment of one thread, as the kernel told it: addresses, and nothing of what they mean.
 //!
-//! Made by `perf`, consumed by `record`. Must not know names or files.
+//! Made by `perf`, taken by `collector`. Must not know names or files.
 
 /// What the kernel tells of a process group while it is sampled, in the order in which it happened.
 #[derive(Debug, Clone, Copy)]

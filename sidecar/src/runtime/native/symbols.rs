@@ -10,18 +10,19 @@
 
 mod demangle;
 mod dwarf;
-mod elf;
+pub(super) mod elf;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod go_frames;
 mod gopclntab;
 mod kallsyms;
+mod lines;
 mod object_file;
 mod opening;
 mod perf_map;
 mod places;
-mod source;
+pub(super) mod source;
 mod vdso;
 
 use std::collections::HashMap;
@@ -106,8 +107,7 @@ impl Symbolizer {
                 let Some(file) = self.file(pid, mapping, *id) else {
                     return Place::UNKNOWN;
                 };
-                let offset = address.saturating_sub(mapping.start).saturating_add(mapping.offset);
-                self.places.number(Space::File(file), offset)
+                self.places.number(Space::File(file), mapping.offset_of(address))
             }
         }
     }
@@ -132,28 +132,28 @@ impl Symbolizer {
 
     /// True if Go's code at `address` has no frame there, so that its return address is on top of the stack.
     pub fn is_frameless(&mut self, pid: i32, mapping: &Mapping, address: u64) -> bool {
-        let Backing::File { id, .. } = &mapping.backing else {
+        let Some(number) = self.number_of(pid, mapping) else {
             return false;
         };
-        let Some(number) = self.file(pid, mapping, *id) else {
-            return false;
-        };
-        let offset = address.saturating_sub(mapping.start).saturating_add(mapping.offset);
         let Self { go_frames, files, .. } = self;
         let file = || files.get(number as usize)?.file.as_ref()?.try_clone().ok();
-        go_frames.are_missing_at(number, offset, file)
+        go_frames.are_missing_at(number, mapping.offset_of(address), file)
     }
 
     /// The file of a mapping, for whoever needs more of it than names.
     pub fn open(&mut self, pid: i32, mapping: &Mapping) -> Option<File> {
-        let Backing::File { id, .. } = &mapping.backing else {
-            return None;
-        };
-        let number = self.file(pid, mapping, *id)?;
+        let number = self.number_of(pid, mapping)?;
         let mapped = self.files.get(number as usize)?;
         match &mapped.file {
             Some(file) => file.try_clone().ok(),
             None => self.opener.open(pid, mapping).ok(),
+        }
+    }
+
+    fn number_of(&mut self, pid: i32, mapping: &Mapping) -> Option<u32> {
+        match &mapping.backing {
+            Backing::File { id, .. } => self.file(pid, mapping, *id),
+            Backing::Vdso | Backing::Anonymous => None,
         }
     }
 

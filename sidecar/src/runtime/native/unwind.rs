@@ -23,8 +23,8 @@ pub const DEEPEST: usize = 1024;
 /// Tables of all files together: a renderer and the server have to live beside the recorder.
 const MOST_BYTES: usize = 40 << 20;
 
-/// Processes whose modules are put together.
-const MOST_PROCESSES: usize = 64;
+/// Address spaces whose modules are put together.
+const MOST_SPACES: usize = 64;
 
 /// How a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,8 @@ pub struct Unwinder {
     cache: CacheNative<MayAllocateDuringUnwind>,
     files: HashMap<FileId, Option<Rc<Tables>>>,
     bytes: usize,
-    /// What is too large to be held, or not there.
-    without: usize,
-    processes: HashMap<i32, Modules>,
+    /// By the version of an address space: a child has that of its parent until it maps something itself.
+    modules: HashMap<u64, UnwinderNative<Bytes, MayAllocateDuringUnwind>>,
 }
 
 impl std::fmt::Debug for Unwinder {
@@ -52,12 +51,6 @@ impl std::fmt::Debug for Unwinder {
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
-}
-
-/// The modules of a process at a version of its address space.
-struct Modules {
-    version: u64,
-    unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
 }
 
 impl Unwinder {
@@ -70,19 +63,14 @@ impl Unwinder {
         files: &mut Symbolizer,
         frames: &mut Vec<u64>,
     ) -> Walk {
-        if self
-            .processes
-            .get(&pid)
-            .is_none_or(|modules| modules.version != space.version())
-        {
-            if self.processes.len() >= MOST_PROCESSES {
-                self.processes.clear();
+        if !self.modules.contains_key(&space.version()) {
+            if self.modules.len() >= MOST_SPACES {
+                self.modules.clear();
             }
             let unwinder = self.modules(pid, space, files);
-            let version = space.version();
-            self.processes.insert(pid, Modules { version, unwinder });
+            self.modules.insert(space.version(), unwinder);
         }
-        let Some(Modules { unwinder, .. }) = self.processes.get(&pid) else {
+        let Some(unwinder) = self.modules.get(&space.version()) else {
             return Walk::Cut;
         };
         let mut read = |address: u64| {
@@ -104,11 +92,6 @@ impl Unwinder {
             }
         }
         Walk::Cut
-    }
-
-    /// Files whose tables could not be had.
-    pub fn without_tables(&self) -> usize {
-        self.without
     }
 
     fn modules(
@@ -139,14 +122,11 @@ impl Unwinder {
             return known.clone();
         }
         let file = files.open(pid, mapping);
-        let tables = file.and_then(|file| Tables::read(&file));
+        let tables = file.and_then(Tables::read);
         let tables = tables
             .filter(|tables| self.bytes + tables.size() <= MOST_BYTES)
             .map(Rc::new);
-        match &tables {
-            Some(tables) => self.bytes += tables.size(),
-            None => self.without += 1,
-        }
+        self.bytes += tables.as_ref().map_or(0, |tables| tables.size());
         self.files.insert(id, tables.clone());
         tables
     }

@@ -14,9 +14,10 @@ use super::stack_tree::{StackId, StackTree};
 use super::sums::{Key, Measure, Sum, Sums};
 use super::waits::{is_stub, is_wait};
 use crate::profile::frame_name::is_unresolved;
-use crate::profile::model::{Label, LabelValue, LocationId};
+use crate::profile::model::{Label, LocationId};
 use crate::profile::quality::ThreadFacts;
-use crate::profile::strings::{StringId, Strings};
+use crate::profile::strings::Strings;
+use crate::profile::thread_root::ThreadRoot;
 use crate::profile::{FrameKind, ModelError, Profile, ProfileBuilder, Quality, ValueType};
 
 /// A value of each stack in the profile.
@@ -69,7 +70,7 @@ impl ProfileOf<'_> {
         let columns = self.columns(stamp.event.as_deref());
         let running = Running::new(&rows, &waits, stamp);
         let mut builder = ProfileBuilder::new(columns.iter().map(|column| column.value_type()).collect())?;
-        let mut threads = Threads::new(stamp, &mut builder)?;
+        let mut threads = Threads::new(stamp);
         let mut cpu = 0_u64;
         let (mut stack, mut values) = (Vec::new(), Vec::new());
         for ((key, sum), waits) in rows.iter().zip(waits) {
@@ -236,29 +237,19 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A thread as the root of a stack, and as labels, as of a JVM's stacks.
-type Named = (LocationId, [Label; 2]);
-
 /// Threads that stacks are split by.
 #[derive(Debug)]
 struct Threads<'a> {
     facts: Option<&'a BTreeMap<u64, ThreadFacts>>,
-    keys: [StringId; 2],
-    known: HashMap<u64, Named, ahash::RandomState>,
+    known: HashMap<u64, ThreadRoot, ahash::RandomState>,
 }
 
 impl<'a> Threads<'a> {
-    fn new(stamp: &'a Quality, builder: &mut ProfileBuilder) -> Result<Self, ModelError> {
-        let facts = stamp.by_thread.then_some(&stamp.threads);
-        let keys = match facts {
-            Some(_) => [builder.string("thread")?, builder.string("tid")?],
-            None => [StringId::default(); 2],
-        };
-        Ok(Self {
-            facts,
-            keys,
+    fn new(stamp: &'a Quality) -> Self {
+        Self {
+            facts: stamp.by_thread.then_some(&stamp.threads),
             known: HashMap::default(),
-        })
+        }
     }
 
     /// Adds the thread to a stack, if stacks are split; gives its labels.
@@ -271,29 +262,15 @@ impl<'a> Threads<'a> {
         let Some(facts) = self.facts else {
             return Ok(&[]);
         };
-        let (root, labels) = match self.known.entry(thread) {
+        let root = match self.known.entry(thread) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let name = facts.get(&thread).map_or("", |facts| facts.name.as_str());
-                let space = if name.is_empty() { "" } else { " " };
-                let frame = format!("[{name}{space}tid={thread}]");
-                let root = builder.frame(&frame, FrameKind::Thread)?;
-                let label = builder.string(if name.is_empty() { &frame } else { name })?;
-                let number = LabelValue::Number(i64::try_from(thread).unwrap_or_default(), StringId::default());
-                let labels = [
-                    Label {
-                        key: self.keys[0],
-                        value: LabelValue::Text(label),
-                    },
-                    Label {
-                        key: self.keys[1],
-                        value: number,
-                    },
-                ];
-                new.insert((root, labels))
+                let number = i64::try_from(thread).unwrap_or_default();
+                new.insert(ThreadRoot::new(builder, name, number)?)
             }
         };
-        stack.push(*root);
-        Ok(labels)
+        stack.push(root.frame);
+        Ok(&root.labels)
     }
 }

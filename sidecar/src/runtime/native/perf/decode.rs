@@ -3,10 +3,6 @@
 //! The bytes are the kernel's, but names of files and contents of stacks in them are the target's. Pure but for the ring.
 //! Called by `merge`.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-
 use perf_event_open_sys::bindings::{
     PERF_RECORD_COMM, PERF_RECORD_EXIT, PERF_RECORD_FORK, PERF_RECORD_LOST, PERF_RECORD_LOST_SAMPLES,
     PERF_RECORD_MMAP2, PERF_RECORD_SAMPLE, PERF_RECORD_SWITCH, PERF_RECORD_SWITCH_CPU_WIDE, PERF_RECORD_THROTTLE,
@@ -265,26 +261,8 @@ fn mapping(fields: &mut Fields<'_>) -> Option<Mapping> {
         start,
         end: start.checked_add(length)?,
         offset,
-        backing: backing(name, FileId { device, inode }),
+        backing: Backing::of(name, FileId { device, inode }),
     })
-}
-
-/// What the kernel calls `name`. Names of what is no file begin with `[`, `//`, or are none at all; a memfd and shared
-/// memory have files that nobody can open by name.
-fn backing(name: &[u8], id: FileId) -> Backing {
-    let path = name.strip_suffix(b" (deleted)").unwrap_or(name);
-    let is_file = path.starts_with(b"/")
-        && ![&b"//"[..], b"/memfd:", b"/SYSV", b"/dev/zero", b"/anon_hugepage"]
-            .iter()
-            .any(|other| path.starts_with(other));
-    match name {
-        b"[vdso]" => Backing::Vdso,
-        _ if is_file => Backing::File {
-            path: PathBuf::from(OsStr::from_bytes(path)),
-            id,
-        },
-        _ => Backing::Anonymous,
-    }
 }
 
 /// Numbers, one after the other.

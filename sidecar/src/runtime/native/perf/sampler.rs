@@ -91,12 +91,12 @@ impl Sampler {
     /// # Errors
     /// Why the kernel does not let us.
     pub fn open(table: &ProcessTable, target: ProcessId, plan: &NativePlan) -> Result<Self, PerfError> {
-        let threads = threads(table, target.pid);
+        let threads = table.threads(target.pid).count();
         let cpus = machine::cpus();
         let room = raise_limit().saturating_sub(OTHER_FILES);
         let per_place = 1 + usize::from(plan.switches && plan.counter.is_some());
         // Half as many threads again may come meanwhile.
-        let needed = (threads.len() * 3).div_ceil(2) * cpus.len() * per_place;
+        let needed = (threads * 3).div_ceil(2) * cpus.len() * per_place;
         let sampler = if needed <= MOST_INHERITED.min(room) {
             Self::inherited(table, target, plan, &cpus)?
         } else {
@@ -129,14 +129,11 @@ impl Sampler {
             inherited: true,
         };
         let first = cpus.first().copied().unwrap_or_default();
-        let settled = settle_on_any(
-            plan,
-            threads(table, target.pid).into_iter().map(|tid| place(tid, first)),
-        )?;
+        let settled = settle_on_any(plan, table.threads(target.pid).map(|tid| place(tid, first)))?;
         Self::new(settled, plan, cpus.len(), Way::Inherited).filled(|sampler| {
             until_complete(|| {
                 let mut new = 0;
-                for tid in threads(table, target.pid) {
+                for tid in table.threads(target.pid) {
                     if sampler.descriptors.has(tid) {
                         continue;
                     }
@@ -167,7 +164,7 @@ impl Sampler {
     }
 
     fn by_thread(table: &ProcessTable, target: ProcessId, plan: &NativePlan) -> Result<Self, PerfError> {
-        let threads = threads(table, target.pid);
+        let threads: Vec<_> = table.threads(target.pid).collect();
         let settled = settle_on_any(plan, threads.iter().map(|tid| alone(*tid)))?;
         let way = Way::ByThread {
             table: table.clone(),
@@ -210,9 +207,9 @@ impl Sampler {
         let mut all = Vec::new();
         // The pid of one that is gone may be another's soon.
         processes.retain(|pid| {
-            let threads = threads(table, *pid);
-            all.extend(&threads);
-            !threads.is_empty()
+            let before = all.len();
+            all.extend(table.threads(*pid));
+            all.len() > before
         });
         let mut new = 0;
         for tid in all {
@@ -414,13 +411,6 @@ fn until_complete(mut look: impl FnMut() -> Result<usize, PerfError>) -> Result<
         }
     }
     Ok(())
-}
-
-/// The threads of a process; none of one that is gone.
-fn threads(table: &ProcessTable, pid: i32) -> Vec<i32> {
-    let entries = std::fs::read_dir(table.directory(pid).join("task"));
-    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
 }
 
 /// As many descriptors as we may have.

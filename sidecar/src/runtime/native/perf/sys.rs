@@ -118,7 +118,7 @@ impl Ring {
 
     fn head(&self) -> &AtomicU64 {
         // SAFETY: the page is mapped as long as `self` lives, begins at a multiple of its size, and `data_head` is an aligned
-        // `u64` of it. The kernel writes it as a whole from any CPU and nobody else does: so it is read as an atomic, by
+        // `u64` of it. The kernel writes it as a whole from any CPU and nothing else does: so it is read as an atomic, by
         // Acquire, which orders the reads of the data after it.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.page.as_ptr()).data_head) }
     }
@@ -164,7 +164,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: the range is what `map` got, nobody has unmapped it, and no reference into it outlives `self`.
+        // SAFETY: the range is what `map` got, it has not been unmapped, and no reference into it outlives `self`.
         unsafe { libc::munmap(self.page.as_ptr().cast(), self.memory()) };
     }
 }

@@ -29,32 +29,32 @@ const PROGRAM_HEADER: u64 = 56;
 
 /// What the loader maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) addresses: Range<u64>,
-    pub(super) offset: u64,
-    pub(super) executable: bool,
+pub(in crate::runtime::native) struct Segment {
+    pub(in crate::runtime::native) addresses: Range<u64>,
+    pub(in crate::runtime::native) offset: u64,
+    pub(in crate::runtime::native) executable: bool,
 }
 
 /// A section header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Section {
-    pub(super) name: String,
-    pub(super) kind: u32,
-    pub(super) flags: u64,
-    pub(super) address: u64,
-    pub(super) offset: u64,
-    pub(super) size: u64,
-    pub(super) link: u32,
+pub(in crate::runtime::native) struct Section {
+    pub(in crate::runtime::native) name: String,
+    pub(in crate::runtime::native) kind: u32,
+    pub(in crate::runtime::native) flags: u64,
+    pub(in crate::runtime::native) address: u64,
+    pub(in crate::runtime::native) offset: u64,
+    pub(in crate::runtime::native) size: u64,
+    pub(in crate::runtime::native) link: u32,
 }
 
 impl Section {
     /// Its addresses in memory.
-    pub(super) fn addresses(&self) -> Range<u64> {
+    pub(in crate::runtime::native) fn addresses(&self) -> Range<u64> {
         self.address..self.address.saturating_add(self.size)
     }
 
     /// Whether it has to be unpacked.
-    pub(super) fn is_packed(&self) -> bool {
+    pub(in crate::runtime::native) fn is_packed(&self) -> bool {
         self.flags & elf::SHF_COMPRESSED.0 != 0
     }
 
@@ -66,15 +66,15 @@ impl Section {
 
 /// The headers of a file.
 #[derive(Debug)]
-pub(super) struct Elf {
-    pub(super) machine: u16,
-    pub(super) segments: Vec<Segment>,
-    pub(super) sections: Vec<Section>,
+pub(in crate::runtime::native) struct Elf {
+    pub(in crate::runtime::native) machine: u16,
+    pub(in crate::runtime::native) segments: Vec<Segment>,
+    pub(in crate::runtime::native) sections: Vec<Section>,
 }
 
 impl Elf {
     /// Reads the headers; `None` if it is no such file. Without readable section headers it has none.
-    pub(super) fn parse(source: &Source) -> Option<Self> {
+    pub(in crate::runtime::native) fn parse(source: &Source) -> Option<Self> {
         const CLASS_64: u8 = 2;
         const LITTLE_ENDIAN: u8 = 1;
         let header: [u8; 64] = source.array(0)?;
@@ -138,7 +138,7 @@ impl Elf {
     }
 
     /// The section of that name.
-    pub(super) fn section(&self, name: &str) -> Option<&Section> {
+    pub(in crate::runtime::native) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
 
@@ -169,7 +169,7 @@ impl Elf {
     }
 
     /// The bytes of a section, unpacked if they are packed by zlib; `None` if they are more than `limit`.
-    pub(super) fn unpacked(source: &Source, section: &Section, limit: u64) -> Option<Vec<u8>> {
+    pub(in crate::runtime::native) fn unpacked(source: &Source, section: &Section, limit: u64) -> Option<Vec<u8>> {
         const PACKING_HEADER: u64 = 24;
         if section.size > limit || section.kind == elf::SHT_NOBITS.0 {
             return None;

@@ -3,19 +3,18 @@
 //! 10 MB of text, which is read once past the addresses that are asked for. A line is `ADDRESS TYPE name`, with `\t[module]` behind it for what is in a
 //! module. The kernel sorts the modules apart from itself.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::frame::{Frame, Names};
+use super::lines::each_line;
 
 /// What stands for a function of the kernel whose name may not be seen.
 const KERNEL: &str = "[kernel]";
 
 /// A kernel has 300,000 symbols in 15 MB.
 const LIMIT: u64 = 256 << 20;
-
-const LINE: u64 = 4096;
 
 /// How far behind the last symbol in front of it an address may be: the largest functions of the kernel have some 10 KB.
 const FUNCTION: u64 = 1 << 20;
@@ -33,31 +32,22 @@ pub(super) fn resolve(
     let mut nearest: Vec<Option<Symbol>> = vec![None; addresses.len()];
     let kernel = names.intern(KERNEL);
     if let Some(file) = file {
-        let mut lines = BufReader::with_capacity(64 << 10, file.take(LIMIT));
-        let mut line = Vec::new();
-        for number in 0_u64.. {
-            if number % 4096 == 0 && Instant::now() > deadline {
-                break;
-            }
-            line.clear();
-            match lines.by_ref().take(LINE).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            }
-            let Some((start, name, module)) = parse(&line) else {
-                continue;
+        each_line(file, LIMIT, deadline, |line| {
+            let Some((start, name, module)) = parse(line) else {
+                return true;
             };
             // The first address that it can be the name of; those behind it get it afterwards.
             let from = addresses.partition_point(|address| *address < start);
             let Some(slot) = nearest.get_mut(from) else {
-                continue;
+                return true;
             };
             let is_far = addresses.get(from).is_none_or(|address| address - start > FUNCTION);
             if !is_far && slot.as_ref().is_none_or(|(known, ..)| *known < start) {
                 let module = module.map_or_else(|| Arc::clone(&kernel), |module| names.intern(module));
                 *slot = Some((start, names.intern(name), module));
             }
-        }
+            true
+        });
     }
     let mut last: Option<Symbol> = None;
     addresses

@@ -2,18 +2,16 @@
 //!
 //! A line is `START SIZE name`, in hexadecimal. The file may be long: it goes by once, and only lines around an address that is asked for are kept.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::demangle::demangle;
 use super::frame::{Frame, Names};
+use super::lines::each_line;
 
 /// Bytes that are read; a JVM writes 20 MB, a Node server that runs for days more.
 const LIMIT: u64 = 512 << 20;
-
-/// Longest line that is read as a whole; of a longer one the name is cut.
-const LINE: u64 = 4096;
 
 /// How often lines may cover addresses in all.
 const MATCHES: usize = 32 << 20;
@@ -21,32 +19,19 @@ const MATCHES: usize = 32 << 20;
 /// The frames at each of the sorted `addresses`; none where the map has no line.
 pub(super) fn resolve(file: impl Read, addresses: &[u64], deadline: Instant, names: &mut Names) -> Vec<Vec<Frame>> {
     let mut found: Vec<Option<Arc<str>>> = vec![None; addresses.len()];
-    let mut lines = BufReader::with_capacity(64 << 10, file.take(LIMIT));
-    let mut line = Vec::new();
     let mut left = MATCHES;
-    for number in 0_u64.. {
-        if number % 4096 == 0 && Instant::now() > deadline {
-            break;
-        }
-        line.clear();
-        match lines.by_ref().take(LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        if line.last() != Some(&b'\n') && line.len() as u64 == LINE && lines.skip_until(b'\n').is_err() {
-            break;
-        }
-        let Some((start, end, name)) = parse(&line) else {
-            continue;
+    each_line(file, LIMIT, deadline, |line| {
+        let Some((start, end, name)) = parse(line) else {
+            return true;
         };
         let from = addresses.partition_point(|address| *address < start);
         let inside = addresses.get(from..).unwrap_or_default();
         let inside = inside.partition_point(|address| *address < end);
         if inside == 0 {
-            continue;
+            return true;
         }
         let Some(rest) = left.checked_sub(inside) else {
-            break;
+            return false;
         };
         left = rest;
         // What was written later is there now.
@@ -54,7 +39,8 @@ pub(super) fn resolve(file: impl Read, addresses: &[u64], deadline: Instant, nam
         for slot in found.iter_mut().skip(from).take(inside) {
             *slot = Some(Arc::clone(&name));
         }
-    }
+        true
+    });
     let module = names.intern("[jit]");
     found
         .into_iter()

@@ -22,7 +22,7 @@ const READ_LIMIT: u64 = 4 << 30;
 
 /// A file or a part of one.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(in crate::runtime::native) struct Source {
     bytes: Bytes,
     length: u64,
     pages: RefCell<AHashMap<u64, Box<[u8]>>>,
@@ -39,7 +39,7 @@ enum Bytes {
 
 impl Source {
     /// A whole file. After `deadline` reading is an error.
-    pub(super) fn of_file(file: File, deadline: Instant) -> io::Result<Self> {
+    pub(in crate::runtime::native) fn of_file(file: File, deadline: Instant) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self::new(Bytes::File { file, start: 0 }, length, deadline))
     }
