@@ -67,6 +67,16 @@ impl Answer {
             .map_or("", |(_, value)| value)
     }
 
+    /// A header that is a number.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn number(&self, name: &str) -> f64 {
+        let text = self.header(name);
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}: {text:?} of {:?}", self.headers))
+    }
+
     /// The `code` of a problem.
     pub fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()

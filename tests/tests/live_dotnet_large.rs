@@ -1,13 +1,11 @@
 //! .NET processes with very many threads or methods, and one that is busy, in little memory.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::app::{self, App};
 use e2e::control_plane::wait;
-use e2e::{Answer, MemoryCgroup, Server, cache, shares};
+use e2e::{MemoryCgroup, Server, cache, shares};
 
 /// A sidecar that has 32 MiB, and what must hold of it afterwards.
 fn small(work: impl FnOnce(&Server)) {
@@ -15,10 +13,6 @@ fn small(work: impl FnOnce(&Server)) {
     let server = Server::start_by(cgroup.command(&cache::sideflame()), &[]);
     work(&server);
     assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
-}
-
-fn number(answer: &Answer, header: &str) -> f64 {
-    answer.header(header).parse().unwrap()
 }
 
 #[test]
@@ -41,7 +35,7 @@ fn ten_thousand_methods_that_are_made_meanwhile_have_their_names() {
                 answer.header("sideflame-unresolved"),
             );
             assert!(of_made > 100, "{of_made}");
-            assert!(number(&answer, "sideflame-unresolved") < 0.01);
+            assert!(answer.number("sideflame-unresolved") < 0.01);
             assert_eq!(answer.header("sideflame-lost"), "0");
         });
     }
@@ -146,13 +140,10 @@ fn a_busy_dotnet_10_has_names_and_says_how_much_cpu_time_it_saw() {
             (cpu.ok(), allocated.ok(), counted.join().unwrap().ok())
         })
     });
-    let (seen, used) = (
-        number(&cpu, "sideflame-sampled-cpu-ms"),
-        number(&cpu, "sideflame-cpu-ms"),
-    );
+    let (seen, used) = (cpu.number("sideflame-sampled-cpu-ms"), cpu.number("sideflame-cpu-ms"));
     eprintln!("{seen} of {used} ms, {}", cpu.header("sideflame-degraded"));
     assert!(used > 500.0, "not busy: {used} ms");
-    assert!(number(&cpu, "sideflame-unresolved") < 0.01, "{}", cpu.text());
+    assert!(cpu.number("sideflame-unresolved") < 0.01, "{}", cpu.text());
     // Compilers and collectors are no managed threads.
     assert!(seen < used * 1.05 && seen > used * 0.4, "{seen} of {used} ms");
     let stacks = cpu.text();
@@ -180,5 +171,5 @@ fn a_busy_dotnet_10_has_names_and_says_how_much_cpu_time_it_saw() {
         (sampled / rate - 1.0).abs() < 0.3,
         "{sampled} bytes a second, counted {rate}"
     );
-    assert!(number(&allocated, "sideflame-unresolved") < 0.01);
+    assert!(allocated.number("sideflame-unresolved") < 0.01);
 }

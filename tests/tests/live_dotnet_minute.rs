@@ -1,13 +1,7 @@
 //! A minute of .NET's sampler at its usual millisecond, in little memory. By itself, as it takes all CPUs of a small machine.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 use e2e::app::{self, App};
-use e2e::{Answer, MemoryCgroup, Server, cache};
-
-fn number(answer: &Answer, header: &str) -> f64 {
-    answer.header(header).parse().unwrap()
-}
+use e2e::{MemoryCgroup, Server, cache};
 
 #[test]
 fn a_minute_of_a_sample_each_millisecond_is_recorded_and_drawn_in_32_mib() {
@@ -38,7 +32,7 @@ fn a_minute_of_a_sample_each_millisecond_is_recorded_and_drawn_in_32_mib() {
                     answer.header("sideflame-lost"),
                 );
                 // Where others want the CPUs, too, the runtime's ticks are rarer.
-                assert!(number(&answer, "sideflame-samples") > 60.0 * 250.0 * f64::from(THREADS));
+                assert!(answer.number("sideflame-samples") > 60.0 * 250.0 * f64::from(THREADS));
                 assert!((seconds - 60.0).abs() < 1.5, "{seconds} s of each thread");
                 assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
             });

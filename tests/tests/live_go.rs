@@ -209,7 +209,7 @@ fn a_go_program_without_pprof_says_what_is_missing() {
             "{}",
             refused.text()
         );
-        // CPU time can be had all the same, and it is said by whom.
+        // CPU time can be had all the same, and it is said who sampled it.
         let sampled = server
             .get(&format!("/profile?pid={}&seconds=2&format=collapsed", app.pid))
             .ok();

@@ -1,18 +1,9 @@
 //! What the stamp says of a capture of a JVM, and captures in which that is hard to say.
 
-#![expect(clippy::panic, reason = "a failed step of a test is a failed test")]
-
 use std::process::Command;
 
 use e2e::app::{self, App};
-use e2e::{Answer, Server, jfr, shares};
-
-fn number(answer: &Answer, header: &str) -> f64 {
-    answer
-        .header(header)
-        .parse()
-        .unwrap_or_else(|_| panic!("{header}: {:?}", answer.headers))
-}
+use e2e::{Server, jfr, shares};
 
 #[test]
 fn samples_are_held_against_the_cpu_time_that_was_used() {
@@ -26,8 +17,8 @@ fn samples_are_held_against_the_cpu_time_that_was_used() {
             ))
             .ok();
         let (seen, used) = (
-            number(&answer, "sideflame-sampled-cpu-ms"),
-            number(&answer, "sideflame-cpu-ms"),
+            answer.number("sideflame-sampled-cpu-ms"),
+            answer.number("sideflame-cpu-ms"),
         );
         assert!(used > 0.0, "{:?}", answer.headers);
         assert!(
@@ -39,7 +30,7 @@ fn samples_are_held_against_the_cpu_time_that_was_used() {
     let answer = server
         .get(&format!("/profile?pid={}&seconds=2&event=alloc", app.pid))
         .ok();
-    assert!(number(&answer, "sideflame-cpu-ms") > 0.0);
+    assert!(answer.number("sideflame-cpu-ms") > 0.0);
     assert_eq!(answer.header("sideflame-sampled-cpu-ms"), "", "bytes are no time");
 }
 

@@ -1,11 +1,7 @@
 //! Machine code by the kernel's sampler: shares of known functions in every build there is, threads and processes that come and
 //! go, what cannot be had and why.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a failed step of a test is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,9 +28,10 @@ fn app(path: &str, arguments: &[&str]) -> App {
     App::start(command)
 }
 
-fn number(answer: &Answer, header: &str) -> f64 {
-    let text = answer.header(header);
-    text.parse().unwrap_or_else(|_| panic!("{header}: {text:?}"))
+/// The stacks that `wanted` lets pass.
+fn only(stacks: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let lines = stacks.lines().filter(|line| wanted(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Share of the samples whose stack is cut, by the mark at its root.
@@ -78,14 +75,14 @@ fn every_build_has_the_known_split_and_whole_stacks() {
             answer.header("sideflame-degraded"),
         );
         shares::assert_split(&stacks, split);
-        assert!(number(&answer, "sideflame-unresolved") < 0.05, "{path}: {stacks}");
+        assert!(answer.number("sideflame-unresolved") < 0.05, "{path}: {stacks}");
         assert!(truncated(&stacks) < 0.05, "{path}: {stacks}");
         // What called the functions is seen, too.
         let called = shares::of(&stacks.replace(';', ";;"), root.trim_end_matches(';'));
         assert!(called > 0.95, "{path}: {called} below {root} {stacks}");
         let (seen, used) = (
-            number(&answer, "sideflame-sampled-cpu-ms"),
-            number(&answer, "sideflame-cpu-ms"),
+            answer.number("sideflame-sampled-cpu-ms"),
+            answer.number("sideflame-cpu-ms"),
         );
         assert!((seen / used - 1.0).abs() < 0.1, "{path}: {seen} of {used} ms");
     }
@@ -107,7 +104,7 @@ fn a_stripped_program_without_frame_pointers_keeps_its_callers() {
     }
     assert!(by_leaf.len() < 8, "stacks of every depth: {by_leaf:?}");
     assert!(
-        number(&answer, "sideflame-unresolved") > 0.9,
+        answer.number("sideflame-unresolved") > 0.9,
         "names from nowhere: {stacks}"
     );
 }
@@ -122,11 +119,7 @@ fn threads_that_wait_are_seen_by_name_and_time() {
         let answer = server.get(&format!("{path}&event={event}&threads=true")).ok();
         let stacks = answer.text();
         for thread in ["[wall-0 tid=", "[wall-1 tid=", "[wall-2 tid="] {
-            let of_thread: String = stacks
-                .lines()
-                .filter(|line| line.starts_with(thread))
-                .flat_map(|line| [line, "\n"])
-                .collect();
+            let of_thread = only(&stacks, |line| line.starts_with(thread));
             let values = of_thread
                 .lines()
                 .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
@@ -155,15 +148,11 @@ fn threads_and_processes_that_come_and_go_are_seen() {
             answer.header("sideflame-unresolved"),
             truncated(&stacks)
         );
-        let ours: String = stacks
-            .lines()
-            .filter(|line| line.contains("round_of"))
-            .flat_map(|line| [line, "\n"])
-            .collect();
+        let ours = only(&stacks, |line| line.contains("round_of"));
         shares::assert_split(&ours, C);
         let share = shares::of(&stacks, "round_of");
         assert!(share > 0.8, "{scenario}: {share} {stacks}");
-        assert!(number(&answer, "sideflame-unresolved") < 0.1, "{scenario}: {stacks}");
+        assert!(answer.number("sideflame-unresolved") < 0.1, "{scenario}: {stacks}");
     }
 }
 
@@ -201,8 +190,8 @@ fn two_hundred_threads_are_sampled() {
     assert!(threads.len() >= 195, "{threads:?}");
     assert!(truncated(&stacks) < 0.05);
     let (seen, used) = (
-        number(&answer, "sideflame-sampled-cpu-ms"),
-        number(&answer, "sideflame-cpu-ms"),
+        answer.number("sideflame-sampled-cpu-ms"),
+        answer.number("sideflame-cpu-ms"),
     );
     // Of each thread half an interval is left on each of its CPUs: 2 s of the 10 to 20 s that they get.
     assert!((0.7..1.05).contains(&(seen / used)), "{seen} of {used} ms");
