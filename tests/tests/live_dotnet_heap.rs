@@ -326,7 +326,12 @@ fn a_modern_app_that_is_a_single_file_is_dumped_in_full_or_says_why_not() {
     });
     assert_core(&whole);
     let refused = dump(&server, &format!("type=mini&confirm=yes&pid={}", app.pid));
-    assert_eq!((refused.status, &*refused.code()), (502, "tool_failed"));
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (502, "tool_failed"),
+        "{}",
+        refused.text()
+    );
     assert!(
         refused.text().contains("Only full dumps are supported"),
         "{}",

@@ -26,7 +26,9 @@ use super::ending::ChildError;
 use super::order::ChildOrder;
 use crate::event::Event;
 use crate::process::{ContainerLogs, Credentials, Process, ProcessId, ProcessTable, container_logs};
-use crate::runtime::{self, GoPprofSettings, PprofAbsence, Reason, RuntimeFacts, RuntimeSettings, Verdict, native};
+use crate::runtime::{
+    self, GoPprofSettings, PprofAbsence, Reason, RuntimeFacts, RuntimeSettings, Target, Verdict, native,
+};
 use shared_run::SharedRuns;
 
 pub use finding::Inspection;
@@ -203,7 +205,7 @@ impl Inspector {
         let same = then.executable == row.executable
             && then.command_line == row.command_line
             && then.credentials == row.credentials
-            && then.is_stopped() == row.is_stopped()
+            && known.finding.was_stopped == row.is_stopped()
             && then.signals_caught == row.signals_caught;
         (Instant::now() < known.until && same).then(|| known.clone())
     }
@@ -412,7 +414,12 @@ fn unknown(row: &Process, error: &ChildError) -> Finding {
     };
     let sentence = format!("looking into the process failed: {error}");
     let reason = Reason::new("inspection_failed", sentence, remedy);
-    let detected = native::detect::detect(row);
+    let runtime::Detected { name, facts } = native::detect::detect(row);
+    let target = Target {
+        process: row.clone(),
+        name,
+        facts,
+    };
     let verdicts = vec![Verdict::impossible(Event::Cpu, reason)];
-    Finding::new(row.id, &detected.name, detected.facts, verdicts, &row.container)
+    Finding::new(target, verdicts, &row.container)
 }

@@ -57,20 +57,18 @@ pub(in crate::child) struct Finding {
     pub(super) verdicts: Arc<[Verdict]>,
     /// Name of the container and uid of the pod, as the mounts of the process show them.
     container: Option<(String, String)>,
+    /// When it was looked at: for a dump and at the hands of a debugger a process stands still for a moment.
+    pub(super) was_stopped: bool,
 }
 
 impl Finding {
-    pub(super) fn new(
-        id: ProcessId,
-        name: &str,
-        facts: RuntimeFacts,
-        verdicts: Vec<Verdict>,
-        container: &Container,
-    ) -> Self {
+    /// Of `target`, which the inspector itself saw.
+    pub(super) fn new(target: Target, verdicts: Vec<Verdict>, container: &Container) -> Self {
         Self {
-            id,
-            name: shorten(name),
-            facts,
+            id: target.id(),
+            name: shorten(&target.name),
+            was_stopped: target.process.is_stopped(),
+            facts: target.facts,
             verdicts: verdicts.into(),
             container: container.name.clone().zip(container.pod_uid.clone()),
         }

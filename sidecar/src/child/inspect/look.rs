@@ -57,7 +57,7 @@ fn look(
         container.complete_from_mounts(mounts.of(table, id.pid));
         let target = runtime::detect(table, row, &order.go_pprof);
         let verdicts = runtime::examine(table, &target, perf);
-        let finding = Finding::new(id, &target.name, target.facts, verdicts, &container);
+        let finding = Finding::new(target, verdicts, &container);
         say(InspectorReport::Finding(Box::new(finding)))?;
     }
     Ok(())

@@ -68,9 +68,25 @@ fn starts(started: &Path) -> usize {
     std::fs::read(started).unwrap_or_default().len()
 }
 
+fn target(process: Process, name: &str, facts: RuntimeFacts) -> Target {
+    Target {
+        process,
+        name: name.to_owned(),
+        facts,
+    }
+}
+
 fn finding(pid: i32, name: &str) -> Finding {
     let verdicts = vec![Verdict::available(Event::Cpu)];
-    Finding::new(id(pid), name, RuntimeFacts::Native, verdicts, &Container::default())
+    let process = Process {
+        id: id(pid),
+        ..Process::example(pid)
+    };
+    Finding::new(
+        target(process, name, RuntimeFacts::Native),
+        verdicts,
+        &Container::default(),
+    )
 }
 
 fn tell(finding: Finding) -> String {
@@ -142,7 +158,11 @@ fn no_inspector_says_which_calls_at_the_port_are_those_of_its_process() {
         socket: None,
         port: Some(Caller::example(1)),
     };
-    let finding = Finding::new(id(17), "shop", facts.clone(), Vec::new(), &Container::default());
+    let finding = Finding::new(
+        target(Process::example(17), "shop", facts.clone()),
+        Vec::new(),
+        &Container::default(),
+    );
     let joined = finding.join(Process::example(17)).target.facts;
     assert!(joined != facts && joined == facts.without_port());
 }
@@ -220,8 +240,8 @@ fn what_the_mounts_show_is_a_label_and_never_more() {
         pod: None,
     };
     let join = |evidence: &Container, row: Process| {
-        let facts = RuntimeFacts::Native;
-        let finding = Finding::new(row.id, "shop", facts, Vec::new(), evidence);
+        let target = target(row.clone(), "shop", RuntimeFacts::Native);
+        let finding = Finding::new(target, Vec::new(), evidence);
         finding.join(row).target.process.container
     };
     let row = Process::example(17);
@@ -233,6 +253,20 @@ fn what_the_mounts_show_is_a_label_and_never_more() {
     assert_eq!(join(&evidence, elsewhere).name, None, "the cgroup knows the pod");
     evidence.name = Some("app\u{1b}[31m".to_owned());
     assert_eq!(join(&evidence, row).name, None, "no name of Kubernetes");
+}
+
+#[tokio::test]
+async fn a_process_that_stood_still_for_the_inspector_only_is_looked_at_again() {
+    let proc = proc(&[17]);
+    for (was_stopped, looks) in [(true, 2), (false, 3)] {
+        let mut finding = finding(17, "shop");
+        finding.was_stopped = was_stopped;
+        let inspector = inspector(&proc, &tell(finding), unhurried());
+        for _ in 0..2 {
+            assert_eq!(inspector.inspect(None).await.unwrap().len(), 1);
+        }
+        assert_eq!(starts(&started(&proc)), looks, "of the row, it runs");
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::detect::{is_library, temporary_directory};
 use super::dump_place::{self, DumpPlace};
 use super::ipc::{Command, IpcMessage, Payload, UNKNOWN_COMMAND};
 use super::plan;
+use super::process_info::ProcessInfo;
 use super::reach::Reach;
 use super::record::{START, unanswered};
 use super::way::Way;
@@ -139,7 +140,8 @@ pub fn record(
     let (Some(process), Some(root)) = (&reach.process, &reach.root) else {
         return Err(RecordError::TargetExited);
     };
-    if let Some(reason) = no_createdump(root, order, control) {
+    let client = reach.client()?;
+    if let Some(reason) = no_createdump(root, order, client, control) {
         return Err(RecordError::Impossible(reason));
     }
     let directory = temporary_directory(control.table(), process);
@@ -155,7 +157,6 @@ pub fn record(
     })?;
     let started_at = SystemTime::now();
     let began = Instant::now();
-    let client = reach.client()?;
     // On a busy machine 3.1 failed now and then without a word, and then not again.
     let written = match write_dump(client, plan, &place.path(), control) {
         Err(Failure::Client(ClientError::Refused(_))) => write_dump(client, plan, &place.path(), control),
@@ -297,14 +298,19 @@ fn own_words(words: &str) -> String {
 
 /// Why the runtime must not be asked. It forks itself for `createdump`: where that is not there to be started, and before .NET 10 in apps
 /// that are a single file, the copy goes on living and answers the diagnostic socket in place of the app (measured with 3.1 and 8).
-fn no_createdump(root: &TargetRoot, order: &RecordOrder, control: &Control) -> Option<Reason> {
+fn no_createdump(
+    root: &TargetRoot,
+    order: &RecordOrder,
+    client: DiagnosticsClient<'_>,
+    control: &Control,
+) -> Option<Reason> {
     const SAFE_ALONE: u32 = 10;
     let mapped = control.table().mapped_files(control.target().pid);
     let Some(library) = mapped.into_iter().flatten().find(|path| is_library(path)) else {
-        let major = order
-            .target
-            .version()
-            .and_then(|version| version.split('.').next()?.parse().ok());
+        // The inspector may have asked while the runtime was busy, with another dump for one.
+        let asked = || ProcessInfo::query(client, Instant::now() + START).map(|info| info.version);
+        let version = order.target.version().map(str::to_owned).or_else(|| asked().ok());
+        let major = version.and_then(|version| version.split('.').next()?.parse().ok());
         return major.is_none_or(|major: u32| major < SAFE_ALONE).then(|| {
             Reason::new(
                 "single_file",
