@@ -81,6 +81,7 @@ targets![
     sockets,
     stamp,
     threads,
+    unwind,
 ];
 
 /// The target of that name.

@@ -4,9 +4,12 @@
 //! [`DEEPEST`] frames and never reads outside of them. Code without tables (of a JIT) is walked by frame pointers. Must not
 //! know names. Called by [`super::record`].
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod tables;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use framehop::{CacheNative, MayAllocateDuringUnwind, Module, Unwinder as _, UnwinderNative};
@@ -26,6 +29,10 @@ const MOST_BYTES: usize = 40 << 20;
 /// Address spaces whose modules are put together.
 const MOST_SPACES: usize = 64;
 
+type Modules = UnwinderNative<Bytes, MayAllocateDuringUnwind>;
+
+type Cache = CacheNative<MayAllocateDuringUnwind>;
+
 /// How a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
@@ -38,11 +45,11 @@ pub enum Walk {
 /// Walks stacks of several processes.
 #[derive(Default)]
 pub struct Unwinder {
-    cache: CacheNative<MayAllocateDuringUnwind>,
+    cache: Cache,
     files: HashMap<FileId, Option<Rc<Tables>>>,
     bytes: usize,
     /// By the version of an address space: a child has that of its parent until it maps something itself.
-    modules: HashMap<u64, UnwinderNative<Bytes, MayAllocateDuringUnwind>>,
+    modules: HashMap<u64, Modules>,
 }
 
 impl std::fmt::Debug for Unwinder {
@@ -59,7 +66,7 @@ impl Unwinder {
         &mut self,
         pid: i32,
         space: &AddressSpace,
-        (registers, stack): (Registers, &[u8]),
+        beginning: (Registers, &[u8]),
         files: &mut Symbolizer,
         frames: &mut Vec<u64>,
     ) -> Walk {
@@ -70,36 +77,13 @@ impl Unwinder {
             let unwinder = self.modules(pid, space, files);
             self.modules.insert(space.version(), unwinder);
         }
-        let Some(unwinder) = self.modules.get(&space.version()) else {
+        let Some(modules) = self.modules.get(&space.version()) else {
             return Walk::Cut;
         };
-        let mut read = |address: u64| {
-            let at = usize::try_from(address.wrapping_sub(registers.sp)).map_err(|_| ())?;
-            let bytes = stack.get(at..at.checked_add(8).ok_or(())?).ok_or(())?;
-            bytes.try_into().map(u64::from_le_bytes).map_err(|_| ())
-        };
-        let mut walk = unwinder.iter_frames(
-            registers.ip,
-            of_machine(registers, unwinder),
-            &mut self.cache,
-            &mut read,
-        );
-        for _ in 0..DEEPEST {
-            match walk.next() {
-                Ok(Some(frame)) => frames.push(frame.address()),
-                Ok(None) => return Walk::Whole,
-                Err(_) => return Walk::Cut,
-            }
-        }
-        Walk::Cut
+        walk(modules, &mut self.cache, beginning, frames)
     }
 
-    fn modules(
-        &mut self,
-        pid: i32,
-        space: &AddressSpace,
-        files: &mut Symbolizer,
-    ) -> UnwinderNative<Bytes, MayAllocateDuringUnwind> {
+    fn modules(&mut self, pid: i32, space: &AddressSpace, files: &mut Symbolizer) -> Modules {
         let mut unwinder = UnwinderNative::new();
         for mapping in space.mappings() {
             let Backing::File { path, id } = &mapping.backing else {
@@ -108,11 +92,13 @@ impl Unwinder {
             let Some(tables) = self.tables(pid, mapping, *id, files) else {
                 continue;
             };
-            let Some(bias) = tables.bias(mapping.start, mapping.offset) else {
-                continue;
-            };
             let name = path.to_string_lossy().into_owned();
-            unwinder.add_module(Module::new(name, mapping.start..mapping.end, bias, tables.sections()));
+            add(
+                &mut unwinder,
+                name,
+                (mapping.start..mapping.end, mapping.offset),
+                &tables,
+            );
         }
         unwinder
     }
@@ -132,17 +118,84 @@ impl Unwinder {
     }
 }
 
+/// Adds a file that is mapped at these addresses from this offset on, unless it has no code there.
+fn add(modules: &mut Modules, name: String, (addresses, offset): (Range<u64>, u64), tables: &Tables) {
+    if let Some(bias) = tables.bias(addresses.start, offset) {
+        modules.add_module(Module::new(name, addresses, bias, tables.sections()));
+    }
+}
+
+fn walk(modules: &Modules, cache: &mut Cache, (registers, stack): (Registers, &[u8]), frames: &mut Vec<u64>) -> Walk {
+    let mut read = |address: u64| {
+        let at = usize::try_from(address.wrapping_sub(registers.sp)).map_err(|_| ())?;
+        let bytes = stack.get(at..at.checked_add(8).ok_or(())?).ok_or(())?;
+        bytes.try_into().map(u64::from_le_bytes).map_err(|_| ())
+    };
+    let mut walk = modules.iter_frames(registers.ip, of_machine(registers, modules), cache, &mut read);
+    for _ in 0..DEEPEST {
+        match walk.next() {
+            Ok(Some(frame)) => frames.push(frame.address()),
+            Ok(None) => return Walk::Whole,
+            Err(_) => return Walk::Cut,
+        }
+    }
+    Walk::Cut
+}
+
 #[cfg(target_arch = "x86_64")]
-fn of_machine(registers: Registers, _: &UnwinderNative<Bytes, MayAllocateDuringUnwind>) -> framehop::UnwindRegsNative {
+fn of_machine(registers: Registers, _: &Modules) -> framehop::UnwindRegsNative {
     framehop::UnwindRegsNative::new(registers.ip, registers.sp, registers.fp)
 }
 
 /// Return addresses may be signed in their upper bits, above the highest address that has code.
 #[cfg(target_arch = "aarch64")]
-fn of_machine(
-    registers: Registers,
-    unwinder: &UnwinderNative<Bytes, MayAllocateDuringUnwind>,
-) -> framehop::UnwindRegsNative {
+fn of_machine(registers: Registers, unwinder: &Modules) -> framehop::UnwindRegsNative {
     let mask = framehop::aarch64::PtrAuthMask::from_max_known_address(unwinder.max_known_code_address());
     framehop::UnwindRegsNative::new_with_ptr_auth_mask(mask, registers.lr, registers.sp, registers.fp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use super::*;
+
+    const CODE: u64 = 0x5000_0000;
+
+    /// `leaf`, which has 48 bytes of its own, called by `deep`, which has 8, called by `_start`: see tests/data/elf/tables.cc.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn callers_are_found_where_the_tables_say_and_no_further_than_the_bytes_go() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/elf/tables");
+        let tables = Tables::read(File::open(file).unwrap()).unwrap();
+        let mut modules = Modules::default();
+        add(&mut modules, "shop".to_owned(), (CODE..CODE + 0x1000, 0), &tables);
+        let mut stack = [0x41; 88];
+        for (at, address) in [(48, CODE + 0x181), (64, CODE + 0x1B3), (80, 0)] {
+            stack[at..at + 8].copy_from_slice(&address.to_le_bytes());
+        }
+        let registers = Registers {
+            ip: CODE + 0x110,
+            sp: 0x7000,
+            fp: 0,
+            lr: 0,
+        };
+        let callers = [registers.ip, CODE + 0x181, CODE + 0x1B3];
+        for (bytes, frames, end) in [
+            (88, 3, Walk::Whole),
+            (79, 3, Walk::Cut),
+            (71, 2, Walk::Cut),
+            (0, 1, Walk::Cut),
+        ] {
+            let mut found = Vec::new();
+            let ended = walk(
+                &modules,
+                &mut Cache::default(),
+                (registers, &stack[..bytes]),
+                &mut found,
+            );
+            assert_eq!((&found[..], ended), (&callers[..frames], end), "{bytes} bytes");
+        }
+    }
 }
