@@ -64,7 +64,7 @@ cluster-down: ## Stop it and remove every trace of it
 .PHONY: demo
 demo: CRATES := --package sideflame
 demo: COMPONENTS := async-profiler dotnet-3.1
-demo: APPS := java-17 dotnet go
+demo: APPS := java-17 dotnet go c
 demo: build apps ## Start sample apps, capture a flame graph of each, print where to look
 	@tests/rig/demo.sh
 
@@ -107,6 +107,7 @@ soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps; memory a
 bench: build static apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
 	@tests/rig/bench_dotnet.sh
+	@tests/rig/bench_native.sh
 	@tests/rig/soak.sh
 	@tests/rig/bench_webhook.sh
 	@$(MAKE) --no-print-directory cluster-up

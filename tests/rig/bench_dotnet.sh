@@ -25,14 +25,6 @@ app() {
   timeout 60 bash -c 'until grep -q ready "$1"; do sleep 0.1; done' - "$said"
 }
 
-# Done work per 100 ms, the median of the lines that come within SECONDS.
-rate() {
-  local before
-  before=$(wc -l <"$said")
-  sleep "$1"
-  tail -n "+$((before + 1))" "$said" | awk '/^did / {print $2}' | median
-}
-
 serve "$work/serve.log"
 
 for version in 3.1 8; do

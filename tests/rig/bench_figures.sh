@@ -15,6 +15,14 @@ median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 milliseconds() { awk -v us="$1" 'BEGIN {printf "%.1f ms", us / 1000}'; }
 
+# rate SECONDS: what the app that writes to $said does per 100 ms, the median of the lines that come meanwhile.
+rate() {
+  local before
+  before=$(wc -l <"$said")
+  sleep "$1"
+  tail -n "+$((before + 1))" "$said" | awk '/^did / {print $2}' | median
+}
+
 # end_of_sampling: when the newest capture had sampled, by its stamp, in microseconds.
 end_of_sampling() {
   curl -fsS "$url/captures" | node -e '

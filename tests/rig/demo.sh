@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make demo`: starts a JVM, a .NET and a Go app, profiles each by one curl, and says where to look.
+# `make demo`: starts a JVM, a .NET, a Go and a C app, profiles each by one curl, and says where to look.
 #
 # On a terminal the server and the apps stay until Ctrl-C; elsewhere they end with the script.
 set -euo pipefail
@@ -39,13 +39,15 @@ app() {
 
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
 java=${JAVA_HOME_17_X64:-/usr/lib/jvm/java-17-openjdk-amd64}/bin/java
-echo "== starting a JVM, a .NET and a Go app"
+echo "== starting a JVM, a .NET, a Go and a C app"
 app java "$java" -jar "$cache/apps/java-17/shop.jar" cpu
 java_pid=${pids[-1]}
 app dotnet "$cache/dotnet-3.1/dotnet" "$cache/apps/dotnet/Split.dll" cpu
 dotnet_pid=${pids[-1]}
 app go "$cache/apps/go/split" -pprof 127.0.0.1:0 cpu
 go_pid=${pids[-1]}
+app c "$cache/apps/c/split" cpu
+c_pid=${pids[-1]}
 
 # serve PORT: starts a server and waits until it says where it listens; fails if it ends instead.
 serve() {
@@ -70,7 +72,7 @@ serve 7117 || serve 0 || {
 url=http://${address#*=}
 
 echo "== what runs here (curl $url/processes)"
-curl -fsS "$url/processes?format=text" | grep -E '^PID|jvm|dotnet|go ' || true
+curl -fsS "$url/processes?format=text" | awk -v pids=" $java_pid $dotnet_pid $go_pid $c_pid " '$1 == "PID" || index(pids, " " $1 " ")'
 
 # capture PID FILE QUERY
 capture() {
@@ -80,10 +82,17 @@ capture() {
 capture "$java_pid" java.svg ""
 capture "$go_pid" go.svg ""
 capture "$dotnet_pid" dotnet.svg ""
+# It needs a right that not every machine gives; the server says which.
+drawn=(java.svg go.svg dotnet.svg)
+if capture "$c_pid" c.svg ""; then
+  drawn+=(c.svg)
+else
+  echo "   no picture of the C app: $url/doctor?pid=$c_pid says why"
+fi
 
 echo
 echo "Look at:"
-for file in java.svg go.svg dotnet.svg; do
+for file in "${drawn[@]}"; do
   printf '  %-28s %8d bytes\n' "$out/$file" "$(stat -c %s "$out/$file")"
 done
 echo "  $url/doctor"

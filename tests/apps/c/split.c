@@ -7,6 +7,7 @@
    fork    computes in processes that live for 50 ms
    switch  wakes a thread, which wakes this one, each pair of them without end
    exec    computes, and becomes itself anew each 500 ms
+   rate    computes, and says after each 100 ms of its own CPU time how much it did
    idle    does nothing, in one thread */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -136,6 +137,26 @@ static void *switches(void *unused) {
     return unused;
 }
 
+/* Of CPU time, not of the clock: what a sampler costs the thread is in it, what others take of the machine is not. */
+static void *rate(void *unused) {
+    uint64_t x = 1;
+    for (;;) {
+        struct timespec now;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        int64_t end = now.tv_sec * 1000000000LL + now.tv_nsec + 100000000;
+        long did = 0;
+        do {
+            x = round_of(x, 1000);
+            did++;
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        } while (now.tv_sec * 1000000000LL + now.tv_nsec < end);
+        sink = x;
+        printf("did %ld\n", did);
+        fflush(stdout);
+    }
+    return unused;
+}
+
 static void *born(void *unused) {
     for (;;) {
         pthread_t thread;
@@ -161,7 +182,7 @@ static void *forks(void *unused) {
 static const struct scenario {
     const char *name;
     void *(*work)(void *);
-} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"switch", switches}, {"born", born}, {"fork", forks}, {"idle", NULL}, {"exec", NULL}};
+} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"switch", switches}, {"born", born}, {"fork", forks}, {"rate", rate}, {"idle", NULL}, {"exec", NULL}};
 
 int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "cpu";
