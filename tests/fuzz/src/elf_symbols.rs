@@ -31,6 +31,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("full", include_bytes!("../../../sidecar/tests/data/elf/full").to_vec()),
         ("packed", include_bytes!("../../../sidecar/tests/data/elf/packed").to_vec()),
         ("symbols", include_bytes!("../../../sidecar/tests/data/elf/symbols").to_vec()),
+        ("tables", include_bytes!("../../../sidecar/tests/data/elf/tables").to_vec()),
         ("mini", include_bytes!("../../../sidecar/tests/data/elf/mini").to_vec()),
     ]
 }

@@ -2,6 +2,7 @@
 //!
 //! 64 bits, little-endian, which all machines are that we are built for. Believes no number of the file further than a read that fails.
 
+pub(super) mod functions;
 pub(super) mod mini_debug_info;
 pub(super) mod plt;
 pub(super) mod relocations;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::demangle::demangle;
 use super::dwarf;
+use super::elf::functions::Functions;
 use super::elf::symbol_table::{self, Symbol};
 use super::elf::{Elf, Section, mini_debug_info, plt};
 use super::frame::{Frame, Names};
@@ -44,9 +45,16 @@ pub(super) fn resolve(
     let addresses: Vec<u64> = wanted.iter().map(|(address, _)| *address).collect();
     let symbols = symbols(source, &elf, &addresses);
     let inlined = dwarf::resolve(source, &elf, &addresses);
+    let functions = Functions::find(source, &elf);
     for (((address, number), symbol), calls) in wanted.iter().zip(symbols).zip(inlined) {
-        frames[*number] =
-            named(symbol, calls, module, names).unwrap_or_else(|| vec![Frame::without_symbol(module, *address, names)]);
+        let place = &mut frames[*number];
+        *place = named(symbol, calls, module, names);
+        // What was really called may have no name, though debug information names what was inlined into it.
+        if place.last().is_none_or(|frame| frame.inlined) {
+            // A function is one frame, not one for each of its instructions.
+            let start = functions.as_ref().and_then(|functions| functions.start(*address));
+            place.push(Frame::without_symbol(module, start.unwrap_or(*address), names));
+        }
     }
     for (place, offset) in frames.iter_mut().zip(offsets) {
         if place.is_empty() {
@@ -108,15 +116,16 @@ fn fill(found: &mut [Option<String>], addresses: &[u64], ask: impl FnOnce(&[u64]
     }
 }
 
-/// A symbol and what debug information says of the same address.
-fn named(symbol: Option<String>, calls: Vec<dwarf::Call>, module: &Arc<str>, names: &mut Names) -> Option<Vec<Frame>> {
+/// A symbol and what debug information says of the same address; without the function that was really called, if none names it.
+fn named(symbol: Option<String>, calls: Vec<dwarf::Call>, module: &Arc<str>, names: &mut Names) -> Vec<Frame> {
+    let symbol = symbol.filter(|name| !name.is_empty());
     let last = calls.len().saturating_sub(1);
     let mut frames: Vec<Frame> = Vec::with_capacity(calls.len().max(1));
     for (number, call) in calls.into_iter().enumerate() {
         // The function that was really called has a symbol, which is the better name: debug information of C++ may lack the
         // linker's name, and that of assembler any.
         let own = if number == last { symbol.as_deref() } else { None };
-        let Some(name) = own.or(call.name.as_deref()) else {
+        let Some(name) = own.or(call.name.as_deref()).filter(|name| !name.is_empty()) else {
             continue;
         };
         frames.push(Frame {
@@ -136,7 +145,7 @@ fn named(symbol: Option<String>, calls: Vec<dwarf::Call>, module: &Arc<str>, nam
             Arc::clone(module),
         ));
     }
-    (!frames.is_empty()).then_some(frames)
+    frames
 }
 
 #[cfg(test)]
@@ -190,6 +199,28 @@ mod tests {
             assert_eq!(shown(bytes, 0x20), ["[shop+0x400020]"], "{name}");
             assert_eq!(shown(bytes, 1 << 40), ["[shop+0x10000000000]"], "{name}");
         }
+    }
+
+    #[test]
+    fn a_call_without_a_name_is_not_taken_for_the_one_that_was_inlined_into_it() {
+        let call = |name: &str| dwarf::Call {
+            name: Some(name.to_owned()).filter(|name| name != "none"),
+            file: None,
+            line: 5,
+        };
+        let mut names = Names::default();
+        let module = names.intern("shop");
+        for outermost in ["none", ""] {
+            let frames = named(None, vec![call("twice"), call(outermost)], &module, &mut names);
+            assert!(frames.len() == 1 && frames[0].inlined, "{frames:?}");
+        }
+        let frames = named(
+            Some("add".to_owned()),
+            vec![call("twice"), call("none")],
+            &module,
+            &mut names,
+        );
+        assert_eq!((&*frames[1].name, frames[1].inlined), ("add", false));
     }
 
     #[test]
