@@ -23,13 +23,16 @@ rate() {
   tail -n "+$((before + 1))" "$said" | awk '/^did / {print $2}' | median
 }
 
-# end_of_sampling: when the newest capture had sampled, by its stamp, in microseconds.
-end_of_sampling() {
+# stamp KEY: a number of the newest capture's quality, 0 if it has none.
+stamp() {
   curl -fsS "$url/captures" | node -e '
     const captures = JSON.parse(require("fs").readFileSync(0));
     const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
-    console.log(1000 * (quality.startedAtMs + quality.durationMs));'
+    console.log(quality[process.argv[1]] ?? 0);' "$1"
 }
+
+# end_of_sampling: when the newest capture had sampled, by its stamp, in microseconds.
+end_of_sampling() { echo $((1000 * ($(stamp startedAtMs) + $(stamp durationMs)))); }
 
 # serve LOG: starts a server on a free port and leaves its pid in $server and its URL in $url.
 serve() {

@@ -33,14 +33,6 @@ resident() {
 }
 most() { sort -n "$1" | tail -1; }
 
-# stamp KEY: a number of the newest capture's quality, 0 if it has none.
-stamp() {
-  curl -fsS "$url/captures" | node -e '
-    const captures = JSON.parse(require("fs").readFileSync(0));
-    const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
-    console.log(quality[process.argv[1]] ?? 0);' "$1"
-}
-
 serve "$work/serve.log"
 resident "$server" "$work/ours.rss" &
 pids+=($!)

@@ -51,7 +51,8 @@ impl<'a> Functions<'a> {
             }
         }
         let (start, description) = self.pair(low.checked_sub(1)?)?;
-        (address - start < self.length(start, description)?).then_some(start)
+        // The file may have changed since it was compared.
+        (address.checked_sub(start)? < self.length(start, description)?).then_some(start)
     }
 
     /// Beginning and description of a function.
