@@ -156,8 +156,7 @@ fn of_machine(registers: Registers, unwinder: &Modules) -> framehop::UnwindRegsN
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::path::Path;
+    use std::io::Write;
 
     use super::*;
 
@@ -167,8 +166,10 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn callers_are_found_where_the_tables_say_and_no_further_than_the_bytes_go() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/elf/tables");
-        let tables = Tables::read(File::open(file).unwrap()).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(include_bytes!("../../../tests/data/elf/tables"))
+            .unwrap();
+        let tables = Tables::read(file).unwrap();
         let mut modules = Modules::default();
         add(&mut modules, "shop".to_owned(), (CODE..CODE + 0x1000, 0), &tables);
         let mut stack = [0x41; 88];

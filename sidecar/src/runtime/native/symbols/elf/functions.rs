@@ -30,7 +30,7 @@ impl<'a> Functions<'a> {
         let section = elf.section(".eh_frame_hdr")?;
         let header: [u8; HEADER] = source.array(section.offset)?;
         let most = section.size.checked_sub(HEADER as u64)? / PAIR as u64;
-        (header.starts_with(&USUAL)).then_some(Self {
+        header.starts_with(&USUAL).then_some(Self {
             source,
             elf,
             base: section.address,
