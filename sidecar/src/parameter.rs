@@ -27,8 +27,8 @@ pub struct Parameter {
     pub repeatable: bool,
     /// What leaving it out means, where a value says that.
     pub default: Option<&'static str>,
-    /// A parameter it cannot be given together with.
-    pub excludes: Option<&'static str>,
+    /// Parameters it cannot be given together with.
+    pub excludes: &'static [&'static str],
     /// What it means, one sentence without its full stop.
     pub help: &'static str,
 }
@@ -46,7 +46,7 @@ impl Parameter {
             takes,
             repeatable: false,
             default: None,
-            excludes: None,
+            excludes: &[],
             help,
         }
     }

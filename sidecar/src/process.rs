@@ -114,6 +114,11 @@ impl Process {
         matches!(self.state, 'T' | 't')
     }
 
+    /// The first process of the node. In a pod, pid 1 is the pause container or the app.
+    pub fn is_init_of_node(&self) -> bool {
+        self.id.pid == 1 && self.container.is_none()
+    }
+
     /// One that our `/proc` does not show, of which no more is known than this.
     pub fn outside(id: ProcessId, uid: u32, gid: u32) -> Self {
         Self {

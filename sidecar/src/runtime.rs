@@ -312,6 +312,14 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
     }
 }
 
+/// Plans a recording of all processes of the node, for which `asked.target` stands; `known` are those that have names.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_node<'a>(asked: &Asked<'_>, known: impl Iterator<Item = &'a Target>) -> Result<RuntimePlan, PlanError> {
+    native::plan::plan_node(asked, known).map(RuntimePlan::Native)
+}
+
 impl RuntimePlan {
     /// The recording to make.
     pub fn kind(&self) -> RecordingKind {
@@ -345,6 +353,8 @@ impl RuntimePlan {
             Self::Jvm(_) => Some(Exclusive("async-profiler")),
             Self::Dotnet(plan) if !plan.runs_beside_others() => Some(Exclusive("the event session")),
             Self::DotnetHeap(_) | Self::DotnetDump(_) => Some(Exclusive("the event session")),
+            // Two would hold twice the memory and see the same.
+            Self::Native(plan) if plan.node.is_some() => Some(Exclusive("the view of the whole node")),
             Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }

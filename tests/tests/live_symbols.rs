@@ -88,7 +88,7 @@ impl Program {
     fn symbolizer(&self) -> Symbolizer {
         let table = ProcessTable::default();
         let root = TargetRoot::open(&table, table.id_of(self.pid()).unwrap()).unwrap();
-        Symbolizer::new(root, &table, &[nix::unistd::geteuid().as_raw()], None)
+        Symbolizer::new(Some(root), &table, &[nix::unistd::geteuid().as_raw()], None)
     }
 
     /// What it has mapped executable.

@@ -52,8 +52,13 @@ pub fn plan(
 ) -> Result<CapturePlan, CaptureError> {
     /// Of a runtime without totals, what stands for them: a scraper waits for ten seconds by default.
     const SNAPSHOT_SECONDS: u64 = 5;
-    let chosen = &inspections[selector::resolve(&request.selector, inspections)?];
-    let target = &chosen.target;
+    let node = request.whole_node.then(|| selector::node(inspections)).transpose()?;
+    let chosen = match node {
+        Some(_) => None,
+        None => Some(&inspections[selector::resolve(&request.selector, inspections)?]),
+    };
+    let target = chosen.map(|chosen| &chosen.target).or(node.as_ref());
+    let target = target.ok_or_else(|| CaptureError::NoSuchProcess { candidates: Vec::new() })?;
     let scraped = request
         .scraped
         .then(|| runtime::scraped_as(target.runtime(), &request.event))
@@ -72,7 +77,10 @@ pub fn plan(
     if let Some(reason) = by_type.or(dump) {
         return Err(CaptureError::Impossible(reason));
     }
-    refuse_impossible(request, chosen)?;
+    // Of a node, the recorder tells what may be opened.
+    if let Some(chosen) = chosen {
+        refuse_impossible(request, chosen)?;
+    }
     let (kind, format) = kind_and_format(request, runtime)?;
     let seconds = match request.snapshot {
         true if runtime::keeps_totals(runtime, &request.event) => 0,
@@ -86,7 +94,10 @@ pub fn plan(
         kind,
         options: &request.options,
     };
-    let plan = runtime::plan(&asked, &settings.runtimes)?;
+    let plan = match &node {
+        Some(_) => runtime::plan_node(&asked, inspections.iter().map(|inspection| &inspection.target)),
+        None => runtime::plan(&asked, &settings.runtimes),
+    }?;
     let formats = plan.kind().formats();
     if !formats.contains(&format) {
         // A parameter made it another recording.

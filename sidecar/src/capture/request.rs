@@ -15,6 +15,8 @@ use crate::runtime::{self, Options, Runtime};
 pub struct CaptureRequest {
     /// Which process.
     pub selector: Selector,
+    /// All processes of the node in place of one.
+    pub whole_node: bool,
     /// How long, seconds.
     pub seconds: u64,
     /// What has accumulated until now, where the runtime keeps such totals; where it does not, what comes within a few seconds.
@@ -92,7 +94,25 @@ pub enum RequestError {
 pub const DEFAULT_SECONDS: u64 = 30;
 
 /// Parameters of every capture.
-static ROWS: [Row<CaptureRequest>; 4] = [
+static ROWS: [Row<CaptureRequest>; 5] = [
+    Row::new(
+        Parameter {
+            excludes: &["pid", "name", "pod", "container"],
+            ..Parameter::new(
+                "scope",
+                "SCOPE",
+                Takes::Name {
+                    names: || vec!["node".to_owned()],
+                    or: None,
+                },
+                "All processes of the node, in one graph by pod, container and process, in place of one process",
+            )
+        },
+        |request, _, value| {
+            request.whole_node = (value == "node").then_some(true).ok_or_else(Refusal::default)?;
+            Ok(())
+        },
+    ),
     Row::new(
         Parameter {
             flag: "duration",
@@ -174,6 +194,7 @@ impl Default for CaptureRequest {
     fn default() -> Self {
         Self {
             selector: Selector::default(),
+            whole_node: false,
             seconds: DEFAULT_SECONDS,
             snapshot: false,
             scraped: false,
@@ -268,7 +289,7 @@ pub(super) fn read(
     let given = |name: &str| seen.iter().any(|parameter| parameter.name == name);
     // In the order of the table, whatever the order of the request.
     for one in known.iter().filter(|one| given(one.name)) {
-        if let Some(other) = one.excludes.filter(|other| given(other)) {
+        if let Some(other) = one.excludes.iter().copied().find(|other| given(other)) {
             return Err(RequestError::Conflict(one.name, other));
         }
     }

@@ -5,7 +5,7 @@ use super::request::{self, RequestError};
 use crate::child::Inspection;
 use crate::parameter::{Parameter, Refusal, Row, Takes};
 use crate::process::container::{is_dns_name, is_label};
-use crate::runtime::{Runtime, Target, Who};
+use crate::runtime::{Reason, Runtime, RuntimeFacts, Target, Who};
 
 /// Which process is meant: the one that fits everything given. Without pid and name it is the only JVM, .NET or Go
 /// process that fits the rest, else the only native one.
@@ -14,7 +14,8 @@ pub struct Selector {
     /// Pid, as our pid namespace sees it. Together with a name it comes first, and the name counts if there is no such
     /// pid: see [`Self::with_name_or_pid`].
     pub pid: Option<i32>,
-    /// A unique beginning of its name; an exact name wins over longer ones. So do the following two.
+    /// A unique beginning of its name, or of its executable's where no name fits; an exact name wins over longer ones. So do the
+    /// following two.
     pub name: Option<String>,
     /// Name of its pod, or `namespace/name`.
     pub pod: Option<String>,
@@ -27,7 +28,7 @@ pub(super) static SELECTORS: [Row<Selector>; 4] = [
     Row::new(
         Parameter {
             short: Some('p'),
-            excludes: Some("name"),
+            excludes: &["name"],
             ..Parameter::new(
                 "pid",
                 "PID",
@@ -47,7 +48,7 @@ pub(super) static SELECTORS: [Row<Selector>; 4] = [
     Row::new(
         Parameter {
             positional: true,
-            excludes: Some("pid"),
+            excludes: &["pid"],
             ..Parameter::new(
                 "name",
                 "NAME",
@@ -149,6 +150,28 @@ pub fn default_target(inspections: &[Inspection]) -> Result<usize, CaptureError>
     resolve(&Selector::default(), inspections)
 }
 
+/// What stands for the node in a capture of all its processes: its first one, whose rights are those of the node. It need not be
+/// one that we may look into.
+///
+/// # Errors
+/// We are in a pid namespace of our own and do not see the node.
+pub fn node(inspections: &[Inspection]) -> Result<Target, CaptureError> {
+    let mut all = inspections.iter().map(|inspection| &inspection.target);
+    let init = all.find(|target| target.process.is_init_of_node()).ok_or_else(|| {
+        CaptureError::Impossible(Reason::new(
+            "not_on_node",
+            "sideflame sees the processes of its own pod or container only, and scope=node is of all processes of the node",
+            "run it in the node's pid namespace as root: a pod or DaemonSet with hostPID: true and privileged: true, or kubectl \
+             debug node/NAME --profile=sysadmin; README.md has both",
+        ))
+    })?;
+    Ok(Target {
+        name: "node".to_owned(),
+        facts: RuntimeFacts::Native,
+        ..init.clone()
+    })
+}
+
 /// What fits so far.
 struct Found<'a> {
     inspections: &'a [Inspection],
@@ -185,10 +208,25 @@ impl<'a> Found<'a> {
         match (pid, name) {
             (Some(pid), Some(_)) if is_pid(*pid) => found.retain(|target| target.id().pid == *pid),
             (Some(pid), None) => found.retain(|target| target.id().pid == *pid),
-            (_, Some(name)) => found.narrow(name, |target| Some(target.name.clone())),
+            (_, Some(name)) => {
+                let is_called = |text: String| text.starts_with(name.as_str());
+                let by_name = found.targets().any(|target| is_called(target.name.clone()));
+                // A Go program is called by its package: `k8s.io/kubernetes/cmd/kube-apiserver`.
+                found.narrow(name, |target| {
+                    Some(if by_name {
+                        target.name.clone()
+                    } else {
+                        target.process.executable_name()
+                    })
+                });
+            }
             (None, None) => {}
         }
         found
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.indexes.iter().map(|index| &self.inspections[*index].target)
     }
 
     fn retain(&mut self, wanted: impl Fn(&Target) -> bool) {

@@ -146,7 +146,7 @@ impl Inspector {
             let rows = table.snapshot(|row| {
                 let ours = row.id.pid == us || row.parent_pid == us;
                 // The only one that can name the pods must be asked, whichever process is meant.
-                !ours && (wanted(row.id.pid) || (logs.is_none() && is_init_of_node(row)))
+                !ours && (wanted(row.id.pid) || (logs.is_none() && row.is_init_of_node()))
             });
             (rows, logs)
         })
@@ -347,7 +347,7 @@ impl Inspector {
         /// Names of the node's logs: [`container_logs::LIMIT`] file names.
         const LOGS: usize = 8 << 20;
         let Some(first) = rows.first() else { return Ok(()) };
-        let may_name_logs = rows.iter().any(|row| is_init_of_node(row));
+        let may_name_logs = rows.iter().any(|row| row.is_init_of_node());
         let most = rows.len() * LONGEST_FRAME + if may_name_logs { LOGS } else { 0 };
         let order = ChildOrder::Inspect(InspectOrder {
             processes: rows.iter().map(|row| (row.id, row.executable.clone())).collect(),
@@ -390,11 +390,6 @@ fn shared(distinct: &mut HashSet<Arc<[Verdict]>>, verdicts: &Arc<[Verdict]>) -> 
     }
     distinct.insert(Arc::clone(verdicts));
     Arc::clone(verdicts)
-}
-
-/// In a pod, pid 1 is the pause container or the app, and a directory of its making names no pod.
-fn is_init_of_node(process: &Process) -> bool {
-    process.id.pid == 1 && process.container.is_none()
 }
 
 /// The names of the node's containers, from the operator's directory or the customary ones; `None` without any.

@@ -69,8 +69,10 @@ fn description(of: &[Runtime], parameter: &Parameter) -> String {
     } else {
         format!(" Also called {}.", parameter.flag)
     };
-    let excludes = parameter.excludes;
-    let excludes = excludes.map_or_else(String::new, |other| format!(" Not together with {other}."));
+    let excludes = match parameter.excludes {
+        [] => String::new(),
+        others => format!(" Not together with {}.", others.join(", ")),
+    };
     format!("{}{of}.{alias}{excludes}", parameter.describe())
 }
 

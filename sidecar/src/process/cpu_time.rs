@@ -38,6 +38,20 @@ impl CpuTime {
         })
     }
 
+    /// What all processes and the kernel have used until now, by `/proc/stat`: all but idle and stolen time.
+    pub fn of_machine(table: &ProcessTable) -> Option<Self> {
+        /// user, nice, system, idle, iowait, irq, softirq; of what follows, guests are in the first two.
+        const USED: [usize; 5] = [0, 1, 2, 5, 6];
+        let text = std::fs::read_to_string(table.machine_wide("stat")).ok()?;
+        let row = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let ticks: Vec<u64> = row.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        let used: Option<u64> = USED.iter().map(|at| ticks.get(*at)).sum::<Option<u64>>();
+        Some(Self {
+            process: of_ticks(used?)?,
+            threads: HashMap::new(),
+        })
+    }
+
     /// When a task of a process started, in ticks, and what it has used until now; `task` is its folder.
     pub fn of_task(task: &Path) -> Option<(u64, Duration)> {
         read(task)
@@ -77,9 +91,13 @@ fn read(directory: &Path) -> Option<(u64, Duration)> {
     let mut fields = text.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
     let ticks = fields.next()?.ok()?.checked_add(fields.next()?.ok()?)?;
     let start_time = fields.nth(6)?.ok()?;
+    Some((start_time, of_ticks(ticks)?))
+}
+
+fn of_ticks(ticks: u64) -> Option<Duration> {
     let per_second = procfs::ticks_per_second().max(1);
     let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(per_second);
-    Some((start_time, Duration::from_nanos(u64::try_from(nanos).ok()?)))
+    Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
 }
 
 #[cfg(test)]
@@ -97,6 +115,26 @@ mod tests {
         let [user, system] = ticks;
         let stat = format!("17 (a) b) S 1 1 1 0 -1 0 0 0 0 0 {user} {system} 0 0 20 0 5 0 {start_time} 0 0\n");
         std::fs::write(directory.join("stat"), stat).unwrap();
+    }
+
+    #[test]
+    fn a_machine_uses_what_is_neither_idle_nor_stolen() {
+        let proc = tempfile::tempdir().unwrap();
+        let table = ProcessTable::at(proc.path());
+        let of = |row: &str| {
+            std::fs::write(
+                proc.path().join("stat"),
+                format!("{row}\ncpu0 9 9 9 9 9 9 9 9 9 9\nintr 7\n"),
+            )
+            .unwrap();
+            CpuTime::of_machine(&table)
+        };
+        let before = of("cpu  1000 1 1 1 1 1 1 1 1 1").unwrap();
+        // user nice system idle iowait irq softirq steal guest guest_nice
+        let used = of("cpu  1011 3 5 901 901 8 33 901 901 901").unwrap().since(&before);
+        let tick = Duration::from_secs(1) / u32::try_from(procfs::ticks_per_second()).unwrap();
+        assert_eq!(used.process, (11 + 2 + 4 + 7 + 32) * tick);
+        assert_eq!(of("cpu  1 2"), None);
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl ProcessTable {
         self.root.join(pid.to_string())
     }
 
+    /// A file that is of no process.
+    pub fn machine_wide(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// The threads of a process in no order, by their numbers in our pid namespace; none of one that is gone.
     pub fn threads(&self, pid: i32) -> impl Iterator<Item = i32> + use<> {
         let tasks = std::fs::read_dir(self.directory(pid).join("task"));

@@ -45,7 +45,7 @@ static SHARED: [(&[Runtime], Row<Options>); 3] = [
         Row::new(
             Parameter {
                 short: Some('F'),
-                excludes: Some("interval"),
+                excludes: &["interval"],
                 ..Parameter::new(
                     "frequency",
                     "HZ",

@@ -174,3 +174,23 @@ fn the_table_of_parameters_in_the_readme_is_the_declaration() {
         assert_eq!(&text[begin..end], table, "UPDATE_GOLDEN=1 writes it anew");
     }
 }
+
+#[test]
+fn a_whole_node_is_no_process_of_it() {
+    assert!(
+        parse(&[("scope", "node"), ("event", "page-faults")])
+            .unwrap()
+            .whole_node
+    );
+    assert!(!parse(&[("pid", "7")]).unwrap().whole_node);
+    assert!(matches!(
+        parse(&[("scope", "pod")]),
+        Err(RequestError::Invalid { name: "scope", .. })
+    ));
+    for other in [("pid", "7"), ("name", "shop"), ("pod", "shop"), ("container", "app")] {
+        assert_eq!(
+            parse(&[other, ("scope", "node")]).unwrap_err(),
+            RequestError::Conflict("scope", other.0)
+        );
+    }
+}

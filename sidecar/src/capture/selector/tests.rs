@@ -188,3 +188,40 @@ fn a_filter_keeps_what_fits_and_may_keep_nothing() {
     assert_eq!(filtered(&[("pid", "11")]), [11]);
     assert!(filtered(&[("pid", "4711")]).is_empty());
 }
+
+#[test]
+fn the_first_process_stands_for_the_node_unless_it_is_that_of_a_pod() {
+    let found = super::node(&node()).unwrap();
+    assert_eq!((found.id().pid, &*found.name), (1, "node"));
+    for pod in [
+        vec![native(1, "pause", "prod/shop-1 pause")],
+        vec![native(7, "shop", "")],
+    ] {
+        match super::node(&pod) {
+            Err(CaptureError::Impossible(reason)) => {
+                assert_eq!(reason.key, "not_on_node");
+                assert!(reason.remedy.contains("hostPID") && reason.remedy.contains("kubectl debug node"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_go_program_is_found_by_its_executable_unless_another_has_that_name() {
+    let mut server = native(30, "k8s.io/kubernetes/cmd/kube-apiserver", "");
+    server.target.process.executable = Some("/usr/local/bin/kube-apiserver".into());
+    let of = |name: &str, inspections: &[Inspection]| {
+        let selector = Selector {
+            name: Some(name.to_owned()),
+            ..Selector::default()
+        };
+        filter(&selector, inspections)
+    };
+    let mut all = vec![native(29, "nginx", ""), server];
+    assert_eq!(of("kube-apiserver", &all), [1]);
+    assert_eq!(of("kube-", &all), [1]);
+    assert_eq!(of("k8s.io/kubernetes", &all), [1]);
+    all.push(native(31, "kube-apiserver-proxy", ""));
+    assert_eq!(of("kube-apiserver", &all), [2]);
+}

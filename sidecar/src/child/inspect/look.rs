@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::finding::{Finding, InspectorReport};
-use super::{CHILDREN, InspectOrder, is_init_of_node};
+use super::{CHILDREN, InspectOrder};
 use crate::child::channel::Channel;
 use crate::confine;
 use crate::process::{ProcessId, ProcessTable, TargetRoot, container_logs};
@@ -48,7 +48,7 @@ fn look(
         };
         // A name must not depend on who looks.
         row.executable = executable;
-        if is_init_of_node(&row) {
+        if row.is_init_of_node() {
             for names in names_of_logs(table, id).chunks(InspectorReport::MOST_NAMES) {
                 say(InspectorReport::ContainerLogs(names.to_vec()))?;
             }

@@ -45,7 +45,7 @@ const PATTERNS: Takes = Takes::Text("up to 16 frame patterns of 1 to 256 charact
 pub static ROWS: [Row<JvmOptions>; 12] = [
     Row::new(
         Parameter {
-            excludes: Some("frequency"),
+            excludes: &["frequency"],
             ..Parameter::new(
                 "interval",
                 "INTERVAL",

@@ -4,6 +4,7 @@
 //! libraries. Must not know what is in the files. Called by [`super::record`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::rc::Rc;
 
 use super::mapping::Mapping;
@@ -88,6 +89,8 @@ pub struct AddressSpaces<'a> {
     table: &'a ProcessTable,
     by_pid: HashMap<i32, AddressSpace>,
     changes: u64,
+    /// Processes that we may not look into.
+    pub refused: usize,
 }
 
 impl<'a> AddressSpaces<'a> {
@@ -97,6 +100,7 @@ impl<'a> AddressSpaces<'a> {
             table,
             by_pid: HashMap::new(),
             changes: 0,
+            refused: 0,
         }
     }
 
@@ -104,7 +108,11 @@ impl<'a> AddressSpaces<'a> {
     pub fn of(&mut self, pid: i32) -> &AddressSpace {
         if !self.by_pid.contains_key(&pid) {
             let mut space = self.fresh();
-            for mapping in maps::read(self.table, pid).unwrap_or_default() {
+            let mapped = maps::read(self.table, pid).unwrap_or_else(|error| {
+                self.refused += usize::from(error.kind() == io::ErrorKind::PermissionDenied);
+                Vec::new()
+            });
+            for mapping in mapped {
                 space.by_start.insert(mapping.start, Rc::new(mapping));
             }
             self.put(pid, space);
@@ -134,6 +142,11 @@ impl<'a> AddressSpaces<'a> {
     pub fn executed(&mut self, pid: i32) {
         let space = self.fresh();
         self.put(pid, space);
+    }
+
+    /// Its pid may be another's from now on.
+    pub fn exited(&mut self, pid: i32) {
+        self.by_pid.remove(&pid);
     }
 
     fn fresh(&mut self) -> AddressSpace {

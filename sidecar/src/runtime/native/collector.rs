@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::address_spaces::AddressSpaces;
+use super::groups::Groups;
 use super::plan::{self, NativePlan};
 use super::sample::{Record, Sample};
 use super::stacks::{Owner, StackFrame, StackId, Stacks};
@@ -24,7 +25,7 @@ const BEFORE: &str = "[waited since before the capture]";
 /// What happened so far.
 #[derive(Debug)]
 pub(super) struct Collector<'a> {
-    spaces: AddressSpaces<'a>,
+    pub(super) spaces: AddressSpaces<'a>,
     unwinder: Unwinder,
     pub(super) symbols: Symbolizer,
     pub(super) stacks: Stacks,
@@ -32,6 +33,8 @@ pub(super) struct Collector<'a> {
     pub(super) threads: HashMap<Owner, String>,
     table: &'a ProcessTable,
     by_thread: bool,
+    /// Of a whole node.
+    pub(super) groups: Option<Groups<'a>>,
     /// Whole stacks are, and not only what is on top of them.
     copies_stacks: bool,
     /// Waits count; those for a CPU only if that is elapsed time, too.
@@ -61,15 +64,19 @@ struct Away {
 
 impl<'a> Collector<'a> {
     /// Of processes of `table`.
-    pub(super) fn new(table: &'a ProcessTable, symbols: Symbolizer, plan: &NativePlan) -> Self {
+    pub(super) fn new(table: &'a ProcessTable, symbols: Symbolizer, plan: &'a NativePlan) -> Self {
         Self {
             spaces: AddressSpaces::new(table),
-            unwinder: Unwinder::default(),
+            unwinder: match plan.node {
+                Some(_) => Unwinder::of_node(),
+                None => Unwinder::default(),
+            },
             symbols,
             stacks: Stacks::default(),
             threads: HashMap::new(),
             table,
             by_thread: plan.threads,
+            groups: plan.node.as_ref().map(|node| Groups::new(table, node)),
             copies_stacks: plan.stack_bytes > plan::TOP_OF_STACK,
             waits: plan.switches,
             preempted: plan.counter.is_some(),
@@ -102,9 +109,20 @@ impl<'a> Collector<'a> {
             Record::SwitchOut { sample, preempted } => self.left(&sample, preempted),
             Record::SwitchIn { pid, tid, time } => self.came_back(pid, tid, time),
             Record::Mapped { pid, mapping } => self.spaces.mapped(pid, mapping),
-            Record::Forked { pid, parent } => self.spaces.forked(pid, parent),
+            Record::Forked { pid, parent } => {
+                self.spaces.forked(pid, parent);
+                if let Some(groups) = &mut self.groups {
+                    groups.forked(pid, parent);
+                }
+            }
             Record::Executed { pid } => self.spaces.executed(pid),
-            Record::Exited { tid, .. } => _ = self.away.remove(&tid),
+            Record::Exited { pid, tid } => {
+                self.away.remove(&tid);
+                if let Some(groups) = self.groups.as_mut().filter(|_| pid == tid) {
+                    groups.exited(pid);
+                    self.spaces.exited(pid);
+                }
+            }
             // The sampler counts them.
             Record::Lost(_) | Record::Throttled => {}
         }
@@ -159,10 +177,14 @@ impl<'a> Collector<'a> {
     }
 
     fn owner(&mut self, pid: i32, tid: i32) -> Owner {
+        let group = self.groups.as_mut().map_or(0, |groups| groups.of(pid).group);
         if !self.by_thread {
-            return Owner::default();
+            return Owner {
+                group,
+                ..Owner::default()
+            };
         }
-        let owner = Owner { pid, tid };
+        let owner = Owner { group, pid, tid };
         if self.threads.len() < MOST_THREADS && !self.threads.contains_key(&owner) {
             let comm = self.table.directory(pid).join(format!("task/{tid}/comm"));
             let name = std::fs::read(comm).unwrap_or_default();
@@ -181,8 +203,11 @@ impl<'a> Collector<'a> {
         self.addresses.clear();
         self.frames.clear();
         let space = self.spaces.of(sample.pid);
+        let groups = self.groups.as_mut();
+        let by_kernel = groups.is_some_and(|groups| groups.of(sample.pid).keeps_frame_pointers);
+        let by_tables = sample.user.is_empty() || (self.copies_stacks && !by_kernel);
         let walk = match sample.registers {
-            Some(registers) if sample.user.is_empty() || self.copies_stacks => {
+            Some(registers) if by_tables => {
                 let start = (registers, sample.stack);
                 self.unwinder
                     .walk(sample.pid, space, start, &mut self.symbols, &mut self.addresses)

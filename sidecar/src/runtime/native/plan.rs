@@ -5,11 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::events::{CPU_CLOCK, Source};
+use super::node::Node;
 use super::parameters::{NativeOptions, Unwind};
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::profile::quality::Clock;
-use crate::runtime::{Asked, PlanError, RuntimeFacts};
+use crate::runtime::{Asked, PlanError, RuntimeFacts, Target};
 
 /// Samples per second where none are asked for. Not 100: what a program does each 10 ms would always or never be seen.
 const FREQUENCY: u32 = 99;
@@ -23,6 +24,9 @@ const STACK_BYTES: u32 = 16 << 10;
 
 /// The same of each switch, of which a busy CPU has ten thousand in a second; who waits mostly waits near the top.
 const SWITCHED_STACK_BYTES: u32 = 8 << 10;
+
+/// The same of each sample of a whole node, all of whose CPUs are to be copied from.
+const NODE_STACK_BYTES: u32 = 8 << 10;
 
 /// What is copied where frame pointers do: the return address of a function that has no frame yet.
 pub const TOP_OF_STACK: u32 = 16;
@@ -65,6 +69,9 @@ pub struct NativePlan {
     pub unwind: Unwind,
     /// Bytes of a stack that come with a sample, where they do: a multiple of 8, 65,528 at most.
     pub stack_bytes: u32,
+    /// All processes, told apart by pod, container and name, and not only the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Node>,
 }
 
 /// The recordings that can be made of an event.
@@ -89,6 +96,27 @@ pub fn plan(asked: &Asked<'_>) -> Result<NativePlan, PlanError> {
         plan.stack_bytes = TOP_OF_STACK;
     }
     Ok(plan)
+}
+
+/// Plans a recording of all processes of the node, of which `known` have names.
+///
+/// # Errors
+/// An event that machine code does not have or that makes no sense of all at once, or a parameter that does not fit it.
+pub fn plan_node<'a>(asked: &Asked<'_>, known: impl Iterator<Item = &'a Target>) -> Result<NativePlan, PlanError> {
+    let plan = planned(asked.event, &asked.options.native)?;
+    if plan.switches {
+        let message = format!(
+            "{} measures each wait, and a whole node waits all the time: of scope=node there is what is sampled, as cpu, \
+             context-switches, page-faults and cycles",
+            asked.event
+        );
+        return Err(PlanError::unsuitable("event", message));
+    }
+    Ok(NativePlan {
+        stack_bytes: NODE_STACK_BYTES,
+        node: Some(Node::of(known)),
+        ..plan
+    })
 }
 
 /// Plans a recording of `event` without any parameters, also of a whole machine.
@@ -129,6 +157,7 @@ fn planned(event: &Event, options: &NativeOptions) -> Result<NativePlan, PlanErr
         threads: options.threads,
         unwind: options.unwind,
         stack_bytes: if switches { SWITCHED_STACK_BYTES } else { STACK_BYTES },
+        node: None,
     })
 }
 
@@ -258,6 +287,32 @@ mod tests {
         assert_eq!(refused("heap", &[]), "event");
         assert_eq!(refused("no-such", &[]), "event");
         assert!(planned("page-faults", &[("alluser", "true")]).unwrap().user_only);
+    }
+
+    #[test]
+    fn a_node_is_sampled_by_what_is_sampled_and_not_by_its_waits() {
+        let target = Target {
+            process: Process::example(1),
+            name: "node".to_owned(),
+            facts: RuntimeFacts::Native,
+        };
+        let options = Options::default();
+        let planned = |event: &str| {
+            let asked = Asked {
+                target: &target,
+                event: &event.parse().unwrap(),
+                seconds: 30,
+                kind: RecordingKind::Pprof,
+                options: &options,
+            };
+            plan_node(&asked, [&target].into_iter())
+        };
+        for event in ["cpu", "context-switches", "page-faults", "cycles"] {
+            assert!(planned(event).unwrap().node.is_some(), "{event}");
+        }
+        for event in ["wall", "offcpu"] {
+            assert!(planned(event).is_err(), "{event}");
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! Pure. Called by [`super::record`] at the end of a recording.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::rc::Rc;
 
+use super::groups::Group;
 use super::plan::NativePlan;
 use super::stacks::{Owner, StackFrame, Stacks};
 use super::symbols::{Frame, Symbols};
 use crate::profile::frame_name::CUT;
-use crate::profile::model::{Function, Label, Line, LocationId, Mapping, MappingId};
+use crate::profile::model::{Function, Label, LabelValue, Line, LocationId, Mapping, MappingId};
 use crate::profile::strings::StringId;
 use crate::profile::thread_root::ThreadRoot;
 use crate::profile::{FrameKind, ModelError, Profile, ProfileBuilder, ValueType};
@@ -29,10 +30,19 @@ struct Maker<'a> {
     locations: HashMap<StackFrame, LocationId>,
     /// Names of the threads that stacks are split by.
     names: Option<&'a HashMap<Owner, String>>,
-    threads: HashMap<Owner, ThreadRoot>,
+    groups: &'a [Group],
+    roots: HashMap<Owner, Rc<Root>>,
 }
 
-/// Makes the profile of a recording of `plan`. `threads` are the names of those that stacks are split by.
+/// What the stacks of one owner have in common.
+#[derive(Debug, Default)]
+struct Root {
+    /// The innermost first.
+    frames: Vec<LocationId>,
+    labels: Vec<Label>,
+}
+
+/// Makes the profile of a recording of `plan`. `threads` and `groups` are the names of what stacks are split by.
 ///
 /// # Errors
 /// It is too large.
@@ -41,8 +51,9 @@ pub(super) fn profile_of(
     stacks: &Stacks,
     symbols: &Symbols,
     threads: &HashMap<Owner, String>,
+    groups: &[Group],
 ) -> Result<Profile, ModelError> {
-    let mut maker = Maker::new(plan, symbols, threads)?;
+    let mut maker = Maker::new(plan, symbols, threads, groups)?;
     let mut frames = Vec::new();
     for stack in stacks.iter().filter(|stack| stack.sum.count > 0) {
         frames.clear();
@@ -52,13 +63,14 @@ pub(super) fn profile_of(
         if stack.is_cut {
             frames.push(maker.location(StackFrame::Words(CUT))?);
         }
-        let labels = maker.thread(stack.owner, &mut frames)?;
-        maker.sample(&frames, stack.sum.count, stack.sum.weight, labels.as_ref())?;
+        let root = maker.root(stack.owner)?;
+        frames.extend(&root.frames);
+        maker.sample(&frames, stack.sum.count, stack.sum.weight, &root.labels)?;
     }
     let rest = stacks.rest();
     if rest.count > 0 {
         let frame = maker.location(StackFrame::Words(REST))?;
-        maker.sample(&[frame], rest.count, rest.weight, None)?;
+        maker.sample(&[frame], rest.count, rest.weight, &[])?;
     }
     let mut profile = maker.builder.finish();
     profile.default_sample_type = profile.sample_types.last().map(|value| value.name.clone());
@@ -66,7 +78,12 @@ pub(super) fn profile_of(
 }
 
 impl<'a> Maker<'a> {
-    fn new(plan: &NativePlan, symbols: &'a Symbols, names: &'a HashMap<Owner, String>) -> Result<Self, ModelError> {
+    fn new(
+        plan: &NativePlan,
+        symbols: &'a Symbols,
+        names: &'a HashMap<Owner, String>,
+        groups: &'a [Group],
+    ) -> Result<Self, ModelError> {
         // As Go names them, so that pprof's tools know them.
         let values = vec![
             ValueType::new("samples", "count"),
@@ -88,19 +105,13 @@ impl<'a> Maker<'a> {
             kernel,
             locations: HashMap::new(),
             names: plan.threads.then_some(names),
-            threads: HashMap::new(),
+            groups,
+            roots: HashMap::new(),
         })
     }
 
-    fn sample(
-        &mut self,
-        frames: &[LocationId],
-        count: u64,
-        weight: u64,
-        labels: Option<&[Label; 2]>,
-    ) -> Result<(), ModelError> {
+    fn sample(&mut self, frames: &[LocationId], count: u64, weight: u64, labels: &[Label]) -> Result<(), ModelError> {
         let number = |value| i64::try_from(value).map_err(|_| ModelError::Overflow);
-        let labels = labels.map_or(&[][..], |labels| labels);
         self.builder.sample(frames, &[number(count)?, number(weight)?], labels)
     }
 
@@ -154,19 +165,29 @@ impl<'a> Maker<'a> {
         self.builder.location(mapping, 0, false, &lines)
     }
 
-    /// Adds the thread to a stack, if threads are told apart; gives its labels.
-    fn thread(&mut self, owner: Owner, frames: &mut Vec<LocationId>) -> Result<Option<[Label; 2]>, ModelError> {
-        let Some(names) = self.names else {
-            return Ok(None);
-        };
-        let root = match self.threads.entry(owner) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => {
-                let name = names.get(&owner).map(String::as_str).unwrap_or_default();
-                *new.insert(ThreadRoot::new(&mut self.builder, name, owner.tid.into())?)
+    /// The thread, if threads are told apart, and of a node the process, its container and its pod.
+    fn root(&mut self, owner: Owner) -> Result<Rc<Root>, ModelError> {
+        if let Some(known) = self.roots.get(&owner) {
+            return Ok(Rc::clone(known));
+        }
+        let mut root = Root::default();
+        if let Some(names) = self.names {
+            let name = names.get(&owner).map(String::as_str).unwrap_or_default();
+            let thread = ThreadRoot::new(&mut self.builder, name, owner.tid.into())?;
+            root.frames.push(thread.frame);
+            root.labels.extend(thread.labels);
+        }
+        if let Some(group) = self.groups.get(owner.group as usize) {
+            for (key, row) in group.rows().into_iter().rev() {
+                root.frames.push(self.builder.frame(row, FrameKind::Other)?);
+                root.labels.push(Label {
+                    key: self.builder.string(key)?,
+                    value: LabelValue::Text(self.builder.string(row)?),
+                });
             }
-        };
-        frames.push(root.frame);
-        Ok(Some(root.labels))
+        }
+        let root = Rc::new(root);
+        self.roots.insert(owner, Rc::clone(&root));
+        Ok(root)
     }
 }

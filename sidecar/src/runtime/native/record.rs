@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::collector::Collector;
+use super::groups::Groups;
 use super::perf::{self, Facts, PerfError, Sampler, no_samples};
 use super::plan::{NativePlan, Pace};
 use super::profile_of::profile_of;
@@ -48,7 +49,10 @@ impl Opened {
     /// Opens the events of a plan.
     pub fn open(table: &ProcessTable, order: &RecordOrder, plan: &NativePlan) -> Self {
         Self {
-            sampler: Sampler::open(table, order.target.id(), plan),
+            sampler: match plan.node {
+                Some(_) => Sampler::open_node(plan),
+                None => Sampler::open(table, order.target.id(), plan),
+            },
             kallsyms: File::open("/proc/kallsyms").ok(),
         }
     }
@@ -68,15 +72,22 @@ pub fn record(
 ) -> Result<Quality, RecordError> {
     let (table, id) = (control.table(), order.target.id());
     let mut sampler = opened.sampler?;
-    let root = TargetRoot::open(table, id).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(&order.target)),
-        _ if !control.target_is_alive() => RecordError::TargetExited,
-        _ => RecordError::io("open the root of the target", &error),
-    })?;
+    let root = || {
+        TargetRoot::open(table, id).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(&order.target)),
+            _ if !control.target_is_alive() => RecordError::TargetExited,
+            _ => RecordError::io("open the root of the target", &error),
+        })
+    };
+    // Of a node each process has its own, and one that is gone none.
+    let root = plan.node.is_none().then(root).transpose()?;
     let users = [order.target.process.credentials.uid, 0];
     let symbols = Symbolizer::new(root, table, &users, opened.kallsyms);
     let mut collector = Collector::new(table, symbols, plan);
-    let used = || CpuTime::of_process(table, id);
+    let used = || match plan.node {
+        Some(_) => CpuTime::of_machine(table),
+        None => CpuTime::of_process(table, id),
+    };
     let (started, begun, before) = (SystemTime::now(), Instant::now(), used());
     sampler.enable()?;
     collector.begin(id.pid, perf::now());
@@ -105,14 +116,18 @@ pub fn record(
         symbols,
         stacks,
         threads,
+        groups,
+        spaces,
         ..
     } = collector;
+    let groups = groups.map(Groups::into_rows);
     let symbols = symbols.resolve();
     let too_large = |error: crate::profile::ModelError| RecordError::Internal {
         step: "put the profile together".to_owned(),
         detail: error.to_string(),
     };
-    let mut profile = profile_of(plan, &stacks, &symbols, &threads).map_err(too_large)?;
+    let mut profile =
+        profile_of(plan, &stacks, &symbols, &threads, groups.as_deref().unwrap_or_default()).map_err(too_large)?;
     let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     profile.time_nanos = started.duration_since(UNIX_EPOCH).map(nanoseconds).unwrap_or_default();
     profile.duration_nanos = nanoseconds(sampled);
@@ -125,6 +140,12 @@ pub fn record(
 
     let mut degraded: Vec<String> = facts.limits.iter().map(|limit| limit.sentence.clone()).collect();
     degraded.extend(symbols.reasons().iter().cloned());
+    if plan.node.is_some() && spaces.refused > 0 {
+        degraded.push(format!(
+            "{} processes may not be looked into, and what they ran has no names: CAP_SYS_PTRACE shows them",
+            spaces.refused
+        ));
+    }
     if total.count == 0 {
         degraded.push(no_samples(order.event.name(), sampled.as_secs()).sentence);
     }
@@ -150,7 +171,7 @@ pub fn record(
         interval_unit: plan.unit().to_owned(),
         clock: Some(plan.clock()),
         samples: Some(total.count),
-        expected_samples: (is_cpu && facts.frequency.is_some())
+        expected_samples: (is_cpu && plan.node.is_none() && facts.frequency.is_some())
             .then(|| millis(sampled).saturating_mul(u64::from(facts.frequency.unwrap_or_default())) / 1000),
         lost: Some(facts.lost),
         cpu_ms: used.map(millis),

@@ -23,7 +23,9 @@ pub enum StackFrame {
 /// Whose stack it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Owner {
-    /// Process; 0 where processes are not told apart.
+    /// Group of its process; 0 where processes are not told apart by groups.
+    pub group: u32,
+    /// Process; 0 where threads are not told apart.
     pub pid: i32,
     /// Thread; 0 where threads are not told apart.
     pub tid: i32,
@@ -139,7 +141,10 @@ mod tests {
         let mut stacks = Stacks::default();
         let frame = StackFrame::Words("work");
         for (owner, weight) in [(0, 1), (0, 2), (7, 4)] {
-            let owner = Owner { pid: 0, tid: owner };
+            let owner = Owner {
+                tid: owner,
+                ..Owner::default()
+            };
             let stack = stacks.stack(owner, &[frame, frame], false);
             stacks.add(stack, weight);
         }

@@ -81,9 +81,9 @@ struct Mapped {
 }
 
 impl Symbolizer {
-    /// `root` is that of the target, whose forked children may be gone before they were looked at. `users` may own a perf map. `kallsyms`
+    /// `root` is that of the target, whose forked children may be gone before they were looked at; none of a whole node. `users` may own a perf map. `kallsyms`
     /// is `/proc/kallsyms`, opened by who may see addresses in it.
-    pub fn new(root: TargetRoot, table: &ProcessTable, users: &[u32], kallsyms: Option<File>) -> Self {
+    pub fn new(root: Option<TargetRoot>, table: &ProcessTable, users: &[u32], kallsyms: Option<File>) -> Self {
         Self {
             opener: Opener::new(root, table.clone(), users.to_vec()),
             kallsyms,
@@ -179,12 +179,15 @@ impl Symbolizer {
         Some(number)
     }
 
-    /// Looks everything up. Takes 20 seconds at most: what is not found by then has no name.
+    /// Looks everything up. Takes 20 seconds at most: what is not found by then has no name. The largest files come last: on a node
+    /// one of them would else cost all others their names.
     pub fn resolve(mut self) -> Symbols {
         let deadline = Instant::now() + RESOLVE_TIME;
         let mut names = Names::default();
         let mut symbols = Symbols::new(self.places.len());
-        for (space, wanted) in self.places.groups() {
+        let mut groups = self.places.groups();
+        groups.sort_by_key(|(space, _)| self.size_of(*space));
+        for (space, wanted) in groups {
             let addresses: Vec<u64> = wanted.iter().map(|(address, _)| *address).collect();
             let found = match space {
                 Space::File(number) => self.of_file(number, &addresses, deadline, &mut names, &mut symbols),
@@ -197,6 +200,14 @@ impl Symbolizer {
             }
         }
         symbols
+    }
+
+    /// Bytes to look through; of a file that is not open most.
+    fn size_of(&self, space: Space) -> u64 {
+        let Space::File(number) = space else { return 0 };
+        let file = self.files.get(number as usize).and_then(|mapped| mapped.file.as_ref());
+        let facts = file.and_then(|file| file.metadata().ok());
+        facts.map_or(u64::MAX, |facts| facts.len())
     }
 
     fn of_file(

@@ -26,6 +26,10 @@ pub const DEEPEST: usize = 1024;
 /// Tables of all files together: a renderer and the server have to live beside the recorder.
 const MOST_BYTES: usize = 40 << 20;
 
+/// The same where the processes are those of a whole node, whose stacks and names take more. Files that find no room are walked by
+/// frame pointers.
+const MOST_BYTES_OF_NODE: usize = 12 << 20;
+
 /// Address spaces whose modules are put together.
 const MOST_SPACES: usize = 64;
 
@@ -43,11 +47,11 @@ pub enum Walk {
 }
 
 /// Walks stacks of several processes.
-#[derive(Default)]
 pub struct Unwinder {
     cache: Cache,
     files: HashMap<FileId, Option<Rc<Tables>>>,
     bytes: usize,
+    most_bytes: usize,
     /// By the version of an address space: a child has that of its parent until it maps something itself.
     modules: HashMap<u64, Modules>,
 }
@@ -60,7 +64,28 @@ impl std::fmt::Debug for Unwinder {
     }
 }
 
+impl Default for Unwinder {
+    fn default() -> Self {
+        Self::within(MOST_BYTES)
+    }
+}
+
 impl Unwinder {
+    /// For all processes of a node.
+    pub fn of_node() -> Self {
+        Self::within(MOST_BYTES_OF_NODE)
+    }
+
+    fn within(most_bytes: usize) -> Self {
+        Self {
+            cache: CacheNative::default(),
+            files: HashMap::new(),
+            bytes: 0,
+            most_bytes,
+            modules: HashMap::new(),
+        }
+    }
+
     /// Appends the return addresses of a stack to `frames`, the innermost address first.
     pub fn walk(
         &mut self,
@@ -110,7 +135,7 @@ impl Unwinder {
         let file = files.open(pid, mapping);
         let tables = file.and_then(Tables::read);
         let tables = tables
-            .filter(|tables| self.bytes + tables.size() <= MOST_BYTES)
+            .filter(|tables| self.bytes + tables.size() <= self.most_bytes)
             .map(Rc::new);
         self.bytes += tables.as_ref().map_or(0, |tables| tables.size());
         self.files.insert(id, tables.clone());

@@ -341,7 +341,9 @@ impl Way {
     fn wants(&self, pid: i32) -> bool {
         match self {
             Self::Machine(Some(processes)) => processes.contains(&pid),
-            Self::Machine(None) | Self::Inherited | Self::ByThread { .. } => true,
+            // The idle one, and on a machine whose pids we do not see, all others.
+            Self::Machine(None) => pid > 0,
+            Self::Inherited | Self::ByThread { .. } => true,
         }
     }
 

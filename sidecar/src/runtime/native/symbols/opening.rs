@@ -39,7 +39,7 @@ impl Lost {
 /// Knows where the files of processes are.
 #[derive(Debug)]
 pub(super) struct Opener {
-    root: TargetRoot,
+    root: Option<TargetRoot>,
     table: ProcessTable,
     users: Vec<u32>,
     /// Root of the process that was asked last.
@@ -47,7 +47,7 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    pub(super) fn new(root: TargetRoot, table: ProcessTable, users: Vec<u32>) -> Self {
+    pub(super) fn new(root: Option<TargetRoot>, table: ProcessTable, users: Vec<u32>) -> Self {
         Self {
             root,
             table,
@@ -57,17 +57,17 @@ impl Opener {
     }
 
     /// The root of a process; that of the target if it is gone.
-    fn root_of(&mut self, pid: i32) -> &TargetRoot {
+    fn root_of(&mut self, pid: i32) -> io::Result<&TargetRoot> {
         if self.recent.as_ref().is_none_or(|(recent, _)| *recent != pid) {
             let id = self.table.id_of(pid);
             self.recent = id
                 .and_then(|id| TargetRoot::open(&self.table, id).ok())
                 .map(|root| (pid, root));
         }
-        match &self.recent {
-            Some((_, root)) => root,
-            None => &self.root,
-        }
+        let recent = self.recent.as_ref().map(|(_, root)| root);
+        recent
+            .or(self.root.as_ref())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The file of `mapping`.
@@ -75,7 +75,8 @@ impl Opener {
         let Backing::File { path, id } = &mapping.backing else {
             return Err(Lost::Deleted);
         };
-        let lost = match self.root_of(pid).open_file(path) {
+        let opened = self.root_of(pid).and_then(|root| root.open_file(path));
+        let lost = match opened {
             Ok(file) if is_same(&file, *id) => return Ok(file),
             Ok(_) => Lost::Replaced,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Lost::Deleted,
@@ -91,11 +92,14 @@ impl Opener {
             .ok_or(lost)
     }
 
-    /// The perf map of a process, if one of the users wrote it.
+    /// The perf map of a process, if one of the users or its own wrote it.
     pub(super) fn perf_map(&mut self, pid: i32) -> Option<File> {
-        let namespace_pid = self.table.get(pid).map_or(pid, |process| process.namespace_pid);
-        let users = self.users.clone();
+        let process = self.table.get(pid);
+        let namespace_pid = process.as_ref().map_or(pid, |process| process.namespace_pid);
+        let own = process.map(|process| process.credentials.uid);
+        let users: Vec<u32> = self.users.iter().copied().chain(own).collect();
         self.root_of(pid)
+            .ok()?
             .open_file_of(format!("/tmp/perf-{namespace_pid}.map"), &users)
             .ok()
     }
@@ -178,7 +182,7 @@ mod tests {
         let first = File::open(&library).unwrap();
         let mapping = mapping("/tmp/libfoo.so", &first);
         let table = ProcessTable::at(proc.path());
-        let mut opener = Opener::new(root, table, Vec::new());
+        let mut opener = Opener::new(Some(root), table, Vec::new());
         assert_eq!(content(opener.open(process.id.pid, &mapping)), "first");
 
         std::fs::write(folder.join("tmp/new"), "second").unwrap();
@@ -207,7 +211,7 @@ mod tests {
         std::fs::write(&kept, "program").unwrap();
         std::os::unix::fs::symlink(&kept, proc.path().join("17/exe")).unwrap();
         let mapping = mapping("/bin/gone", &File::open(&kept).unwrap());
-        let mut opener = Opener::new(root, ProcessTable::at(proc.path()), Vec::new());
+        let mut opener = Opener::new(Some(root), ProcessTable::at(proc.path()), Vec::new());
         assert_eq!(content(opener.open(process.id.pid, &mapping)), "program");
     }
 
@@ -216,7 +220,7 @@ mod tests {
         let (root, proc, process) = TargetRoot::example();
         std::fs::write(proc.path().join("17/root/tmp/perf-17.map"), "10 10 jit\n").unwrap();
         let own = process.credentials.uid;
-        let mut opener = Opener::new(root, ProcessTable::at(proc.path()), vec![own + 1]);
+        let mut opener = Opener::new(Some(root), ProcessTable::at(proc.path()), vec![own + 1]);
         assert!(opener.perf_map(17).is_none());
         opener.users = vec![own];
         assert!(opener.perf_map(17).is_some());
