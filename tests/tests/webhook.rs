@@ -283,7 +283,7 @@ fn injected_pods_pass_pod_security_at_every_level() {
             if shape == "plain" && level == "restricted" {
                 continue; // refused without us
             }
-            for rights in ["auto", "same-user", "switch-user", "perf"] {
+            for rights in ["auto", "same-user", "switch-user", "unconfined", "perf"] {
                 let mut pod = pod.clone();
                 pod["metadata"]["annotations"] = json!({"sideflame.io/inject": "true", "sideflame.io/rights": rights});
                 let reply = plane.create(&namespace.path("pods"), &pod);

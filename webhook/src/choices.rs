@@ -20,7 +20,9 @@ pub enum Rights {
     SameUser,
     /// Root that becomes the app's user for each capture (Pod Security baseline)
     SwitchUser,
-    /// The same with PERFMON and SYS_PTRACE (Pod Security privileged)
+    /// User and group of the app, no capability and no seccomp filter: user stacks of native programs (Pod Security privileged)
+    Unconfined,
+    /// As switch-user with PERFMON and SYSLOG: the kernel's frames, with names (Pod Security privileged)
     Perf,
 }
 

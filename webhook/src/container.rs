@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::choices::Quantity;
-use crate::rights::Candidate;
+use crate::rights::{Candidate, Seccomp};
 
 /// Name of the container.
 pub const NAME: &str = "sideflame";
@@ -44,8 +44,6 @@ pub(crate) struct Sidecar<'a> {
     pub token_secret: Option<&'a str>,
     /// It listens for .NET runtimes.
     pub dotnet_port: bool,
-    /// `seccompProfile: RuntimeDefault`, or none.
-    pub states_seccomp: bool,
     /// The pod itself says that no API token is mounted.
     pub no_api_token: bool,
     /// The pod has an AppArmor profile that was made for the app.
@@ -123,8 +121,13 @@ impl Sidecar<'_> {
         if !capabilities.is_empty() {
             put("capabilities", Value::Object(capabilities));
         }
-        if self.states_seccomp {
-            put("seccompProfile", json!({ "type": "RuntimeDefault" }));
+        let seccomp = match rights.seccomp {
+            Seccomp::RuntimeDefault => Some("RuntimeDefault"),
+            Seccomp::Unconfined => Some("Unconfined"),
+            Seccomp::Unknown => None,
+        };
+        if let Some(profile) = seccomp {
+            put("seccompProfile", json!({ "type": profile }));
         }
         // Stated only where the pod's would hold: a node without AppArmor refuses pods that name a profile.
         if self.app_armor {

@@ -239,7 +239,6 @@ impl Subject<'_> {
             rights: &plan.rights,
             token_secret: annotations.token_secret,
             dotnet_port: !dotnet.is_empty(),
-            states_seccomp: self.states_seccomp(),
             no_api_token: pod.flag("automountServiceAccountToken") == Some(false),
             app_armor: pod_security::inherits_app_armor(pod),
         };
@@ -365,6 +364,7 @@ impl Subject<'_> {
             events,
             adds_tmp: !self.annotations.no_tmp,
             level,
+            states_seccomp: self.states_seccomp(),
         };
         rights::plan(&request).map_err(|refused| {
             Skip::new(

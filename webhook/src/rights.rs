@@ -14,7 +14,7 @@ mod verdict;
 
 use serde_json::Value;
 
-pub(crate) use candidate::Candidate;
+pub(crate) use candidate::{Candidate, Seccomp};
 pub(crate) use standards::keeps;
 pub(crate) use target::Tmp;
 use verdict::Key;
@@ -29,6 +29,7 @@ use target::Target;
 pub(crate) enum Mode {
     SameUser,
     SwitchUser,
+    Unconfined,
     Perf,
 }
 
@@ -37,6 +38,7 @@ impl Mode {
         match self {
             Self::SameUser => "same-user",
             Self::SwitchUser => "switch-user",
+            Self::Unconfined => "unconfined",
             Self::Perf => "perf",
         }
     }
@@ -60,6 +62,8 @@ pub(crate) struct Request<'a> {
     /// A writable `/tmp` will be added to chosen containers that have none.
     pub adds_tmp: bool,
     pub level: PodSecurityLevel,
+    /// The sidecar states the runtime's seccomp profile, if its rights do not say otherwise; else the node decides.
+    pub states_seccomp: bool,
 }
 
 /// The answer.
@@ -78,6 +82,8 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct ContainerVerdicts<'a> {
     pub name: &'a str,
     pub events: Vec<(Event, Verdict)>,
+    /// Of native programs, and of Go programs without a pprof port, whatever samples them; whether there are any is not known.
+    pub native: Verdict,
 }
 
 /// Something that will not work, and what to change.
@@ -127,10 +133,14 @@ pub(crate) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, NotAdmitted> {
     let chosen: Vec<&Target<'a>> = request.chosen.iter().map(|index| &targets[*index]).collect();
     // Capabilities of a user namespace open no kernel samples.
     let user_namespace = pod.flag("hostUsers") == Some(false);
-    let rights = choose(request, &chosen, user_namespace)?;
+    let mut rights = choose(request, &chosen, user_namespace)?;
+    if rights.seccomp == Seccomp::RuntimeDefault && !request.states_seccomp {
+        rights.seccomp = Seccomp::Unknown;
+    }
     let judge = |target: &Target<'a>| ContainerVerdicts {
         name: target.name,
         events: verdicts(&rights, target, request.events, user_namespace),
+        native: verdict::native(&rights, target, user_namespace),
     };
     let verdicts: Vec<_> = targets.iter().map(judge).collect();
     let advice = advice::advice(request, &rights, &targets, &verdicts);
@@ -147,13 +157,29 @@ pub(crate) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, NotAdmitted> {
 ///
 /// No plan is made: with this, what the planner believes can be held against real containers.
 pub fn reach(pod: &Value, sidecar: &str, target: &str) -> Option<String> {
+    let judge = |sidecar: &Candidate, target: &Target<'_>| verdict::reach(sidecar, target);
+    as_they_stand(pod, sidecar, target, judge)
+}
+
+/// The same about samples of native processes in the container `target`, in the words of `native` in `sideflame.io/status`.
+pub fn native(pod: &Value, sidecar: &str, target: &str) -> Option<String> {
+    let user_namespace = pod.pointer("/spec/hostUsers") == Some(&Value::Bool(false));
+    let judge = |sidecar: &Candidate, target: &Target<'_>| verdict::native(sidecar, target, user_namespace);
+    as_they_stand(pod, sidecar, target, judge)
+}
+
+fn as_they_stand(
+    pod: &Value,
+    sidecar: &str,
+    target: &str,
+    judge: impl Fn(&Candidate, &Target<'_>) -> Verdict,
+) -> Option<String> {
     let pod = PodView::new(pod).ok()?;
     let find = |wanted: &str| {
         let found = pod.all_containers().find(|container| name(container) == wanted);
         found.map(|container| Target::new(&pod, container))
     };
-    let sidecar = Candidate::of(&find(sidecar)?);
-    Some(verdict::reach(&sidecar, &find(target)?).text())
+    Some(judge(&Candidate::of(&find(sidecar)?), &find(target)?).text())
 }
 
 fn verdicts(rights: &Candidate, target: &Target<'_>, events: &[Event], user_namespace: bool) -> Vec<(Event, Verdict)> {
@@ -169,9 +195,11 @@ fn choose(request: &Request<'_>, chosen: &[&Target<'_>], user_namespace: bool) -
         candidate::candidates(chosen)
     };
     let wanted = |candidate: &&Candidate| match request.rights {
-        Rights::Auto => true,
+        // To do without the filter of system calls weakens what protects the node, for user stacks alone: who wants that says so.
+        Rights::Auto => candidate.mode != Mode::Unconfined,
         Rights::SameUser => candidate.mode == Mode::SameUser,
         Rights::SwitchUser => candidate.mode == Mode::SwitchUser,
+        Rights::Unconfined => candidate.mode == Mode::Unconfined,
         Rights::Perf => candidate.mode == Mode::Perf,
     };
     // How many verdicts are impossible, unknown, degraded.

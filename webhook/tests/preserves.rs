@@ -158,7 +158,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         always("sideflame.io/inject", Just(Value::from("true"))),
         field(
             "sideflame.io/rights",
-            one_of(&["auto", "same-user", "switch-user", "perf"]),
+            one_of(&["auto", "same-user", "switch-user", "unconfined", "perf"]),
         )
         .prop_map(real)
         .boxed(),

@@ -49,7 +49,7 @@ pub static TABLE: [Annotation; 21] = [
     },
     Annotation {
         name: "rights",
-        allowed: "auto, same-user, switch-user or perf",
+        allowed: "auto, same-user, switch-user, unconfined or perf",
         default: "auto (--sidecar-rights)",
         doc: "What the sidecar may do; auto takes the least that works and that the namespace's Pod Security level admits.",
         set: |it, text| put(&mut it.rights, choice(text)),
@@ -87,8 +87,8 @@ pub static TABLE: [Annotation; 21] = [
     },
     Annotation {
         name: "events",
-        allowed: "one or more of cpu, wall, alloc, heap, lock, exceptions, goroutine, counters, block, threadcreate, trace, cycles, instructions, \
-                  cache-misses, branch-misses, context-switches, separated by commas",
+        allowed: "a list of cpu,wall,alloc,heap,lock,exceptions,goroutine,counters,block,threadcreate,trace,cycles,instructions,\
+                  cache-misses,branch-misses,page-faults,context-switches,offcpu",
         default: "cpu",
         doc: "Events that must work: rights are planned for them and sideflame.io/status has a verdict for each.",
         set: |it, text| {

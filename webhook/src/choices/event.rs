@@ -16,8 +16,10 @@ pub enum Needs {
     Access,
     /// Only the program's own pprof port: any rights do.
     Pprof,
-    /// Kernel samples or hardware counters.
+    /// Samples of the kernel's, or of hardware counters.
     PerfEvents,
+    /// The same of what happens in the kernel.
+    Kernel,
 }
 
 const fn event(name: &'static str, needs: Needs) -> Event {
@@ -26,7 +28,7 @@ const fn event(name: &'static str, needs: Needs) -> Event {
 
 impl Event {
     /// Every event with a name of its own.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         event("cpu", Needs::Access),
         event("wall", Needs::Access),
         event("alloc", Needs::Access),
@@ -42,7 +44,9 @@ impl Event {
         event("instructions", Needs::PerfEvents),
         event("cache-misses", Needs::PerfEvents),
         event("branch-misses", Needs::PerfEvents),
-        event("context-switches", Needs::PerfEvents),
+        event("page-faults", Needs::PerfEvents),
+        event("context-switches", Needs::Kernel),
+        event("offcpu", Needs::Kernel),
     ];
 
     /// What is planned for by default.

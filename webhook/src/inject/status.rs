@@ -16,6 +16,8 @@ struct Status<'a> {
     /// For each container, for each event: `works`, or e.g. `impossible: other_user`. About JVM, .NET and native
     /// processes; a Go program with a pprof port can always be profiled.
     events: Map<String, Value>,
+    /// The same of samples of native processes and of Go programs without a pprof port, where a container has some.
+    native: Map<String, Value>,
     /// Keys of the warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<&'static str>,
@@ -28,6 +30,10 @@ pub(super) fn status(image: &str, container: &str, plan: &Plan<'_>) -> String {
         let verdicts = verdicts.map(|(event, verdict)| (event.name.to_owned(), Value::String(verdict.text())));
         (of.name.to_owned(), Value::Object(verdicts.collect()))
     });
+    let native = plan
+        .verdicts
+        .iter()
+        .map(|of| (of.name.to_owned(), Value::String(of.native.text())));
     let mut warnings: Vec<&'static str> = plan.advice.iter().map(|advice| advice.key).collect();
     warnings.dedup();
     let status = Status {
@@ -36,6 +42,7 @@ pub(super) fn status(image: &str, container: &str, plan: &Plan<'_>) -> String {
         container,
         rights: plan.rights.mode.name(),
         events: events.collect(),
+        native: native.collect(),
         warnings,
     };
     // Only maps with string keys: serialising them cannot fail.

@@ -40,5 +40,17 @@ pub(crate) fn access(sidecar: Credentials, target: Credentials) -> Result<(), Bl
     }
 }
 
+/// Whether `sidecar`, as it is and before it becomes anybody, may look into `target`: what the kernel asks of who opens samples
+/// of a process without CAP_PERFMON.
+pub(crate) fn access_as_it_is(sidecar: Credentials, target: Credentials) -> Result<(), Blocker> {
+    match () {
+        () if sidecar.capabilities.contains(CapabilitySet::SYS_PTRACE) => Ok(()),
+        () if sidecar.uid != target.uid => Err(Blocker::User),
+        () if sidecar.gid != target.gid => Err(Blocker::Group),
+        () if sidecar.capabilities.contains(target.capabilities) => Ok(()),
+        () => Err(Blocker::Capabilities),
+    }
+}
+
 #[cfg(test)]
 mod tests;

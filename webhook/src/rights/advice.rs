@@ -68,7 +68,8 @@ fn sentence(key: Key, level: PodSecurityLevel, rights: &Candidate, target: &Targ
     let name = target.name;
     let uid = target.uid.map_or_else(|| "<uid>".to_owned(), |uid| uid.to_string());
     // Advice that the namespace does not admit is none.
-    let may_switch = level <= PodSecurityLevel::Baseline && rights.mode == Mode::SameUser;
+    let is_user = matches!(rights.mode, Mode::SameUser | Mode::Unconfined);
+    let may_switch = level <= PodSecurityLevel::Baseline && is_user;
     let or_switch = if may_switch {
         ", or sideflame.io/rights: switch-user"
     } else {
@@ -83,7 +84,7 @@ fn sentence(key: Key, level: PodSecurityLevel, rights: &Candidate, target: &Targ
             "container {name}: runAsUser without runAsGroup leaves the group to the image, so profiling JVM and .NET may \
              fail; set runAsGroup: <gid> beside runAsUser: {uid}{or_switch}"
         ),
-        Key::FileCapabilities if rights.mode != Mode::SameUser => format!(
+        Key::FileCapabilities if !is_user => format!(
             "container {name}: a program with file capabilities is out of reach if a shell or another program starts it; let it be \
              the container's command, or set securityContext: {{allowPrivilegeEscalation: false}}"
         ),
@@ -99,7 +100,7 @@ fn sentence(key: Key, level: PodSecurityLevel, rights: &Candidate, target: &Targ
             "container {name} runs as another user or group than the sidecar, so JVM and .NET are out of reach; set the same \
              runAsUser and runAsGroup for all containers{or_switch}"
         ),
-        Key::MoreCapabilities if rights.mode == Mode::SameUser && !target.privileged => format!(
+        Key::MoreCapabilities if is_user && !target.privileged => format!(
             "container {name} runs as root with capabilities, so JVM and .NET are out of reach; set capabilities: {{drop: \
              [ALL]}}{or_switch}"
         ),
@@ -113,6 +114,17 @@ fn sentence(key: Key, level: PodSecurityLevel, rights: &Candidate, target: &Targ
         ),
         Key::PerfNotGranted => format!(
             "container {name}: kernel events need sideflame.io/rights: perf in a namespace of Pod Security level privileged"
+        ),
+        Key::PerfSeccomp | Key::PerfCredentials => format!(
+            "container {name}: the sidecar may not sample its native programs; set sideflame.io/rights: perf in a namespace of Pod \
+             Security level privileged"
+        ),
+        Key::NoKernelFrames => format!(
+            "container {name}: stacks end at the system call, and there are none where kernel.perf_event_paranoid of the node is above \
+             2; sideflame.io/rights: perf has neither limit"
+        ),
+        Key::NoKernelNames => format!(
+            "container {name}: the kernel's frames have no names without SYSLOG; sideflame.io/rights: perf has it"
         ),
         Key::UserNamespace => {
             "hostUsers: false: the kernel gives no kernel samples to a user namespace; remove hostUsers, or use event cpu or \

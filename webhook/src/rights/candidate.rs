@@ -6,6 +6,17 @@ use super::capabilities::CapabilitySet;
 use super::target::Target;
 use crate::choices::PodSecurityLevel;
 
+/// The filter of system calls that the sidecar gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seccomp {
+    /// The runtime's, which forbids `perf_event_open` to who has not PERFMON.
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+    /// What the node or a profile of it says.
+    Unknown,
+}
+
 /// Rights of the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
@@ -18,6 +29,8 @@ pub(crate) struct Candidate {
     pub drop_all: bool,
     /// `capabilities.add`
     pub add: CapabilitySet,
+    /// `seccompProfile`
+    pub seccomp: Seccomp,
 }
 
 /// From the least rights to the most.
@@ -46,14 +59,21 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> Vec<Candidate> {
         gid: Some(0),
         drop_all: false,
         add: CapabilitySet::NONE,
+        seccomp: Seccomp::RuntimeDefault,
+    };
+    let same_user = Candidate {
+        mode: Mode::SameUser,
+        uid: main.and_then(|main| main.uid),
+        gid: main.and_then(|main| main.gid),
+        drop_all: true,
+        ..root.clone()
     };
     let mut candidates = vec![
+        same_user.clone(),
         Candidate {
-            mode: Mode::SameUser,
-            uid: main.and_then(|main| main.uid),
-            gid: main.and_then(|main| main.gid),
-            drop_all: true,
-            add: CapabilitySet::NONE,
+            mode: Mode::Unconfined,
+            seccomp: Seccomp::Unconfined,
+            ..same_user
         },
         Candidate {
             drop_all: true,
@@ -62,9 +82,9 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> Vec<Candidate> {
         },
         root.clone(),
     ];
+    let keeps_defaults = most.contains(CapabilitySet::RUNTIME_DEFAULT);
     if !beyond.is_empty() {
         // What the app added, and nothing to sample the kernel with, which clusters refuse that admit the app.
-        let keeps_defaults = most.contains(CapabilitySet::RUNTIME_DEFAULT);
         candidates.push(Candidate {
             drop_all: !keeps_defaults,
             add: if keeps_defaults {
@@ -75,9 +95,18 @@ pub(super) fn candidates(chosen: &[&Target<'_>]) -> Vec<Candidate> {
             ..root.clone()
         });
     }
+    // With PERFMON the kernel asks nothing about the process that it samples, and seccomp lets it be asked.
+    let looks = if most == CapabilitySet::ALL {
+        CapabilitySet::SYS_PTRACE
+    } else if keeps_defaults {
+        beyond
+    } else {
+        CapabilitySet::SWITCH.union(most)
+    };
     candidates.push(Candidate {
         mode: Mode::Perf,
-        add: CapabilitySet::PERFMON.union(CapabilitySet::SYS_PTRACE).union(beyond),
+        drop_all: !keeps_defaults,
+        add: CapabilitySet::KERNEL.union(looks),
         ..root
     });
     candidates
@@ -108,6 +137,7 @@ impl Candidate {
             gid: NONROOT,
             drop_all: true,
             add: CapabilitySet::NONE,
+            seccomp: Seccomp::RuntimeDefault,
         }
     }
 
@@ -119,13 +149,14 @@ impl Candidate {
             gid: container.gid,
             drop_all: true,
             add: container.most_capabilities(),
+            seccomp: container.seccomp,
         }
     }
 
     /// The strictest level that admits it.
     pub(super) fn needs(&self) -> PodSecurityLevel {
         match self.mode {
-            Mode::Perf => PodSecurityLevel::Privileged,
+            Mode::Unconfined | Mode::Perf => PodSecurityLevel::Privileged,
             Mode::SwitchUser if !CapabilitySet::BASELINE.contains(self.add) => PodSecurityLevel::Privileged,
             Mode::SwitchUser => PodSecurityLevel::Baseline,
             Mode::SameUser if self.uid == Some(0) => PodSecurityLevel::Baseline,

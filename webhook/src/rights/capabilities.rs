@@ -59,7 +59,10 @@ impl CapabilitySet {
     pub(crate) const NET_BIND_SERVICE: Self = Self(1 << 10);
     pub(crate) const NET_RAW: Self = Self(1 << 13);
     pub(crate) const SYS_PTRACE: Self = Self(1 << 19);
+    pub(crate) const SYSLOG: Self = Self(1 << 34);
     pub(crate) const PERFMON: Self = Self(1 << 38);
+    /// What shows the kernel's frames, and their names.
+    pub(crate) const KERNEL: Self = Self(Self::SYSLOG.0 | Self::PERFMON.0);
     /// What becomes another user.
     pub(crate) const SWITCH: Self = Self(Self::SETGID.0 | Self::SETUID.0);
     /// What Pod Security *baseline* lets a container add: 13.
@@ -134,6 +137,7 @@ mod tests {
             ("NET_BIND_SERVICE", CapabilitySet::NET_BIND_SERVICE),
             ("CAP_NET_RAW", CapabilitySet::NET_RAW),
             ("SYS_PTRACE", CapabilitySet::SYS_PTRACE),
+            ("SYSLOG", CapabilitySet::SYSLOG),
             ("PERFMON", CapabilitySet::PERFMON),
             ("ALL", CapabilitySet::ALL),
         ] {

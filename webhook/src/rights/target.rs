@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::access::Credentials;
+use super::candidate::Seccomp;
 use super::capabilities::CapabilitySet;
 use crate::pod::{PodView, items, name};
 
@@ -26,6 +27,8 @@ pub(crate) struct Target<'a> {
     pub by_files: CapabilitySet,
     /// Sees the node's devices and holds everything.
     pub privileged: bool,
+    /// The filter of its system calls.
+    pub seccomp: Seccomp,
     /// Neither the root file system nor a volume gives it a writable `/tmp`.
     pub tmp: Tmp,
     /// Its .NET runtimes are told to connect to the sidecar.
@@ -72,6 +75,12 @@ impl<'a> Target<'a> {
             as_root,
             by_files: if no_new_privileges { CapabilitySet::NONE } else { added },
             privileged,
+            seccomp: match effective("seccompProfile").and_then(|profile| profile.get("type")?.as_str()) {
+                _ if privileged => Seccomp::Unconfined,
+                Some("RuntimeDefault") => Seccomp::RuntimeDefault,
+                Some("Unconfined") => Seccomp::Unconfined,
+                _ => Seccomp::Unknown,
+            },
             tmp: tmp(pod, container, own_flag("readOnlyRootFilesystem") == Some(true)),
             dotnet_port: false,
             hidden: false,

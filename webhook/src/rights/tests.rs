@@ -17,6 +17,7 @@ fn request<'a>(pod: &'a PodView<'a>) -> Request<'a> {
         events: &[Event::DEFAULT],
         adds_tmp: true,
         level: Restricted,
+        states_seccomp: true,
     }
 }
 
@@ -234,7 +235,7 @@ fn auto_takes_the_least_rights_that_work() {
             "privileged",
             json!({ "privileged": true }),
             Privileged,
-            "perf 0:0 default+SYS_PTRACE+PERFMON | works",
+            "perf 0:0 default+SYS_PTRACE+SYSLOG+PERFMON | works",
         ),
         (
             "privileged without root",
@@ -293,7 +294,13 @@ fn explicit_rights_are_taken_or_refused() {
             "switch-user 0:0 none+SETGID+SETUID | works",
         ),
         (Rights::Perf, Baseline, "perf needs privileged"),
-        (Rights::Perf, Privileged, "perf 0:0 default+SYS_PTRACE+PERFMON | works"),
+        (Rights::Unconfined, Baseline, "unconfined needs privileged"),
+        (Rights::Unconfined, Privileged, "unconfined 1000:1000 none | works"),
+        (
+            Rights::Perf,
+            Privileged,
+            "perf 0:0 none+SETGID+SETUID+SYSLOG+PERFMON | works",
+        ),
     ] {
         assert_eq!(
             planned(app(), level, rights, &["cpu"]),
@@ -317,7 +324,7 @@ fn kernel_events_still_take_what_samples_the_kernel() {
     let app = container(json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } }));
     assert_eq!(
         planned(app, Privileged, Rights::Auto, &["cycles"]),
-        "perf 0:0 default+NET_ADMIN+SYS_PTRACE+PERFMON | degraded: native_only"
+        "perf 0:0 default+NET_ADMIN+SYSLOG+PERFMON | degraded: native_only"
     );
     let app = container(json!({ "runAsUser": 0, "capabilities": { "add": ["PERFMON"] } }));
     assert_eq!(
@@ -335,7 +342,7 @@ fn events_decide_what_is_needed() {
             app(),
             Privileged,
             &["cycles"][..],
-            format!("perf 0:0 default+SYS_PTRACE+PERFMON | {native_only}"),
+            format!("perf 0:0 none+SETGID+SETUID+SYSLOG+PERFMON | {native_only}"),
         ),
         (
             app(),
@@ -418,4 +425,109 @@ fn advice_never_names_what_the_namespace_does_not_admit() {
     let plan = plan(&request(&view)).unwrap();
     assert_eq!(plan.advice[0].key, "user_unknown");
     assert!(!plan.advice[0].text.contains("switch-user"), "{}", plan.advice[0].text);
+}
+
+#[test]
+fn native_programs_are_judged_by_seccomp_and_capabilities_of_the_sidecar() {
+    let user = json!({ "runAsUser": 1000, "runAsGroup": 1000 });
+    for (what, context, rights, states_seccomp, expected) in [
+        ("same user", &user, Rights::SameUser, true, "impossible: perf_seccomp"),
+        (
+            "whatever the node says",
+            &user,
+            Rights::SameUser,
+            false,
+            "unknown: perf_seccomp",
+        ),
+        (
+            "becoming the user",
+            &user,
+            Rights::SwitchUser,
+            true,
+            "impossible: perf_seccomp",
+        ),
+        (
+            "without a filter",
+            &user,
+            Rights::Unconfined,
+            true,
+            "degraded: no_kernel_frames",
+        ),
+        (
+            "without a filter in spite of the settings",
+            &user,
+            Rights::Unconfined,
+            false,
+            "degraded: no_kernel_frames",
+        ),
+        ("PERFMON", &user, Rights::Perf, true, "works"),
+        (
+            "PERFMON for root",
+            &json!({ "runAsUser": 0 }),
+            Rights::Perf,
+            true,
+            "works",
+        ),
+        ("PERFMON for whoever it is", &json!({}), Rights::Perf, true, "works"),
+        (
+            "somebody without a filter",
+            &json!({}),
+            Rights::Unconfined,
+            true,
+            "unknown: user_unknown",
+        ),
+        (
+            "root with capabilities, without a filter",
+            &json!({ "runAsUser": 0 }),
+            Rights::Unconfined,
+            true,
+            "impossible: more_capabilities",
+        ),
+        (
+            "a read-only /tmp is no obstacle",
+            &json!({ "runAsUser": 1, "runAsGroup": 1, "readOnlyRootFilesystem": true }),
+            Rights::Unconfined,
+            true,
+            "degraded: no_kernel_frames",
+        ),
+    ] {
+        let pod = json!({ "spec": container(context.clone()) });
+        let view = PodView::new(&pod).unwrap();
+        let plan = plan(&Request {
+            rights,
+            states_seccomp,
+            adds_tmp: false,
+            level: Privileged,
+            ..request(&view)
+        });
+        assert_eq!(plan.unwrap().verdicts[0].native.text(), expected, "{what}");
+    }
+    let hand_written = |sidecar: Value| {
+        let pod = json!({ "spec": { "containers": [
+            { "name": "app", "securityContext": user },
+            { "name": "sidecar", "securityContext": sidecar },
+        ] } });
+        native(&pod, "sidecar", "app").unwrap()
+    };
+    let unconfined = json!({ "type": "Unconfined" });
+    assert_eq!(
+        hand_written(json!({ "runAsUser": 0, "seccompProfile": unconfined })),
+        "impossible: perf_credentials",
+        "the events are opened by root, whom the process does not let look"
+    );
+    assert_eq!(
+        hand_written(
+            json!({ "runAsUser": 0, "seccompProfile": unconfined, "capabilities": { "add": ["SYS_PTRACE"] } })
+        ),
+        "degraded: no_kernel_frames"
+    );
+}
+
+#[test]
+fn what_happens_in_the_kernel_takes_perfmon() {
+    let app = container(json!({ "runAsUser": 1000, "runAsGroup": 1000 }));
+    assert_eq!(
+        planned(app, Privileged, Rights::Unconfined, &["page-faults", "offcpu"]),
+        "unconfined 1000:1000 none | degraded: no_kernel_frames, impossible: perf_not_granted"
+    );
 }

@@ -1,7 +1,7 @@
 //! What a set of rights is good for: one container, one event.
 
-use super::access::{Blocker, Credentials, access};
-use super::candidate::Candidate;
+use super::access::{Blocker, Credentials, access, access_as_it_is};
+use super::candidate::{Candidate, Seccomp};
 use super::capabilities::CapabilitySet;
 use super::target::{Target, Tmp};
 use crate::choices::{Event, Needs};
@@ -36,6 +36,10 @@ pub(crate) enum Key {
     MoreCapabilities,
     TmpReadOnly,
     PerfNotGranted,
+    PerfSeccomp,
+    PerfCredentials,
+    NoKernelFrames,
+    NoKernelNames,
     UserNamespace,
     NativeOnly,
     DotnetOnly,
@@ -53,6 +57,10 @@ impl Key {
             Self::MoreCapabilities => "more_capabilities",
             Self::TmpReadOnly => "tmp_read_only",
             Self::PerfNotGranted => "perf_not_granted",
+            Self::PerfSeccomp => "perf_seccomp",
+            Self::PerfCredentials => "perf_credentials",
+            Self::NoKernelFrames => "no_kernel_frames",
+            Self::NoKernelNames => "no_kernel_names",
             Self::UserNamespace => "user_namespace",
             Self::NativeOnly => "native_only",
             Self::DotnetOnly => "dotnet_only",
@@ -99,7 +107,9 @@ pub(super) fn verdict(rights: &Candidate, target: &Target<'_>, event: Event, use
         _ if target.hidden => Verdict::new(Availability::Impossible, Key::NamespaceNotShared),
         Needs::Pprof => Verdict::WORKS,
         Needs::Access => reach(rights, target),
-        Needs::PerfEvents => {
+        // Without the filter of system calls the kernel samples what is of the same user.
+        Needs::PerfEvents if rights.seccomp == Seccomp::Unconfined => native(rights, target, user_namespace),
+        Needs::PerfEvents | Needs::Kernel => {
             let reach = reach(rights, target);
             match reach.availability {
                 Availability::Impossible => reach,
@@ -116,23 +126,82 @@ pub(super) fn verdict(rights: &Candidate, target: &Target<'_>, event: Event, use
     }
 }
 
+/// Judges samples of native programs, in the words of the sidecar's doctor where it has some. What a node forbids beyond the
+/// usual (`kernel.perf_event_paranoid` above 2, a security module) no spec tells.
+pub(super) fn native(rights: &Candidate, target: &Target<'_>, user_namespace: bool) -> Verdict {
+    if target.hidden {
+        return Verdict::new(Availability::Impossible, Key::NamespaceNotShared);
+    }
+    let look = look(rights, target);
+    let perfmon = rights.held().contains(CapabilitySet::PERFMON);
+    match (look.availability, rights.seccomp) {
+        (Availability::Impossible, _) => look,
+        (Availability::Works, _) if perfmon && !user_namespace && !rights.held().contains(CapabilitySet::SYSLOG) => {
+            Verdict::new(Availability::Degraded, Key::NoKernelNames)
+        }
+        _ if perfmon && !user_namespace => look,
+        (_, Seccomp::Unconfined) => match outcome(rights, target, access_as_it_is) {
+            Outcome::Always => match look.availability {
+                Availability::Works => Verdict::new(Availability::Degraded, Key::NoKernelFrames),
+                _ => look,
+            },
+            Outcome::Sometimes => Verdict::new(Availability::Unknown, open_question(rights, target)),
+            Outcome::Never(_) => Verdict::new(Availability::Impossible, Key::PerfCredentials),
+        },
+        _ if perfmon => Verdict::new(Availability::Impossible, Key::UserNamespace),
+        (_, Seccomp::Unknown) => Verdict::new(Availability::Unknown, Key::PerfSeccomp),
+        (_, Seccomp::RuntimeDefault) => Verdict::new(Availability::Impossible, Key::PerfSeccomp),
+    }
+}
+
 /// Whether JVM, .NET and native processes of the container can be looked into and spoken to.
 pub(super) fn reach(rights: &Candidate, target: &Target<'_>) -> Verdict {
+    let look = look(rights, target);
+    match look.availability {
+        Availability::Works | Availability::Degraded if target.tmp != Tmp::Writable => {
+            Verdict::new(Availability::Impossible, Key::TmpReadOnly)
+        }
+        _ => look,
+    }
+}
+
+/// Whether processes of the container can be looked into.
+fn look(rights: &Candidate, target: &Target<'_>) -> Verdict {
+    match outcome(rights, target, access) {
+        // A program that gains capabilities at its start is not dumpable. A container's first process loses some instead.
+        Outcome::Always if target.worlds().iter().any(by_a_file) => {
+            Verdict::new(Availability::Degraded, Key::FileCapabilities)
+        }
+        Outcome::Always => Verdict::WORKS,
+        Outcome::Never(blocker) => Verdict::new(Availability::Impossible, certain(blocker)),
+        Outcome::Sometimes => Verdict::new(Availability::Unknown, open_question(rights, target)),
+    }
+}
+
+/// In how many of the possible worlds something is allowed.
+enum Outcome {
+    Always,
+    Sometimes,
+    Never(Blocker),
+}
+
+fn outcome(
+    rights: &Candidate,
+    target: &Target<'_>,
+    rule: impl Fn(Credentials, Credentials) -> Result<(), Blocker>,
+) -> Outcome {
     let mut failures = Vec::new();
     let mut worlds = 0;
     for theirs in target.worlds() {
         for ours in rights.worlds(theirs) {
             worlds += 1;
-            failures.extend(access(ours, theirs).err());
+            failures.extend(rule(ours, theirs).err());
         }
     }
     match failures.first() {
-        None if target.tmp != Tmp::Writable => Verdict::new(Availability::Impossible, Key::TmpReadOnly),
-        // A program that gains capabilities at its start is not dumpable. A container's first process loses some instead.
-        None if target.worlds().iter().any(by_a_file) => Verdict::new(Availability::Degraded, Key::FileCapabilities),
-        None => Verdict::WORKS,
-        Some(blocker) if failures.len() == worlds => Verdict::new(Availability::Impossible, certain(*blocker)),
-        Some(_) => Verdict::new(Availability::Unknown, open_question(rights, target)),
+        None => Outcome::Always,
+        Some(blocker) if failures.len() == worlds => Outcome::Never(*blocker),
+        Some(_) => Outcome::Sometimes,
     }
 }
 
