@@ -262,9 +262,12 @@ impl<'a> Found<'a> {
             [one] => Ok(*one),
             [] => {
                 let all = self.inspections.iter().map(|inspection| &inspection.target);
-                let managed = all.filter(|target| target.runtime() != Runtime::Native);
+                let (managed, native): (Vec<_>, Vec<_>) = all
+                    .filter(|target| !is_infrastructure(target))
+                    .partition(|target| target.runtime() != Runtime::Native);
+                let meant = if managed.is_empty() { native } else { managed };
                 Err(CaptureError::NoSuchProcess {
-                    candidates: candidates(managed),
+                    candidates: candidates(meant.into_iter()),
                 })
             }
             several => Err(CaptureError::Ambiguous {

@@ -283,8 +283,8 @@ impl From<CaptureError> for Problem {
             CaptureError::NoSuchProcess { candidates } => Self::new(
                 Code::NoSuchProcess,
                 detail,
-                "see GET /processes; if the app is not listed, the pod lacks shareProcessNamespace: true, or the \
-                 ephemeral container the app's name as --target",
+                "see GET /processes; if the app is not listed, the pod lacks shareProcessNamespace: true, the \
+                 ephemeral container the app's name as --target, or a pod that looks at the node hostPID: true",
             )
             .candidates(candidates),
             CaptureError::NotConnected(_) => Self::new(Code::NoSuchProcess, detail, CaptureError::CONNECT),

@@ -17,7 +17,7 @@ use crate::process::{CpuTime, ProcessTable, TargetRoot};
 use crate::profile::Quality;
 use crate::profile::format::pprof;
 use crate::profile::quality::Clock;
-use crate::runtime::{Control, Interruption, Phase, RecordError, RecordOrder, Reporter, no_access};
+use crate::runtime::{Control, Interruption, Phase, Reason, RecordError, RecordOrder, Reporter, no_access};
 
 /// How often rings are emptied. They have room for a quarter of a second.
 const DRAIN: Duration = Duration::from_millis(50);
@@ -147,7 +147,8 @@ pub fn record(
         ));
     }
     if total.count == 0 {
-        degraded.push(no_samples(order.event.name(), sampled.as_secs()).sentence);
+        let Reason { sentence, remedy, .. } = no_samples(order.event.name(), sampled.as_secs());
+        degraded.push(format!("{sentence}: {remedy}"));
     }
     match ending {
         Ending::Asked => {}

@@ -8,7 +8,7 @@ use perf_event_open_sys::bindings::{
     PERF_SAMPLE_TID, PERF_SAMPLE_TIME, PERF_TYPE_TRACEPOINT, perf_event_attr,
 };
 
-use super::error::{PerfError, Sight, no_kernel_frames};
+use super::error::{PerfError, Sight, no_kernel_frames, no_kernel_names};
 use super::{machine, sys};
 use crate::runtime::Reason;
 use crate::runtime::native::events::{CONTEXT_SWITCHES, CPU_CLOCK, SOFTWARE, Source, TASK_CLOCK};
@@ -91,6 +91,9 @@ pub(super) fn settle(plan: &NativePlan, place: Place) -> Result<Settled, PerfErr
             .try_for_each(|wanted| sys::open(&wanted.attr, place.tid, place.cpu).map(drop));
         match (tried, &counter) {
             (Ok(()), _) => {
+                if !user_only && !machine::names_the_kernel() {
+                    limits.push(no_kernel_names());
+                }
                 return Ok(Settled {
                     wanted,
                     counter,

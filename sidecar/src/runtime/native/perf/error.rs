@@ -8,7 +8,7 @@ use crate::runtime::{Reason, RecordError};
 
 /// What gives a sidecar the right to sample anything.
 const GRANT: &str = "annotate the pod with sideflame.io/rights: perf, which Pod Security level privileged admits, or run sideflame as root \
-                     with securityContext: {capabilities: {add: [PERFMON, SYS_PTRACE]}}";
+                     with securityContext: {capabilities: {add: [PERFMON, SYSLOG]}}";
 
 /// What a limit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,13 +195,20 @@ pub fn no_kernel_frames(level: Option<i32>) -> Reason {
     )
 }
 
+/// Why the kernel's frames are there and have no names.
+pub(super) fn no_kernel_names() -> Reason {
+    Reason::new(
+        "no_kernel_names",
+        "the kernel's frames have no names: it shows them only to who has CAP_SYSLOG",
+        format!("{GRANT}; on a machine of your own: sysctl kernel.kptr_restrict=0 kernel.perf_event_paranoid=1"),
+    )
+}
+
 /// Why a recording has not one sample: nothing is broken, there was nothing to see.
 pub fn no_samples(event: &str, seconds: u64) -> Reason {
     Reason::new(
         "no_samples",
-        format!(
-            "nothing was sampled in {seconds} s: the process had no {event} in that time, so the graph would be empty"
-        ),
+        format!("no samples: the process had no {event} in {seconds} s, so the graph is empty"),
         "put load on it or record longer; event=wall or offcpu shows where a process that does nothing waits",
     )
 }

@@ -2,7 +2,8 @@
 //!
 //! Facts only; whether something works is tried, not computed. Called by its siblings.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 /// `kernel.perf_event_paranoid`: who may sample what. Debian, Ubuntu and Android know 3, Ubuntu 4, too.
@@ -23,6 +24,18 @@ pub(super) fn most_samples() -> Option<u32> {
 /// `kernel.perf_event_max_stack`: the most frames of a stack.
 pub(super) fn most_frames() -> Option<u32> {
     setting("perf_event_max_stack")
+}
+
+/// True if the addresses of the kernel's functions are shown to us: those that are kept secret are 0.
+pub(super) fn names_the_kernel() -> bool {
+    let mut beginning = [0; 512];
+    let read = File::open("/proc/kallsyms").and_then(|mut file| file.read(&mut beginning));
+    let beginning = String::from_utf8_lossy(beginning.get(..read.unwrap_or_default()).unwrap_or_default());
+    let mut addresses = beginning
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(address, _)| address);
+    addresses.any(|address| address.bytes().any(|digit| digit != b'0'))
 }
 
 /// True if our own system calls are filtered.
