@@ -40,7 +40,7 @@ pub(crate) fn access(sidecar: Credentials, target: Credentials) -> Result<(), Bl
     }
 }
 
-/// Whether `sidecar`, as it is and before it becomes anybody, may look into `target`: what the kernel asks of who opens samples
+/// Whether `sidecar`, as it is, before it becomes its target, may look into `target`: what the kernel asks of who opens samples
 /// of a process without CAP_PERFMON.
 pub(crate) fn access_as_it_is(sidecar: Credentials, target: Credentials) -> Result<(), Blocker> {
     match () {

@@ -484,7 +484,7 @@ fn native_programs_are_judged_by_seccomp_and_capabilities_of_the_sidecar() {
             "impossible: more_capabilities",
         ),
         (
-            "a read-only /tmp is no obstacle",
+            "a read-only /tmp does not matter",
             &json!({ "runAsUser": 1, "runAsGroup": 1, "readOnlyRootFilesystem": true }),
             Rights::Unconfined,
             true,

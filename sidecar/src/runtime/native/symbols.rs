@@ -56,6 +56,9 @@ const FILES: usize = 4096;
 /// How long names may be looked for after the capture, all files together. kube-apiserver with all of its addresses takes less than a second.
 const RESOLVE_TIME: Duration = Duration::from_secs(20);
 
+/// Said where that was not enough.
+const LATE: &str = "names are incomplete: the files that have them took too long to read";
+
 /// Sentences that [`Symbols::reasons`] has at most.
 const REASONS: usize = 8;
 
@@ -182,12 +185,14 @@ impl Symbolizer {
     /// Looks everything up. Takes 20 seconds at most: what is not found by then has no name. The largest files come last: on a node
     /// one of them would else cost all others their names.
     pub fn resolve(mut self) -> Symbols {
-        let deadline = Instant::now() + RESOLVE_TIME;
+        let end = Instant::now() + RESOLVE_TIME;
         let mut names = Names::default();
         let mut symbols = Symbols::new(self.places.len());
         let mut groups = self.places.groups();
         groups.sort_by_key(|(space, _)| self.size_of(*space));
         for (space, wanted) in groups {
+            // Half of what is left, so that a file which takes for ever leaves some to the others.
+            let deadline = Instant::now() + end.saturating_duration_since(Instant::now()) / 2;
             let addresses: Vec<u64> = wanted.iter().map(|(address, _)| *address).collect();
             let found = match space {
                 Space::File(number) => self.of_file(number, &addresses, deadline, &mut names, &mut symbols),
@@ -195,6 +200,9 @@ impl Symbolizer {
                 Space::Vdso => vdso::resolve(&addresses, deadline, &mut names),
                 Space::Kernel => kallsyms::resolve(self.kallsyms.take(), &addresses, deadline, &mut names),
             };
+            if Instant::now() > deadline {
+                symbols.add_reason(LATE.to_owned());
+            }
             for ((_, place), frames) in wanted.iter().zip(found) {
                 symbols.set(*place, frames);
             }
@@ -234,7 +242,10 @@ impl Symbolizer {
         }) {
             Ok(frames) => frames,
             Err(reason) => {
-                symbols.add_reason(reason);
+                // Of what could not be read in time nothing is known.
+                if Instant::now() <= deadline {
+                    symbols.add_reason(reason);
+                }
                 addresses
                     .iter()
                     .map(|offset| vec![Frame::without_symbol(&module, *offset, names)])
