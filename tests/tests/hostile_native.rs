@@ -1,7 +1,11 @@
 //! Programs that change under the sampler's hands, or whose files lie: captures end in time and in little memory, and what they
 //! say is true.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
+#![expect(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that cannot set up must fail loudly, and says what it measured"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

@@ -1,8 +1,6 @@
 //! What people meet who profile with perf and a folder of scripts: permission denied, no perf, no pid, an empty graph. Each has an
 //! answer of its own that says what to do.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 use std::process::Command;
 
 use e2e::app::{App, as_user};
