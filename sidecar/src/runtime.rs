@@ -110,11 +110,8 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
     };
     match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
-        Runtime::Dotnet => dotnet::doctor::verdicts(&examination),
-        Runtime::Go => {
-            let by_kernel = native::doctor::verdicts(&examination);
-            go::doctor::verdicts(&examination, by_kernel)
-        }
+        Runtime::Dotnet => dotnet::doctor::verdicts(&examination, native::doctor::verdicts(&examination)),
+        Runtime::Go => go::doctor::verdicts(&examination, native::doctor::verdicts(&examination)),
         Runtime::Native => native::doctor::verdicts(&examination),
     }
 }
@@ -124,6 +121,11 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
 pub fn served_by(target: &Target, event: &Event) -> Runtime {
     match target.runtime() {
         Runtime::Go if !go::doctor::serves(target, event) && native::doctor::knows(event) => Runtime::Native,
+        Runtime::Dotnet
+            if !dotnet::doctor::serves(event) && native::doctor::knows(event) && !target.id().is_outside() =>
+        {
+            Runtime::Native
+        }
         runtime => runtime,
     }
 }
@@ -154,6 +156,7 @@ pub fn needs_port(verdicts: &[Verdict]) -> bool {
 pub fn judged_as(runtime: Runtime, event: &Event) -> &Event {
     match runtime {
         Runtime::Jvm => jvm::doctor::judged_as(event),
+        Runtime::Dotnet if !dotnet::doctor::serves(event) => native::doctor::judged_as(event),
         Runtime::Dotnet => dotnet::doctor::judged_as(event),
         Runtime::Go => event,
         Runtime::Native => native::doctor::judged_as(event),
@@ -248,7 +251,8 @@ pub fn shares(order: &RecordOrder) -> bool {
         | RuntimePlan::DotnetHeap(_)
         | RuntimePlan::DotnetDump(_)
         | RuntimePlan::Go(_)
-        | RuntimePlan::Native(_) => false,
+        | RuntimePlan::Native(_)
+        | RuntimePlan::DotnetMixed(_) => false,
     }
 }
 
@@ -289,6 +293,8 @@ pub enum RuntimePlan {
     Go(go::plan::GoPlan),
     /// To the kernel.
     Native(native::plan::NativePlan),
+    /// To the kernel, and to a .NET process for the names of its methods.
+    DotnetMixed(native::plan::NativePlan),
 }
 
 /// Plans a recording: everything that can be known before the target notices anything is checked here, once. Runs in
@@ -308,7 +314,13 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
         }
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
         Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
-        Runtime::Native => native::plan::plan(asked).map(RuntimePlan::Native),
+        Runtime::Native => {
+            let plan = native::plan::plan(asked)?;
+            Ok(match asked.target.runtime() {
+                Runtime::Dotnet => RuntimePlan::DotnetMixed(plan),
+                Runtime::Jvm | Runtime::Go | Runtime::Native => RuntimePlan::Native(plan),
+            })
+        }
     }
 }
 
@@ -330,7 +342,7 @@ impl RuntimePlan {
             Self::DotnetHeap(_) => RecordingKind::Heap,
             Self::DotnetDump(_) => RecordingKind::Dump,
             Self::Go(plan) => plan.kind(),
-            Self::Native(plan) => plan.kind(),
+            Self::Native(plan) | Self::DotnetMixed(plan) => plan.kind(),
         }
     }
 
@@ -343,7 +355,7 @@ impl RuntimePlan {
                 Way::Port(caller) => Some(caller),
                 Way::Socket(_) => None,
             },
-            Self::Jvm(_) | Self::JvmThreads(_) | Self::Go(_) | Self::Native(_) => None,
+            Self::Jvm(_) | Self::JvmThreads(_) | Self::Go(_) | Self::Native(_) | Self::DotnetMixed(_) => None,
         }
     }
 
@@ -355,6 +367,8 @@ impl RuntimePlan {
             Self::DotnetHeap(_) | Self::DotnetDump(_) => Some(Exclusive("the event session")),
             // Two would hold twice the memory and see the same.
             Self::Native(plan) if plan.node.is_some() => Some(Exclusive("the view of the whole node")),
+            // One would remove the map that the other reads.
+            Self::DotnetMixed(_) => Some(Exclusive("the perf map")),
             Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
@@ -366,7 +380,7 @@ impl RuntimePlan {
             Self::Go(plan) => plan.is_of_a_moment(),
             Self::Dotnet(plan) => plan.is_of_a_moment(),
             Self::JvmThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
-            Self::Jvm(_) | Self::Native(_) => false,
+            Self::Jvm(_) | Self::Native(_) | Self::DotnetMixed(_) => false,
         }
     }
 
@@ -379,7 +393,8 @@ impl RuntimePlan {
             | Self::Dotnet(_)
             | Self::DotnetHeap(_)
             | Self::DotnetDump(_)
-            | Self::Native(_) => false,
+            | Self::Native(_)
+            | Self::DotnetMixed(_) => false,
         }
     }
 }
@@ -400,7 +415,9 @@ impl Opened {
     pub fn open(order: &RecordOrder, table: &ProcessTable) -> Self {
         match &order.plan {
             RuntimePlan::Jvm(plan) => File::open(&plan.library).map_or(Self::Nothing, Self::File),
-            RuntimePlan::Native(plan) => Self::Events(Box::new(native::record::Opened::open(table, order, plan))),
+            RuntimePlan::Native(plan) | RuntimePlan::DotnetMixed(plan) => {
+                Self::Events(Box::new(native::record::Opened::open(table, order, plan)))
+            }
             RuntimePlan::JvmThreads(_)
             | RuntimePlan::Dotnet(_)
             | RuntimePlan::DotnetHeap(_)
@@ -440,6 +457,16 @@ pub fn record(
             Opened::Events(events) => native::record::record(order, plan, *events, output, control, reporter),
             Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
         },
+        RuntimePlan::DotnetMixed(plan) => match opened {
+            Opened::Events(events) => {
+                let sampled = native::record::sample(order, plan, *events, control, reporter)?;
+                let map = dotnet::perf_map::PerfMap::write(order, control);
+                let mut quality = sampled.write(output)?;
+                quality.degraded.extend(map.err().map(|unnamed| unnamed.sentence));
+                Ok(quality)
+            }
+            Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
+        },
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetHeap(plan) => dotnet::heap_snapshot::record(order, plan, line, output, control, reporter),
@@ -472,7 +499,10 @@ pub fn may_leave_something(runtime: Runtime) -> bool {
 pub fn sweep(target: &Target) {
     match target.runtime() {
         Runtime::Jvm => jvm::record::sweep(target),
-        Runtime::Dotnet => dotnet::dump::sweep(target),
+        Runtime::Dotnet => {
+            dotnet::dump::sweep(target);
+            dotnet::perf_map::sweep(target);
+        }
         Runtime::Go | Runtime::Native => {}
     }
 }

@@ -356,3 +356,116 @@ fn a_tmpdir_too_long_for_a_socket_is_named() {
     std::fs::remove_dir_all(&long).unwrap();
     assert_eq!(refused["reason"], "tmpdir_too_long", "{refused}");
 }
+
+/// Files of ours, and of the runtime for us, that are there for a process.
+fn left_of(pid: i32) -> Vec<String> {
+    let entries = std::fs::read_dir("/tmp").unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_of_it = |name: &String| {
+        ["perf-", "perfinfo-", ".sideflame-"].iter().any(|begin| {
+            let rest = name
+                .strip_prefix(begin)
+                .and_then(|rest| rest.strip_prefix(&pid.to_string()));
+            rest.is_some_and(|rest| rest.starts_with(['.', '-']))
+        })
+    };
+    names.filter(is_of_it).collect()
+}
+
+#[test]
+fn what_the_kernel_samples_has_managed_frames_among_its_own() {
+    let server = Server::default();
+    let get = |app: &App, query: &str| {
+        server
+            .get(&format!("/profile?pid={}&format=collapsed&{query}", app.pid))
+            .ok()
+    };
+    let frames = |function: &str, scenario: &str| format!("{scenario};Demo.Shop.Split.{function};");
+    let app = App::start(app::dotnet("8", "cpu"));
+    let answer = get(&app, "event=cpu-clock&seconds=10&frequency=199");
+    let stacks = answer.text();
+    shares::assert_split(
+        &stacks,
+        [
+            ("Demo.Shop.Split.Sixty", 0.6),
+            ("Demo.Shop.Split.Thirty", 0.3),
+            ("Demo.Shop.Split.Ten", 0.1),
+        ],
+    );
+    // Below the method is the thread as the C library began it, and above it the kernel.
+    let whole = stacks
+        .lines()
+        .filter(|line| line.contains(&frames("Sixty", "<Start>b__0")));
+    assert!(
+        whole.clone().count() > 0 && whole.clone().all(|line| line.starts_with("[libc")),
+        "{stacks}"
+    );
+    assert!(
+        stacks.contains("Split.Spin;asm_") || stacks.contains("Split.Spin;entry_"),
+        "{stacks}"
+    );
+    let (sampled, used) = (
+        answer.number("sideflame-sampled-cpu-ms"),
+        answer.number("sideflame-cpu-ms"),
+    );
+    assert!((sampled / used - 1.0).abs() < 0.05, "{sampled} of {used} ms");
+    assert_eq!(left_of(app.pid), [] as [String; 0]);
+
+    // The same twice in turns: the runtime writes its map again.
+    let waits = App::start(app::dotnet("8", "wall"));
+    for _ in 0..2 {
+        let stacks = get(&waits, "event=offcpu&seconds=10").text();
+        // The runtime's own threads wait, too; what was inlined by then has no frame.
+        let of_ours = stacks.lines().filter(|line| line.contains("Demo.Shop.Split.Wall"));
+        let stacks: String = of_ours.flat_map(|line| [line, "\n"]).collect();
+        let methods = ["WallSixty", "WallThirty", "WallTen"].map(|name| format!("Demo.Shop.Split.{name}"));
+        let [sixty, thirty, ten] = methods.each_ref().map(String::as_str);
+        shares::assert_split(&stacks, [(sixty, 0.6), (thirty, 0.3), (ten, 0.1)]);
+    }
+    assert_eq!(left_of(waits.pid), [] as [String; 0]);
+}
+
+#[test]
+fn a_runtime_that_writes_no_names_is_said_so_before_and_after() {
+    let server = Server::default();
+    let app = App::start(app::dotnet("3.1", "cpu"));
+    let doctor = server.get(&format!("/doctor?pid={}&format=json", app.pid)).ok().json();
+    let verdicts = doctor[0]["verdicts"].as_array().unwrap();
+    let verdict = verdicts
+        .iter()
+        .find(|verdict| verdict["event"] == "page-faults")
+        .unwrap();
+    assert_eq!(verdict["reason"]["key"], "no_managed_names", "{verdict}");
+    let answer = server
+        .get(&format!(
+            "/profile?pid={}&event=cpu-clock&seconds=2&format=collapsed",
+            app.pid
+        ))
+        .ok();
+    assert!(
+        answer.header("sideflame-degraded").contains("its runtime is .NET 3"),
+        "{:?}",
+        answer.headers
+    );
+    assert_eq!(left_of(app.pid), [] as [String; 0]);
+    drop(app);
+
+    let app = App::start({
+        let mut switched_on = app::dotnet("3.1", "cpu");
+        switched_on.env("COMPlus_PerfMapEnabled", "1");
+        switched_on
+    });
+    let answer = server
+        .get(&format!(
+            "/profile?pid={}&event=cpu-clock&seconds=4&format=collapsed",
+            app.pid
+        ))
+        .ok();
+    assert!(shares::of(&answer.text(), "Demo.Shop.Split") > 0.9, "{}", answer.text());
+    // It is the app's own.
+    let map = format!("perf-{}.map", app.pid);
+    assert!(left_of(app.pid).contains(&map));
+    for file in left_of(app.pid) {
+        std::fs::remove_file(format!("/tmp/{file}")).unwrap();
+    }
+}

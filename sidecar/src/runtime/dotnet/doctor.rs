@@ -5,14 +5,30 @@ use std::path::Path;
 
 use super::detect::{socket_path, temporary_directory};
 use super::dump;
+use super::perf_map;
 use super::startup;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
-use crate::runtime::{Examination, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
+use crate::runtime::{Availability, Examination, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
 
-/// Verdicts for every event of the runtime.
-pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    verdicts_unless(blocker(examination).as_ref(), &running_apportioned())
+/// Verdicts for every event of the runtime, and for what the kernel samples beside it, of which `by_kernel` are the verdicts.
+pub fn verdicts(examination: &Examination<'_>, by_kernel: Vec<Verdict>) -> Vec<Verdict> {
+    let mut verdicts = verdicts_unless(blocker(examination).as_ref(), &running_apportioned());
+    let unnamed = perf_map::why_unnamed(examination);
+    let kernels = by_kernel.into_iter().filter(|verdict| !serves(&verdict.event));
+    verdicts.extend(kernels.map(|verdict| match (&unnamed, verdict.availability) {
+        (None, _) | (_, Availability::Impossible) => verdict,
+        (Some(reason), _) => {
+            let reasons: Vec<_> = verdict.reasons().chain([reason]).cloned().collect();
+            Verdict::limited(verdict.event, reasons)
+        }
+    }));
+    verdicts
+}
+
+/// True if the runtime itself is who to ask for `event`.
+pub fn serves(event: &Event) -> bool {
+    !matches!(event, Event::Named(name) if name != dump::DUMP)
 }
 
 /// Verdicts where nothing, or `blocker`, stands in the way of every event, and `cpu` is what stands in the way of a whole picture.

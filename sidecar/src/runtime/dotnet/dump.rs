@@ -1,6 +1,6 @@
 //! The memory of a .NET process as a core file, which its own runtime has `createdump` write.
 //!
-//! The runtime writes to a path: in a directory of ours in the target's temporary directory (`DumpPlace`), from where it is moved
+//! The runtime writes to a path: in a directory of ours in the target's temporary directory (`OwnDirectory`), from where it is moved
 //! out by its bytes. Its name is gone before the first of them. Called by [`crate::runtime`].
 
 use std::fs::File;
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{ClientError, DiagnosticsClient, receive, wait_ready};
 use super::detect::{is_library, temporary_directory};
-use super::dump_place::{self, DumpPlace};
 use super::ipc::{Command, IpcMessage, Payload, UNKNOWN_COMMAND};
+use super::own_directory::{self, OwnDirectory};
 use super::plan;
 use super::process_info::ProcessInfo;
 use super::reach::Reach;
@@ -120,7 +120,7 @@ pub fn sweep(target: &Target) {
     let process = table.get(id.pid).filter(|process| process.id == id);
     let root = TargetRoot::open(&table, id);
     if let (Some(process), Ok(root)) = (process, root) {
-        dump_place::sweep(&root, &temporary_directory(&table, &process), &process);
+        own_directory::sweep(&root, &temporary_directory(&table, &process), &process, DUMP, |_| {});
     }
 }
 
@@ -148,7 +148,7 @@ pub fn record(
     let least = plan.dump.least_bytes(resident_bytes(control, process));
     fits(order, least)?;
     enough_disk(root, &directory, least)?;
-    let place = DumpPlace::create(root, &directory, process).map_err(|error| {
+    let place = OwnDirectory::create(root, &directory, process, DUMP).map_err(|error| {
         RecordError::Impossible(Reason::new(
             "tmp_not_writable",
             format!("a dump needs a file in {}, where none can be created ({error})", directory.display()),

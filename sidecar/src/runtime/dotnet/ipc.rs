@@ -35,6 +35,10 @@ pub enum Command {
     GenerateCoreDump3,
     /// Entry assembly and version among others. .NET 7 in the specification.
     ProcessInfo2,
+    /// Writes the names of all methods for perf, and goes on with what is compiled. .NET 8.
+    EnablePerfMap,
+    /// Ends that. .NET 8.
+    DisablePerfMap,
     /// The runtime identifier, too. .NET 8.
     ProcessInfo3,
 }
@@ -51,6 +55,8 @@ impl Command {
             Self::GenerateCoreDump2 => (0x01, 0x02),
             Self::GenerateCoreDump3 => (0x01, 0x03),
             Self::ProcessInfo2 => (0x04, 0x04),
+            Self::EnablePerfMap => (0x04, 0x05),
+            Self::DisablePerfMap => (0x04, 0x06),
             Self::ProcessInfo3 => (0x04, 0x08),
         }
     }

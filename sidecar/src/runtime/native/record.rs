@@ -58,6 +58,19 @@ impl Opened {
     }
 }
 
+/// What was sampled, without names yet.
+#[derive(Debug)]
+pub struct Sampled<'a> {
+    order: &'a RecordOrder,
+    plan: &'a NativePlan,
+    collector: Collector<'a>,
+    facts: Facts,
+    started: SystemTime,
+    sampled: Duration,
+    used: Option<Duration>,
+    ending: Ending,
+}
+
 /// See [`crate::runtime::record`]. An order to stop, and the end of the target, keep what was sampled until then.
 ///
 /// # Errors
@@ -70,6 +83,20 @@ pub fn record(
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
+    sample(order, plan, opened, control, reporter)?.write(output)
+}
+
+/// Samples until the time is up or something else ends it. Names are looked up by [`Sampled::write`].
+///
+/// # Errors
+/// See [`crate::runtime::record`].
+pub fn sample<'a>(
+    order: &'a RecordOrder,
+    plan: &'a NativePlan,
+    opened: Opened,
+    control: &'a Control,
+    reporter: &mut Reporter,
+) -> Result<Sampled<'a>, RecordError> {
     let (table, id) = (control.table(), order.target.id());
     let mut sampler = opened.sampler?;
     let root = || {
@@ -92,7 +119,7 @@ pub fn record(
     sampler.enable()?;
     collector.begin(id.pid, perf::now());
     reporter.phase(Phase::Sampling);
-    let ending = sample(
+    let ending = follow(
         &mut sampler,
         &mut collector,
         control,
@@ -108,88 +135,117 @@ pub fn record(
     drop(sampler);
 
     reporter.phase(Phase::Transferring);
-    let total = collector.stacks.total();
-    if total.count == 0 && ending == Ending::Exited {
+    if collector.stacks.total().count == 0 && ending == Ending::Exited {
         return Err(RecordError::TargetExited);
     }
-    let Collector {
-        symbols,
-        stacks,
-        threads,
-        groups,
-        spaces,
-        ..
-    } = collector;
-    let groups = groups.map(Groups::into_rows);
-    let symbols = symbols.resolve();
-    let too_large = |error: crate::profile::ModelError| RecordError::Internal {
-        step: "put the profile together".to_owned(),
-        detail: error.to_string(),
-    };
-    let mut profile =
-        profile_of(plan, &stacks, &symbols, &threads, groups.as_deref().unwrap_or_default()).map_err(too_large)?;
-    let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-    profile.time_nanos = started.duration_since(UNIX_EPOCH).map(nanoseconds).unwrap_or_default();
-    profile.duration_nanos = nanoseconds(sampled);
-    profile.period = i64::try_from(interval(plan, &facts)).unwrap_or_default();
-    profile.period_type = profile.sample_types.last().cloned();
-    let mut output = output;
-    pprof::write::write(&profile, &mut output)
-        .and_then(|()| output.flush())
-        .map_err(|error| RecordError::io("write the recording", &error))?;
-
-    let mut degraded: Vec<String> = facts.limits.iter().map(|limit| limit.sentence.clone()).collect();
-    degraded.extend(symbols.reasons().iter().cloned());
-    if plan.node.is_some() && spaces.refused > 0 {
-        degraded.push(format!(
-            "{} processes may not be looked into, and what they ran has no names: CAP_SYS_PTRACE shows them",
-            spaces.refused
-        ));
-    }
-    if total.count == 0 {
-        let Reason { sentence, remedy, .. } = no_samples(order.event.name(), sampled.as_secs());
-        degraded.push(format!("{sentence}: {remedy}"));
-    }
-    match ending {
-        Ending::Asked => {}
-        Ending::Exited => degraded.push(format!("the process exited after {:.1} s", sampled.as_secs_f64())),
-        Ending::TooManySwitches(switches) => degraded.push(format!(
-            "ended after {:.1} s: its threads switch {switches} times a second, and to measure each switch would slow them; event=cpu \
-             does not",
-            sampled.as_secs_f64()
-        )),
-    }
-    if facts.throttled > 0 {
-        degraded.push(format!(
-            "the kernel paused sampling {} times to save its own time",
-            facts.throttled
-        ));
-    }
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let is_cpu = plan.clock() == Clock::Cpu;
-    Ok(Quality {
-        interval: interval(plan, &facts),
-        interval_unit: plan.unit().to_owned(),
-        clock: Some(plan.clock()),
-        samples: Some(total.count),
-        expected_samples: (is_cpu && plan.node.is_none() && facts.frequency.is_some())
-            .then(|| millis(sampled).saturating_mul(u64::from(facts.frequency.unwrap_or_default())) / 1000),
-        lost: Some(facts.lost),
-        cpu_ms: used.map(millis),
-        sampled_cpu_ms: is_cpu.then_some(total.weight / 1_000_000),
-        max_frames: facts.max_frames,
-        runtime: Some(order.target.runtime_and_version()),
-        event: Some(order.event.to_string()),
-        started_at_ms: started.duration_since(UNIX_EPOCH).ok().map(millis),
-        duration_ms: Some(millis(sampled)),
-        sampler: Some(facts.sampler),
-        degraded,
-        ..Quality::default()
+    Ok(Sampled {
+        order,
+        plan,
+        collector,
+        facts,
+        started,
+        sampled,
+        used,
+        ending,
     })
 }
 
+impl Sampled<'_> {
+    /// Looks up the names of what was sampled, and writes the recording.
+    ///
+    /// # Errors
+    /// It does not fit a profile, or cannot be written.
+    pub fn write(self, output: &mut dyn Write) -> Result<Quality, RecordError> {
+        let Self {
+            order,
+            plan,
+            collector,
+            facts,
+            started,
+            sampled,
+            used,
+            ending,
+        } = self;
+        let total = collector.stacks.total();
+        let Collector {
+            symbols,
+            stacks,
+            threads,
+            groups,
+            spaces,
+            ..
+        } = collector;
+        let groups = groups.map(Groups::into_rows);
+        let symbols = symbols.resolve();
+        let too_large = |error: crate::profile::ModelError| RecordError::Internal {
+            step: "put the profile together".to_owned(),
+            detail: error.to_string(),
+        };
+        let mut profile =
+            profile_of(plan, &stacks, &symbols, &threads, groups.as_deref().unwrap_or_default()).map_err(too_large)?;
+        let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        profile.time_nanos = started.duration_since(UNIX_EPOCH).map(nanoseconds).unwrap_or_default();
+        profile.duration_nanos = nanoseconds(sampled);
+        profile.period = i64::try_from(interval(plan, &facts)).unwrap_or_default();
+        profile.period_type = profile.sample_types.last().cloned();
+        let mut output = output;
+        pprof::write::write(&profile, &mut output)
+            .and_then(|()| output.flush())
+            .map_err(|error| RecordError::io("write the recording", &error))?;
+
+        let mut degraded: Vec<String> = facts.limits.iter().map(|limit| limit.sentence.clone()).collect();
+        degraded.extend(symbols.reasons().iter().cloned());
+        if plan.node.is_some() && spaces.refused > 0 {
+            degraded.push(format!(
+                "{} processes may not be looked into, and what they ran has no names: CAP_SYS_PTRACE shows them",
+                spaces.refused
+            ));
+        }
+        if total.count == 0 {
+            let Reason { sentence, remedy, .. } = no_samples(order.event.name(), sampled.as_secs());
+            degraded.push(format!("{sentence}: {remedy}"));
+        }
+        match ending {
+            Ending::Asked => {}
+            Ending::Exited => degraded.push(format!("the process exited after {:.1} s", sampled.as_secs_f64())),
+            Ending::TooManySwitches(switches) => degraded.push(format!(
+                "ended after {:.1} s: its threads switch {switches} times a second, and to measure each switch would slow them; event=cpu \
+                 does not",
+                sampled.as_secs_f64()
+            )),
+        }
+        if facts.throttled > 0 {
+            degraded.push(format!(
+                "the kernel paused sampling {} times to save its own time",
+                facts.throttled
+            ));
+        }
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let is_cpu = plan.clock() == Clock::Cpu;
+        Ok(Quality {
+            interval: interval(plan, &facts),
+            interval_unit: plan.unit().to_owned(),
+            clock: Some(plan.clock()),
+            samples: Some(total.count),
+            expected_samples: (is_cpu && plan.node.is_none() && facts.frequency.is_some())
+                .then(|| millis(sampled).saturating_mul(u64::from(facts.frequency.unwrap_or_default())) / 1000),
+            lost: Some(facts.lost),
+            cpu_ms: used.map(millis),
+            sampled_cpu_ms: is_cpu.then_some(total.weight / 1_000_000),
+            max_frames: facts.max_frames,
+            runtime: Some(order.target.runtime_and_version()),
+            event: Some(order.event.to_string()),
+            started_at_ms: started.duration_since(UNIX_EPOCH).ok().map(millis),
+            duration_ms: Some(millis(sampled)),
+            sampler: Some(facts.sampler),
+            degraded,
+            ..Quality::default()
+        })
+    }
+}
+
 /// Samples until then, or until something else ends it.
-fn sample(
+fn follow(
     sampler: &mut Sampler,
     collector: &mut Collector<'_>,
     control: &Control,

@@ -46,12 +46,28 @@ pub(super) fn resolve(file: impl Read, addresses: &[u64], deadline: Instant, nam
         .into_iter()
         .map(|name| {
             let frame = name.map(|name| {
-                let shown = names.intern(&demangle(&name));
+                let shown = match method_of(&name) {
+                    Some(method) => names.intern(&method),
+                    None => names.intern(&demangle(&name)),
+                };
                 Frame::plain(shown, name, Arc::clone(&module))
             });
             frame.into_iter().collect()
         })
         .collect()
+}
+
+/// `Shop.Cart.Add` of `int32 [Shop] Shop.Cart::Add(int32)[OptimizedTier1]`, as CoreCLR writes methods; `None` of any other name.
+fn method_of(name: &str) -> Option<String> {
+    let (_, tier) = name.strip_suffix(']')?.rsplit_once(")[")?;
+    if !tier.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let (_, rest) = name.split_once(" [")?;
+    let (_, rest) = rest.split_once("] ")?;
+    let (of, rest) = rest.split_once("::")?;
+    let (method, _) = rest.split_once('(')?;
+    Some(format!("{of}.{method}"))
 }
 
 /// First address, the one behind the last, and name.
@@ -77,6 +93,34 @@ mod tests {
         let frames = resolve(map, addresses, deadline, &mut Names::default());
         let name = |frames: &Vec<Frame>| frames.first().map(|frame| frame.name.to_string());
         frames.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_method_of_core_clr_is_called_as_in_its_own_profiles() {
+        for (written, method) in [
+            (
+                "int64 [Shop] Demo.Shop.Split::Sixty(int64,int32)[QuickJitted]",
+                Some("Demo.Shop.Split.Sixty"),
+            ),
+            (
+                "instance void [Shop] Demo.Shop.Split::Cpu()[OptimizedTier1OSR]",
+                Some("Demo.Shop.Split.Cpu"),
+            ),
+            (
+                "instance !1& [System.Private.CoreLib] System.Collections.Generic.Dictionary`2[System.__Canon,System.__Canon]::FindValue(!0)[PreJIT]",
+                Some("System.Collections.Generic.Dictionary`2[System.__Canon,System.__Canon].FindValue"),
+            ),
+            (
+                "void [Shop] Shop.Cart::.ctor(method void *(int32))[Tier0]",
+                Some("Shop.Cart..ctor"),
+            ),
+            ("LazyCompile:*add shop.js:1:2", None),
+            ("py::add:/shop.py", None),
+            ("std::vector<int>::at(unsigned long)", None),
+            ("a [b] c::d(e)[not a tier]", None),
+        ] {
+            assert_eq!(method_of(written).as_deref(), method, "{written}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Where a dump lies while it is written: in a directory of ours, as others must neither read it nor have a name of theirs there.
+//! A directory of ours among the target's files, which others cannot look into: a dump lies in it, or it says that something beside it is ours.
 //!
-//! The directory is locked as long as its recorder lives, and gone with it; what a killed one left is swept. Must not know what a dump is.
-//! Called by [`super::dump`] and by the sweep.
+//! It is locked as long as its recorder lives, and gone with it; what a killed one left is swept. Must not know what it is for.
+//! Called by [`super::dump`] and [`super::perf_map`].
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,20 +12,23 @@ use std::time::{Duration, Instant};
 use crate::process::target_root::Directory;
 use crate::process::{Process, TargetRoot};
 
-/// Its only file.
+/// The only file that is taken out of one.
 const FILE: &str = "core";
 
 /// Names that are looked at in a temporary directory; an application decides how many there are.
 const MOST_NAMES: usize = 65_536;
 
+/// What a directory is for, as its name says.
+pub(super) type Purpose = &'static str;
+
 /// What all of our names for a process begin with.
-fn prefix(process: &Process) -> String {
-    format!(".sideflame-{}-dump-", process.namespace_pid)
+fn prefix(process: &Process, purpose: Purpose) -> String {
+    format!(".sideflame-{}-{purpose}-", process.namespace_pid)
 }
 
-/// The directory of one dump; removed with what is in it when dropped.
+/// A directory; removed with what is in it when dropped.
 #[derive(Debug)]
-pub(super) struct DumpPlace {
+pub(super) struct OwnDirectory {
     parent: Directory,
     name: String,
     directory: Directory,
@@ -33,15 +36,15 @@ pub(super) struct DumpPlace {
     _lock: File,
 }
 
-impl DumpPlace {
+impl OwnDirectory {
     /// A new one in `temporary`, under a name that cannot be guessed.
     ///
     /// # Errors
     /// What the target's file system says.
-    pub(super) fn create(root: &TargetRoot, temporary: &Path, process: &Process) -> io::Result<Self> {
+    pub(super) fn create(root: &TargetRoot, temporary: &Path, process: &Process, purpose: Purpose) -> io::Result<Self> {
         let mut random = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let name = format!("{}{:016x}", prefix(process), u64::from_ne_bytes(random));
+        let name = format!("{}{:016x}", prefix(process, purpose), u64::from_ne_bytes(random));
         let parent = root.open_directory(temporary)?;
         let directory = parent.create_directory(&name, 0o700)?;
         let lock = File::from(directory.as_fd().try_clone_to_owned()?);
@@ -70,7 +73,7 @@ impl DumpPlace {
     }
 }
 
-impl Drop for DumpPlace {
+impl Drop for OwnDirectory {
     fn drop(&mut self) {
         // A dump that was given up may create its file between the removal of all files and of the directory.
         const LONGEST: Duration = Duration::from_secs(2);
@@ -85,12 +88,18 @@ impl Drop for DumpPlace {
     }
 }
 
-/// Removes what a recorder that was killed left of `process`.
-pub(super) fn sweep(root: &TargetRoot, temporary: &Path, process: &Process) {
+/// Removes what a recorder that was killed left of `process`, once `clean` has removed what it stands for.
+pub(super) fn sweep(
+    root: &TargetRoot,
+    temporary: &Path,
+    process: &Process,
+    purpose: Purpose,
+    clean: impl Fn(&Directory),
+) {
     let Ok(parent) = root.open_directory(temporary) else {
         return;
     };
-    let prefix = prefix(process);
+    let prefix = prefix(process, purpose);
     for name in parent.names(MOST_NAMES).unwrap_or_default() {
         if !name.starts_with(&prefix) {
             continue;
@@ -101,6 +110,7 @@ pub(super) fn sweep(root: &TargetRoot, temporary: &Path, process: &Process) {
         let ours = directory.owner().ok() == Some(nix::unistd::geteuid().as_raw());
         let lock = directory.as_fd().try_clone_to_owned().map(File::from);
         if ours && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            clean(&parent);
             let _ = parent.remove_directory(&name);
         }
     }
@@ -121,7 +131,7 @@ mod tests {
     #[test]
     fn nobody_else_can_look_into_it_and_nothing_is_left() {
         let (root, proc, process) = TargetRoot::example();
-        let place = DumpPlace::create(&root, Path::new("/tmp"), &process).unwrap();
+        let place = OwnDirectory::create(&root, Path::new("/tmp"), &process, "dump").unwrap();
         let [directory] = &left(&proc)[..] else { panic!("one") };
         assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(
@@ -142,7 +152,7 @@ mod tests {
     #[test]
     fn a_link_or_the_file_of_another_user_is_not_taken() {
         let (root, proc, process) = TargetRoot::example();
-        let place = DumpPlace::create(&root, Path::new("/tmp"), &process).unwrap();
+        let place = OwnDirectory::create(&root, Path::new("/tmp"), &process, "dump").unwrap();
         let file = left(&proc)[0].join(FILE);
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
         assert!(place.take(process.credentials.uid).is_err());
@@ -154,13 +164,13 @@ mod tests {
     #[test]
     fn only_what_no_recorder_holds_is_swept() {
         let (root, proc, process) = TargetRoot::example();
-        let place = DumpPlace::create(&root, Path::new("/tmp"), &process).unwrap();
-        let killed = proc.path().join("17/root/tmp").join(prefix(&process) + "0123");
+        let place = OwnDirectory::create(&root, Path::new("/tmp"), &process, "dump").unwrap();
+        let killed = proc.path().join("17/root/tmp").join(prefix(&process, "dump") + "0123");
         std::fs::create_dir(&killed).unwrap();
         std::fs::write(killed.join(FILE), "half").unwrap();
         let of_the_app = proc.path().join("17/root/tmp/.sideflame-other");
         std::fs::create_dir(&of_the_app).unwrap();
-        sweep(&root, Path::new("/tmp"), &process);
+        sweep(&root, Path::new("/tmp"), &process, "dump", |_| {});
         assert!(!killed.exists() && of_the_app.exists());
         assert_eq!(left(&proc).len(), 2, "the live one stays");
         drop(place);
