@@ -12,6 +12,7 @@
     reason = "a test that cannot set up must fail loudly"
 )]
 
+pub mod addresses;
 pub mod api_proxy;
 pub mod app;
 pub mod cache;

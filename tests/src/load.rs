@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::control_plane::{ControlPlane, wait};
 use crate::webhook::{dry_run, is_injected};
 
-/// Says stop when dropped.
-struct Stopping<'a>(&'a AtomicBool);
+/// Says stop when dropped: else a scope would wait for ever where what it is for fails.
+#[derive(Debug)]
+pub struct Stopping<'a>(pub &'a AtomicBool);
 
 impl Drop for Stopping<'_> {
     fn drop(&mut self) {
@@ -42,7 +43,6 @@ pub fn under_load(plane: &'static ControlPlane, act: impl FnOnce(Load<'_>)) -> u
     let (made, missed) = (AtomicU32::new(0), AtomicU32::new(0));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Also when `act` panics; the scope would wait for ever.
         let _stopping = Stopping(&stop);
         for _ in 0..THREADS {
             scope.spawn(|| {

@@ -27,6 +27,24 @@ pub fn of(collapsed: &str, function: &str) -> f64 {
     if total > 0.0 { with / total } else { 0.0 }
 }
 
+/// Share of all frames, by what their samples stand for, that have a name.
+///
+/// # Panics
+/// A line is not one of collapsed stacks.
+pub fn named(stacks: &str) -> f64 {
+    let is_named = |frame: &&str| !(frame.starts_with("[unknown") || frame.starts_with("0x") || frame.contains("+0x"));
+    let (mut all, mut with) = (0.0, 0.0);
+    for line in stacks.lines() {
+        let (stack, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        let frames: Vec<&str> = stack.split(';').collect();
+        let count = |frames: usize| f64::from(u32::try_from(frames).unwrap());
+        all += value * count(frames.len());
+        with += value * count(frames.iter().filter(|frame| is_named(frame)).count());
+    }
+    with / all
+}
+
 /// Captures until there are enough samples to tell 3 points from noise, and gives all their stacks together.
 ///
 /// A busy thread gives 100 samples a second when it has a CPU, so that one capture of 10 s is enough; on a loaded

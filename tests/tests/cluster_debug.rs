@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::cluster::{SIDECAR_IMAGE, container_id, container_status, name};
 use e2e::control_plane::{Said, wait};
+use e2e::load::Stopping;
 use e2e::pod::{self, ROOT_IMAGE, USER_IMAGE};
-use e2e::{Client, Cluster, Namespace, PortForward};
+use e2e::{Client, Cluster, Namespace, PortForward, shares};
 use serde_json::{Value, json};
 
 const ROOT: &str = r#"{"securityContext": {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false}}"#;
@@ -130,6 +132,57 @@ fn assert_captured_by_name(sideflame: &Client, namespace: &Namespace, pod: &str)
     );
 }
 
+/// The cluster's own API server under load, at every rate.
+fn assert_the_api_server_has_names(cluster: &Cluster, sideflame: &Client) {
+    let processes = sideflame.get("/processes").ok().json();
+    let mut rows = processes.as_array().unwrap().iter();
+    // A machine may have other ones, of control planes without nodes. In this rig all of Kubernetes is one program, called kube.
+    let row = rows.find(|row| {
+        let words = row["commandLine"].to_string();
+        words.contains("kube-apiserver") && words.contains("/sideflame-cluster/")
+    });
+    assert!(row.is_some(), "{processes}");
+    let pid = &row.unwrap()["pid"];
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                cluster.plane.get("/api/v1/pods?limit=50").ok();
+            }
+        });
+        let _stopping = Stopping(&stop);
+        for event in [
+            "cpu&frequency=99",
+            "cpu&frequency=999",
+            "context-switches&frequency=99",
+            "context-switches&frequency=999",
+        ] {
+            let answer = sideflame
+                .get(&format!("/profile?pid={pid}&event={event}&seconds=4&format=collapsed"))
+                .ok();
+            let stacks = answer.text();
+            let named = shares::named(&stacks);
+            eprintln!(
+                "API server, {event}: {} samples, {named:.4} of frames named",
+                answer.header("sideflame-samples")
+            );
+            assert!(named >= 0.95, "{event}: {named} {stacks}");
+            // Most switches are those of Go's scheduler, which looks for work.
+            assert!(stacks.contains("k8s.io/apiserver/pkg/"), "{event}: {stacks}");
+        }
+    });
+}
+
+/// `pod` with a JVM and a Go program, and what is in no pod.
+fn assert_the_node_is_seen_by_pod(sideflame: &Client, pod: &str) {
+    let stacks = sideflame
+        .get("/profile?scope=node&seconds=5&format=collapsed")
+        .ok()
+        .text();
+    assert!(stacks.contains(&format!("{pod};java;")), "{stacks}");
+    assert!(stacks.contains("node;no container;kube;"), "{stacks}");
+}
+
 #[test]
 fn a_pod_on_the_node_captures_another_pod_and_names_it() {
     let cluster = Cluster::shared();
@@ -180,6 +233,8 @@ fn kubectl_debug_node_captures_another_pod_and_names_it() {
     });
     let sideflame = PortForward::to_ports(cluster, &namespace, &format!("pod/{pod}"), &[port]);
     assert_captured_by_name(&sideflame, &apps, &app);
+    assert_the_api_server_has_names(cluster, &sideflame);
+    assert_the_node_is_seen_by_pod(&sideflame, &format!("{}/{app}", apps.name));
     // Its pprof port is on its own pod's loopback.
     let goroutines = sideflame
         .get(&format!("/debug/pprof/goroutine?pod={}/{app}&container=go", apps.name))

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use e2e::control_plane::wait;
-use e2e::{Answer, ControlPlane, MemoryCgroup, Server, cache, shares};
+use e2e::load::Stopping;
+use e2e::{Answer, ControlPlane, MemoryCgroup, Server, addresses, cache, shares};
 use serde_json::json;
 
 /// Held by who puts load on the API server.
@@ -85,15 +87,6 @@ impl Drop for User {
     }
 }
 
-/// Says stop when dropped: else a scope would wait for ever where `act` fails.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Three users put load on the API server while `act` runs; gives what it gives, and the rounds of requests.
 fn under_load<T>(plane: &ControlPlane, act: impl FnOnce() -> T) -> (T, u64) {
     let _only_load = LOAD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,21 +126,6 @@ fn api_server(server: &Server, plane: &ControlPlane) -> i64 {
     row.unwrap()["pid"].as_i64().unwrap()
 }
 
-/// Share of all frames, by what their samples stand for, that have a name.
-fn named(stacks: &str) -> f64 {
-    let is_named = |frame: &&str| !(frame.starts_with("[unknown") || frame.starts_with("0x") || frame.contains("+0x"));
-    let (mut all, mut with) = (0.0, 0.0);
-    for line in stacks.lines() {
-        let (stack, value) = line.rsplit_once(' ').unwrap();
-        let value: f64 = value.parse().unwrap();
-        let frames: Vec<&str> = stack.split(';').collect();
-        let count = |frames: usize| f64::from(u32::try_from(frames).unwrap());
-        all += value * count(frames.len());
-        with += value * count(frames.iter().filter(|frame| is_named(frame)).count());
-    }
-    with / all
-}
-
 /// Share of the value whose stack has a frame that one of these begin.
 fn below(stacks: &str, begin: &[&str]) -> f64 {
     let (mut all, mut with) = (0.0, 0.0);
@@ -170,7 +148,7 @@ fn told(what: &str, answer: &Answer) -> String {
     format!(
         "{what}: {} samples, {:.4} of frames named, unresolved {}, truncated {}, lost {}, {} of {} ms of CPU; {}",
         answer.header("sideflame-samples"),
-        named(&stacks),
+        shares::named(&stacks),
         answer.header("sideflame-unresolved"),
         shares::of(&stacks, "[truncated]"),
         answer.header("sideflame-lost"),
@@ -232,7 +210,11 @@ fn its_frames_have_names_at_every_rate_in_64_mib_and_say_what_authorization_cost
     for (event, answer) in &loaded {
         eprintln!("{}", told(event, answer));
         let stacks = answer.text();
-        assert!(named(&stacks) >= 0.95, "{event}: {:.4} of frames named", named(&stacks));
+        assert!(
+            shares::named(&stacks) >= 0.95,
+            "{event}: {:.4} of frames named",
+            shares::named(&stacks)
+        );
         assert!(answer.number("sideflame-unresolved") <= 0.05, "{event}");
         assert!(shares::of(&stacks, "[truncated]") < 0.02, "{event}");
         assert!(below(&stacks, &["k8s.io/apiserver/pkg/"]) > 0.1, "{event}: {stacks}");
@@ -272,4 +254,117 @@ fn its_frames_have_names_at_every_rate_in_64_mib_and_say_what_authorization_cost
     assert!(peak > 0 && peak <= 64 << 10, "{peak} KiB");
     assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
     drop(server);
+}
+
+/// What share of samples each function has as the innermost one.
+fn by_leaf<'a>(leaves: impl Iterator<Item = (&'a str, f64)>) -> BTreeMap<String, f64> {
+    let (mut shares, mut total) = (BTreeMap::new(), 0.0);
+    for (leaf, value) in leaves {
+        *shares.entry(leaf.to_owned()).or_insert(0.0) += value;
+        total += value;
+    }
+    shares.values_mut().for_each(|share| *share /= total);
+    shares
+}
+
+/// The innermost function of each sample that perf took of a process, as it is called by what names our own samples: perf has
+/// no names of a stripped Go program, and prints where in its file the code is.
+fn leaves_of_perf(pid: i64, script: &str) -> BTreeMap<String, f64> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let code = maps.lines().find(|line| line.contains(" r-xp ")).unwrap();
+    let fields: Vec<&str> = code.split_whitespace().collect();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let (start, offset, path) = (hex(fields[0].split_once('-').unwrap().0), hex(fields[2]), fields[5]);
+
+    let mut leaves = Vec::new();
+    let mut is_leaf = true;
+    for line in script.lines() {
+        if line.trim().is_empty() {
+            is_leaf = true;
+        } else if line.starts_with('\t') && is_leaf {
+            is_leaf = false;
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (address, symbol, file) = (words[0], words[1], words.last().unwrap());
+            leaves.push((file.contains(path).then(|| hex(address) - offset + start), symbol));
+        }
+    }
+    let addresses: Vec<u64> = leaves.iter().filter_map(|(address, _)| *address).collect();
+    let (symbols, places) = addresses::names(i32::try_from(pid).unwrap(), &addresses);
+    let mut places = places.into_iter();
+    let named = leaves.iter().map(|(address, symbol)| {
+        let name = match address {
+            Some(_) => &*symbols.frames(places.next().unwrap())[0].name,
+            None => symbol.rsplit_once("+0x").map_or(*symbol, |(name, _)| name),
+        };
+        (name, 1.0)
+    });
+    by_leaf(named)
+}
+
+#[test]
+fn perf_record_has_the_same_functions_at_its_top() {
+    let plane = ControlPlane::shared();
+    let server = Server::default();
+    let pid = api_server(&server, plane);
+    let file = std::env::temp_dir().join(format!("sideflame-perf-{pid}.data"));
+    let ((ours, script), _) = under_load(plane, || {
+        let recording = Command::new("perf")
+            .args([
+                "record",
+                "-q",
+                "-e",
+                "cpu-clock",
+                "-F",
+                "499",
+                "-g",
+                "-p",
+                &pid.to_string(),
+                "-o",
+            ])
+            .arg(&file)
+            .args(["--", "sleep", "15"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ours = server
+            .get(&format!(
+                "/profile?pid={pid}&event=cpu&seconds=15&frequency=499&format=collapsed"
+            ))
+            .ok();
+        let recorded = recording.wait_with_output().unwrap();
+        assert!(
+            recorded.status.success(),
+            "{}",
+            String::from_utf8_lossy(&recorded.stderr)
+        );
+        let script = Command::new("perf")
+            .args(["script", "-F", "ip,sym,dso", "-i"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        (ours.text(), String::from_utf8_lossy(&script.stdout).into_owned())
+    });
+    std::fs::remove_file(&file).unwrap();
+    let theirs = leaves_of_perf(pid, &script);
+    let ours = by_leaf(ours.lines().map(|line| {
+        let (stack, value) = line.rsplit_once(' ').unwrap();
+        (stack.rsplit(';').next().unwrap(), value.parse().unwrap())
+    }));
+    let share = |of: &BTreeMap<String, f64>, name: &str| of.get(name).copied().unwrap_or_default();
+    for (of, others) in [(&theirs, &ours), (&ours, &theirs)] {
+        let mut top: Vec<_> = of.iter().collect();
+        top.sort_by(|one, other| other.1.total_cmp(one.1));
+        assert!(top.len() >= 20, "{of:?}");
+        for (name, _) in &top[..20] {
+            let (perf, ours) = (share(&theirs, name), share(&ours, name));
+            eprintln!("perf {perf:.4}, ours {ours:.4}: {name}");
+            assert!(
+                (perf - ours).abs() < 0.03,
+                "{name}: perf {perf}, ours {ours}; {top:?} {others:?}"
+            );
+        }
+        // None of them has another name in the other one.
+        let sum = |of: &BTreeMap<String, f64>| top[..20].iter().map(|(name, _)| share(of, name)).sum::<f64>();
+        assert!((sum(of) - sum(others)).abs() < 0.05, "{top:?} {others:?}");
+    }
 }

@@ -7,9 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use sideflame::process::{ProcessTable, TargetRoot};
+use e2e::addresses;
 use sideflame::profile::frame_name::is_unresolved;
-use sideflame::runtime::native::mapping::{Backing, FileId, Mapping};
 use sideflame::runtime::native::symbols::{Frame, Place, Symbolizer, Symbols};
 
 /// A folder with a program's source in it.
@@ -86,29 +85,12 @@ impl Program {
     }
 
     fn symbolizer(&self) -> Symbolizer {
-        let table = ProcessTable::default();
-        let root = TargetRoot::open(&table, table.id_of(self.pid()).unwrap()).unwrap();
-        Symbolizer::new(Some(root), &table, &[nix::unistd::geteuid().as_raw()], None)
-    }
-
-    /// What it has mapped executable.
-    fn mappings(&self) -> Vec<Mapping> {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid())).unwrap();
-        maps.lines().filter_map(mapping).collect()
+        addresses::symbolizer(self.pid())
     }
 
     /// The frames at each of the addresses.
     fn names(&self, addresses: &[u64]) -> (Symbols, Vec<Place>) {
-        let mappings = self.mappings();
-        let mut symbolizer = self.symbolizer();
-        let mut places = Vec::new();
-        for address in addresses {
-            let mapping = mappings.iter().find(|mapping| mapping.contains(*address));
-            places.push(mapping.map_or(Place::UNKNOWN, |mapping| {
-                symbolizer.user(self.pid(), mapping, *address, true)
-            }));
-        }
-        (symbolizer.resolve(), places)
+        addresses::names(self.pid(), addresses)
     }
 
     /// Addresses that it said, by what it calls them.
@@ -129,35 +111,6 @@ impl Program {
             .map(|(name, place)| (name, symbols.frames(place).to_vec()))
             .collect()
     }
-}
-
-fn mapping(line: &str) -> Option<Mapping> {
-    let mut fields = line.split_ascii_whitespace();
-    let (start, end) = fields.next()?.split_once('-')?;
-    let rights = fields.next()?;
-    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
-    let offset = hex(fields.next()?);
-    let (major, minor) = fields.next()?.split_once(':')?;
-    let inode: u64 = fields.next()?.parse().unwrap();
-    let path = fields.next().unwrap_or_default();
-    let device = |text| u32::from_str_radix(text, 16).unwrap();
-    let backing = match path {
-        "[vdso]" => Backing::Vdso,
-        path if path.starts_with('/') => Backing::File {
-            path: path.into(),
-            id: FileId {
-                device: (device(major), device(minor)),
-                inode,
-            },
-        },
-        _ => Backing::Anonymous,
-    };
-    rights.contains('x').then(|| Mapping {
-        start: hex(start),
-        end: hex(end),
-        offset,
-        backing,
-    })
 }
 
 /// Says of addresses all over its text which function, file and line Go's runtime knows there.
