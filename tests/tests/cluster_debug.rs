@@ -1,7 +1,11 @@
 //! Pods that nobody annotated and that must not restart: an ephemeral container beside the app, and a pod on its node
 //! that sees the processes of all pods. The commands are those of README.md.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
+#![expect(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that cannot set up must fail loudly"
+)]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! .NET captures over HTTP: flame graphs and whole nettrace files with the shares of our methods.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 use std::collections::BTreeMap;
 use std::process::Command;
 
