@@ -18,6 +18,7 @@ pub mod sharing;
 pub mod slots;
 pub mod state;
 pub mod store;
+pub mod views;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::child::{Children, Command, Inspection, Inspector, Port};
 use crate::event::Event;
 use crate::format::Format;
 use crate::process::ProcessTable;
+use crate::profile::View;
 use crate::runtime::{self, RecordError, RuntimeSettings};
 use tokio::sync::watch;
 
@@ -274,18 +276,18 @@ impl Captures {
         }
         drop(arriving);
         let capture = self.start_alone(plan).await?;
-        let artifact = self.wait_for(&capture).await?;
+        let artifact = self.wait_for(&capture, &request.view).await?;
         Ok((capture, artifact))
     }
 
     /// For a client that waits: if the returned future is dropped before its end, the capture is cancelled.
-    async fn wait_for(self: &Arc<Self>, capture: &Capture) -> Result<Artifact, CaptureError> {
+    async fn wait_for(self: &Arc<Self>, capture: &Capture, view: &View) -> Result<Artifact, CaptureError> {
         let guard = CancelOnDrop {
             captures: self,
             id: Some(capture.id.clone()),
         };
         self.finished(capture).await?;
-        let artifact = self.artifact(capture, None, None).await;
+        let artifact = self.artifact(capture, None, None, view).await;
         // Without an artifact it stays as well: the error says how to get another one of it.
         capture.mark_expendable();
         guard.keep();
@@ -295,14 +297,15 @@ impl Captures {
     /// An artifact of a finished capture, rendered at the first request.
     ///
     /// # Errors
-    /// Not finished, failed, a format or event that this recording does not have, or rendering failed.
+    /// Not finished, failed, a format, event or part that this recording does not have, or rendering failed.
     pub async fn artifact(
         &self,
         capture: &Capture,
         format: Option<Format>,
         event: Option<&Event>,
+        view: &View,
     ) -> Result<Artifact, CaptureError> {
-        let wanted = capture.wanted(format, event)?;
+        let wanted = capture.wanted(format, event, view)?;
         let workshop = Workshop {
             registry: &self.registry,
             queue: &self.render_queue,

@@ -66,6 +66,12 @@ impl Format {
         }
     }
 
+    /// Whether it is made of a profile, so that it can be made of a part of one. All others are handed out as they are, or tell
+    /// of a moment.
+    pub fn is_of_stacks(self) -> bool {
+        matches!(self, Self::Svg | Self::Collapsed | Self::Pprof | Self::Speedscope)
+    }
+
     /// Ending of a file of this format, without the dot.
     pub fn extension(self) -> &'static str {
         match self {

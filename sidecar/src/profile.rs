@@ -20,6 +20,7 @@ pub mod strings;
 pub mod survivors;
 pub mod thread_root;
 pub mod thread_samples;
+pub mod view;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod words;
 
@@ -30,3 +31,4 @@ pub use hidden_class::Names;
 pub use model::{FrameKind, Profile, ValueType};
 pub use quality::Quality;
 pub use render::{RenderError, RenderOptions, Rendered, render};
+pub use view::{Pattern, View};

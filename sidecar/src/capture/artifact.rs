@@ -12,12 +12,17 @@ use super::render_queue::{RenderQueue, WaitUntil};
 use super::request::{self, RequestError};
 use super::state::{Capture, CaptureState};
 use super::store::{KeptFile, ReadLease};
+use super::views;
 use crate::child::{Children, RenderFailure, RenderOrder};
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::format::jfr::sampled::Sampled;
-use crate::profile::{CollapsedValues, Quality};
+use crate::profile::{CollapsedValues, Quality, View};
 use crate::runtime::NoRoom;
+
+mod made;
+
+pub use made::Made;
 
 /// What is made of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,11 +31,17 @@ pub struct Wanted {
     pub format: Format,
     /// Which event, where the recording has several and the format shows one.
     pub event: Option<Event>,
+    /// Which part of it.
+    pub view: View,
 }
 
 impl From<Format> for Wanted {
     fn from(format: Format) -> Self {
-        Self { format, event: None }
+        Self {
+            format,
+            event: None,
+            view: View::default(),
+        }
     }
 }
 
@@ -54,6 +65,8 @@ pub struct ArtifactFile {
     pub format: Format,
     /// Its event, where the recording has several.
     pub event: Option<Event>,
+    /// Which part of it it shows.
+    pub view: View,
     /// Length in bytes.
     pub length: u64,
     /// SHA-256 in hexadecimal digits.
@@ -74,6 +87,7 @@ impl Artifact {
         let meta = ArtifactFile {
             format,
             event: None,
+            view: View::default(),
             length,
             sha256,
             quality,
@@ -108,8 +122,8 @@ impl Capture {
     /// What a request for an artifact means; without a format, the one that the capture was asked for.
     ///
     /// # Errors
-    /// A format or an event that the recording does not have, or none of several events.
-    pub fn wanted(&self, format: Option<Format>, event: Option<&Event>) -> Result<Wanted, CaptureError> {
+    /// A format or an event that the recording does not have, none of several events, or a part of what can only be had whole.
+    pub fn wanted(&self, format: Option<Format>, event: Option<&Event>, view: &View) -> Result<Wanted, CaptureError> {
         let format = format.unwrap_or(self.format);
         if !self.kind.formats().contains(&format) {
             return Err(CaptureError::FormatNotOffered {
@@ -118,6 +132,7 @@ impl Capture {
                 allowed: self.kind.formats().to_vec(),
             });
         }
+        views::divisible(view, format, self.kind.formats())?;
         let parts = self.event.parts();
         let names = || parts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let unsuitable = |message| {
@@ -144,6 +159,7 @@ impl Capture {
             event => Ok(Wanted {
                 format,
                 event: event.filter(|_| several).cloned(),
+                view: view.clone(),
             }),
         }
     }
@@ -184,7 +200,7 @@ impl Capture {
 
     fn made(&self, wanted: &Wanted) -> Option<ArtifactFile> {
         let artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        artifacts.get(wanted).cloned()
+        artifacts.get(wanted)
     }
 
     /// A second request for the same artifact waits instead of making it, too.
@@ -204,7 +220,10 @@ impl Capture {
         }
         let meta = self.make(wanted, quality, workshop, until).await?;
         let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        artifacts.insert(wanted.clone(), meta.clone());
+        let oldest = artifacts.insert(wanted.clone(), meta.clone());
+        if let Some(name) = oldest.and_then(|oldest| oldest.name) {
+            self.directory.discard(&name);
+        }
         Ok(meta)
     }
 
@@ -218,9 +237,10 @@ impl Capture {
     where
         R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
     {
-        let Wanted { format, event } = wanted.clone();
+        let Wanted { format, event, view } = wanted.clone();
         // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
-        let as_it_is = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
+        let native = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
+        let as_it_is = native && view.is_all();
         let name = (!as_it_is).then(|| self.stored_as(wanted));
         if let Some(name) = &name {
             let sample_type = self.sample_type(wanted, &quality);
@@ -232,6 +252,7 @@ impl Capture {
                 sample_type,
                 names: self.names,
                 event: (self.kind == RecordingKind::Jfr).then(of_jfr),
+                view: view.clone(),
                 max_bytes: 0,
             };
             let _turn = workshop.queue.turn(until).await?;
@@ -251,6 +272,7 @@ impl Capture {
         Ok(ArtifactFile {
             format,
             event,
+            view,
             length,
             sha256,
             quality,
@@ -290,6 +312,10 @@ impl Capture {
 
     /// Its name in the store: an event goes by its place among all, as it may have any characters.
     fn stored_as(&self, wanted: &Wanted) -> String {
+        if !wanted.view.is_all() {
+            let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+            return artifacts.next_part();
+        }
         let place = |event| self.event.parts().iter().position(|part| part == event);
         match wanted.event.as_ref().and_then(place) {
             Some(place) => format!("{}-{place}", wanted.format.name()),

@@ -44,6 +44,16 @@ pub enum CaptureError {
         /// What there is.
         allowed: Vec<Format>,
     },
+    /// A part was asked for of what can only be had whole.
+    #[error("{format} is all of the recording, not what matches {view}; {}", offered(.allowed))]
+    Indivisible {
+        /// What was asked for, in words.
+        view: String,
+        /// As what.
+        format: Format,
+        /// Formats that show parts.
+        allowed: Vec<Format>,
+    },
     /// Nothing matches the selector.
     #[error("no such process")]
     NoSuchProcess {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::request::{CaptureRequest, RequestError};
 use super::slots::Claim;
-use super::{CaptureError, Settings, selector};
+use super::{CaptureError, Settings, selector, views};
 use crate::child::Inspection;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
@@ -82,6 +82,7 @@ pub fn plan(
         refuse_impossible(request, chosen)?;
     }
     let (kind, format) = kind_and_format(request, runtime)?;
+    views::divisible(&request.view, format, kind.formats())?;
     let seconds = match request.snapshot {
         true if runtime::keeps_totals(runtime, &request.event) => 0,
         true => SNAPSHOT_SECONDS.min(settings.max_seconds),

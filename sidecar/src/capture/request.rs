@@ -4,10 +4,11 @@
 //! are declared here, those that choose the process in [`super::selector`], those of one runtime in its folder.
 
 use super::selector::{SELECTORS, Selector};
+use super::views::{self, VIEWS};
 use crate::event::Event;
 use crate::format::Format;
 use crate::parameter::{self, Parameter, Refusal, Row, Takes};
-use crate::profile::Names;
+use crate::profile::{Names, View};
 use crate::runtime::{self, Options, Runtime};
 
 /// A capture as it was asked for, whatever runs here.
@@ -36,6 +37,8 @@ pub struct CaptureRequest {
     pub accept: Vec<Format>,
     /// How names that differ from run to run are written.
     pub names: Names,
+    /// What of the recording the artifact shows.
+    pub view: View,
     /// Parameters that only some runtimes take.
     pub options: Options,
 }
@@ -204,6 +207,7 @@ impl Default for CaptureRequest {
             format: None,
             accept: Vec::new(),
             names: Names::default(),
+            view: View::default(),
             options: Options::default(),
         }
     }
@@ -215,6 +219,7 @@ impl CaptureRequest {
         let common = ROWS.iter().map(|row| &row.parameter);
         let common = Selector::parameters()
             .chain(common)
+            .chain(views::parameters())
             .map(|parameter| (&[][..], parameter));
         common.chain(Options::parameters())
     }
@@ -248,6 +253,8 @@ impl CaptureRequest {
             row.set(&mut self.selector, value)
         } else if let Some(row) = parameter::row(&ROWS, name) {
             row.set(self, value)
+        } else if let Some(row) = parameter::row(&VIEWS, name) {
+            row.set(&mut self.view, value)
         } else {
             self.options.set(name, value)
         }

@@ -274,7 +274,9 @@ impl Captures {
         let capture = self.unless_closed(member.capture()).await?;
         self.finished(&capture).await?;
         let of_several = matches!(capture.event, Event::Several(_)).then_some(&event);
-        let artifact = self.artifact(&capture, Some(Format::Pprof), of_several).await;
+        let artifact = self
+            .artifact(&capture, Some(Format::Pprof), of_several, &request.view)
+            .await;
         member.answered();
         Ok((capture, artifact?))
     }

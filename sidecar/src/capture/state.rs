@@ -1,6 +1,5 @@
 //! One capture: what it is, where it stands, and how to steer it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +9,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::artifact::{ArtifactFile, Wanted};
+use super::artifact::Made;
 use super::plan::CapturePlan;
 use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
@@ -87,7 +86,7 @@ pub struct Capture {
     /// Several wait for artifacts of it, and some have not had theirs.
     held: AtomicBool,
     /// What was made of the recording so far.
-    pub(super) artifacts: Mutex<HashMap<Wanted, ArtifactFile>>,
+    pub(super) artifacts: Mutex<Made>,
     /// Held by whoever makes another artifact.
     pub(super) making: tokio::sync::Mutex<()>,
 }

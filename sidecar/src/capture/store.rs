@@ -207,6 +207,12 @@ impl CaptureDirectory {
         })
     }
 
+    /// Removes one of the artifacts. Who reads it goes on to.
+    pub fn discard(&self, name: &str) {
+        let _ = std::fs::remove_file(self.path().join(name));
+        self.leases().remove(&Some(name.to_owned()));
+    }
+
     /// Bytes that removing it would free. None while a whole file is being read.
     pub fn removable_bytes(&self) -> Option<u64> {
         let leases = self.leases();

@@ -32,15 +32,21 @@ async fn a_waiting_client_gets_the_artifact_and_the_capture_stays() {
     let (_store, captures) = captures();
     let (capture, _commands) = start(&captures, Format::Pprof);
     let recording = async { end(&captures, &capture, Ok(quality())) };
-    let (artifact, ()) = tokio::join!(captures.wait_for(&capture), recording);
+    let all = View::default();
+    let (artifact, ()) = tokio::join!(captures.wait_for(&capture, &all), recording);
     assert_eq!(artifact.unwrap().meta.length, 3);
     assert_eq!(captures.being_read(), 0);
-    let artifact = captures.artifact(&capture, None, None).await.unwrap();
+    let artifact = captures.artifact(&capture, None, None, &View::default()).await.unwrap();
     assert_eq!(captures.being_read(), 1);
     drop(artifact);
     assert!(capture.may_be_evicted());
     assert!(captures.get(capture.id.as_str()).is_ok());
-    assert!(captures.artifact(&capture, Some(Format::Jfr), None).await.is_err());
+    assert!(
+        captures
+            .artifact(&capture, Some(Format::Jfr), None, &View::default())
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,10 +55,15 @@ async fn a_waiting_client_whose_artifact_cannot_be_rendered_may_fetch_another_fo
     let (capture, _commands) = start(&captures, Format::Svg);
     end(&captures, &capture, Ok(quality()));
     let _others = captures.render_queue.turn(WaitUntil::of_now()).await.unwrap();
-    let error = captures.wait_for(&capture).await.unwrap_err();
+    let error = captures.wait_for(&capture, &View::default()).await.unwrap_err();
     assert!(matches!(&error, CaptureError::NotRendered { capture: id, .. } if id == capture.id.as_str()));
     let kept = captures.get(capture.id.as_str()).unwrap();
-    assert!(captures.artifact(&kept, Some(Format::Pprof), None).await.is_ok());
+    assert!(
+        captures
+            .artifact(&kept, Some(Format::Pprof), None, &View::default())
+            .await
+            .is_ok()
+    );
     assert!(
         kept.may_be_evicted(),
         "somebody who only repeats the request would fill the store"
@@ -63,7 +74,8 @@ async fn a_waiting_client_whose_artifact_cannot_be_rendered_may_fetch_another_fo
 async fn a_waiting_client_that_goes_away_cancels_its_capture() {
     let (_store, captures) = captures();
     let (capture, mut commands) = start(&captures, Format::Pprof);
-    let waiting = tokio::time::timeout(Duration::from_secs(1), captures.wait_for(&capture));
+    let all = View::default();
+    let waiting = tokio::time::timeout(Duration::from_secs(1), captures.wait_for(&capture, &all));
     assert!(waiting.await.is_err());
     assert!(commands.wait_for(|command| *command == Command::Cancel).await.is_ok());
     assert!(captures.get(capture.id.as_str()).is_ok(), "its target is not clean");
@@ -99,7 +111,8 @@ async fn a_shutdown_cancels_waits_no_longer_than_allowed_and_removes_the_store()
         end(&captures, &ends, Err(RecordError::Cancelled));
     };
     let started = Instant::now();
-    let ((), (), answer) = tokio::join!(captures.shut_down(), recorders, captures.wait_for(&hangs));
+    let all = View::default();
+    let ((), (), answer) = tokio::join!(captures.shut_down(), recorders, captures.wait_for(&hangs, &all));
     assert!(matches!(answer, Err(CaptureError::ShuttingDown)));
     assert_eq!(started.elapsed().as_secs(), 25);
     assert_eq!(std::fs::read_dir(store.path()).unwrap().count(), 0);

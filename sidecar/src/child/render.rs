@@ -11,7 +11,7 @@ use super::Children;
 use super::ending::ChildError;
 use super::order::ChildOrder;
 use crate::format::{Format, RecordingKind};
-use crate::profile::{Names, Quality};
+use crate::profile::{Names, Quality, View};
 use crate::runtime::NoRoom;
 
 /// What a renderer is told.
@@ -30,6 +30,8 @@ pub struct RenderOrder {
     pub names: Names,
     /// Which event of a recording of several.
     pub event: Option<String>,
+    /// Which part of it.
+    pub view: View,
     /// Largest artifact.
     pub max_bytes: u64,
 }
@@ -99,6 +101,7 @@ mod tests {
             sample_type: None,
             names: Names::default(),
             event: None,
+            view: View::default(),
             max_bytes: 1,
         };
         let file = || tempfile::tempfile().unwrap();

@@ -27,6 +27,7 @@ fn code(error: &CaptureError) -> u8 {
         | CaptureError::ParameterNotApplicable { .. }
         | CaptureError::EventNotOffered { .. }
         | CaptureError::FormatNotOffered { .. }
+        | CaptureError::Indivisible { .. }
         | CaptureError::Record(RecordError::BadArgument { .. }) => 2,
         CaptureError::Impossible(_) | CaptureError::Record(RecordError::Impossible(_)) => 3,
         CaptureError::NoSuchProcess { .. }

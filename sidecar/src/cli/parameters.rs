@@ -9,7 +9,9 @@ use super::output;
 use crate::capture::CaptureRequest;
 use crate::capture::request::RequestError;
 use crate::capture::selector::Selector;
+use crate::capture::views;
 use crate::parameter::{Parameter, Takes};
+use crate::profile::View;
 use crate::runtime::Runtime;
 
 /// Flags for every parameter of a capture.
@@ -42,6 +44,45 @@ impl SelectorFlags {
     /// Parameters that exclude each other.
     pub fn selector(self) -> Result<Selector, RequestError> {
         Ok(Selector::parse(&self.0)?.with_name_or_pid())
+    }
+}
+
+/// Flags that choose what of a recording is shown.
+#[derive(Debug)]
+pub struct ViewFlags(Vec<(String, String)>);
+
+impl ViewFlags {
+    /// What they choose.
+    ///
+    /// # Errors
+    /// Parameters that exclude each other.
+    pub fn view(self) -> Result<View, RequestError> {
+        views::parse(&self.0)
+    }
+}
+
+impl Args for ViewFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(views::parameters().map(|parameter| argument(&[], parameter)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ViewFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self(
+            views::parameters()
+                .flat_map(|parameter| given(matches, parameter))
+                .collect(),
+        ))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 

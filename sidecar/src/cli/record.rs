@@ -76,7 +76,7 @@ async fn capture(
         );
     }
     follow(&capture, quiet).await?;
-    let artifact = captures.artifact(&capture, None, None).await?;
+    let artifact = captures.artifact(&capture, None, None, &request.view).await?;
     summarise(&artifact, quiet);
     write(artifact, filename)
 }

@@ -9,11 +9,12 @@ use clap::{Args, ValueEnum};
 
 use super::exit;
 use super::output::{self, FileFlag, Output};
+use super::parameters::ViewFlags;
 use crate::format::{Format, RecordingKind, UnknownFormat};
 use crate::profile::format::HEAD;
 use crate::profile::format::jfr::sampled::Sampled;
 use crate::profile::render::{RenderOptions, render};
-use crate::profile::{Names, recognise};
+use crate::profile::{Names, View, recognise};
 
 /// What a recording file can be.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -62,6 +63,8 @@ pub struct RenderCommand {
     /// Names of a JVM's lambdas and hidden classes: normalised, so that two runs compare, or raw
     #[arg(long, value_name = "NAMES", value_parser = parse_names, default_value = Names::default().name())]
     names: Names,
+    #[command(flatten)]
+    view: ViewFlags,
 }
 
 fn parse_names(text: &str) -> Result<Names, String> {
@@ -94,11 +97,17 @@ pub fn run(command: RenderCommand) -> ExitCode {
         sample_type,
         event,
         names,
+        view,
     } = command;
+    let view = match view.view() {
+        Ok(view) => view,
+        Err(error) => return exit::report(&error.into()),
+    };
     let chosen = Chosen {
         sample_type,
         event,
         names,
+        view,
     };
     match convert(&input, from.map(Into::into), output, filename, chosen) {
         Ok(None) => ExitCode::SUCCESS,
@@ -123,6 +132,7 @@ struct Chosen {
     sample_type: Option<String>,
     event: Option<String>,
     names: Names,
+    view: View,
 }
 
 fn convert(
@@ -162,6 +172,7 @@ fn convert(
         collapsed: None,
         names: chosen.names,
         event: chosen.event,
+        view: chosen.view,
     };
     let mut output = Output::create(filename.as_deref(), &format!("{stem}.{}", format.extension()))?;
     let rendered = {

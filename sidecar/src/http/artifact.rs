@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 
 use super::digest::hex_to_base64;
 use super::problem::{NOT_MODIFIED, OK, PARTIAL_CONTENT};
-use super::{AppState, Problem, svg};
+use super::{AppState, Problem, query, svg};
 use crate::capture::{Artifact, CaptureRequest};
 use crate::format::Format;
 
@@ -53,9 +53,15 @@ fn fresh(artifact: Artifact, id: &str, disposition: &Disposition) -> Result<Resp
     if let Some(event) = &artifact.meta.event {
         location.extend(["&event=", event.name()]);
     }
+    for (name, value) in artifact.meta.view.pairs() {
+        location.extend(["&", name, "=", &query::encode(&value)]);
+    }
     let length = artifact.meta.length;
     let mut headers = headers(&artifact, id, disposition);
-    headers.insert(CONTENT_LOCATION, header_value(&location));
+    // Whole or not at all: a part of it would be the address of something else.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        headers.insert(CONTENT_LOCATION, location);
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
     headers.insert(CONTENT_LENGTH, length.into());
     Ok((OK, headers, body(artifact, 0, length)?).into_response())

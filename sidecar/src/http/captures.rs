@@ -13,11 +13,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
 use super::artifact::{self, Disposition};
-use super::parameters::CaptureParameters;
+use super::parameters::{CaptureParameters, ViewParameters};
 use super::problem::{self, ACCEPTED, NO_CONTENT, ProblemBody};
 use super::query::Pairs;
 use super::{AppState, Problem};
-use crate::capture::{Capture, CaptureRequest, CaptureState, Snapshot};
+use crate::capture::{Capture, CaptureRequest, CaptureState, Snapshot, views};
 use crate::event::Event;
 use crate::format::Format;
 
@@ -69,6 +69,9 @@ pub(super) async fn start(State(state): State<AppState>, pairs: Pairs, request: 
     let mut pairs = pairs.0;
     pairs.extend(parameters(request).await?);
     let request = CaptureRequest::parse(&pairs, state.captures.settings().max_seconds)?;
+    if let Some((name, _)) = request.view.pairs().first() {
+        return Err(Problem::of_an_artifact(name));
+    }
     let capture = state.captures.start(&request).await?;
     let location = [(LOCATION, format!("/captures/{}", capture.id))];
     Ok((ACCEPTED, location, CaptureView::of(&capture)).into_response())
@@ -121,6 +124,7 @@ pub(super) async fn delete(State(state): State<AppState>, id: Id) -> Result<Resp
         ("id" = String, Path),
         ("format" = Option<Format>, Query, description = "one of the capture's formats; by default the one it was started with"),
         ("event" = Option<String>, Query, description = "which event of a recording of several: cpu, alloc, …"),
+        ViewParameters,
         ("download" = Option<bool>, Query, description = "tell browsers to save it"),
         ("Range" = Option<String>, Header, description = "one range of bytes"),
         ("If-Range" = Option<String>, Header, description = "its ETag"),
@@ -143,16 +147,17 @@ pub(super) async fn artifact(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let pairs = pairs.without_view();
-    pairs.only(&["format", "event", "download"])?;
+    pairs.only_with_views(&["format", "event", "download"])?;
     let format = pairs.value("format").map(format).transpose()?;
     let event = pairs.value("event").map(event).transpose()?;
+    let view = views::parse(&pairs.views())?;
     let disposition = match pairs.value("download") {
         None | Some("0" | "false") => Disposition::Inline,
         Some("" | "1" | "true") => Disposition::Attachment,
         Some(other) => return Err(Problem::invalid_parameter("download", other, &["true", "false"])),
     };
     let capture = state.captures.get(&known(id)?)?;
-    let artifact = state.captures.artifact(&capture, format, event.as_ref()).await?;
+    let artifact = state.captures.artifact(&capture, format, event.as_ref(), &view).await?;
     artifact::kept(artifact, capture.id.as_str(), &disposition, &method, &headers)
 }
 

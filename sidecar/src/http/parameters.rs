@@ -10,6 +10,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::capture::CaptureRequest;
 use crate::capture::selector::Selector;
+use crate::capture::views;
 use crate::parameter::{Parameter, Takes};
 use crate::runtime::Runtime;
 
@@ -21,6 +22,16 @@ pub(super) struct CaptureParameters;
 /// The parameters that choose processes.
 #[derive(Debug)]
 pub(super) struct SelectorParameters;
+
+/// The parameters that choose what of a recording is shown.
+#[derive(Debug)]
+pub(super) struct ViewParameters;
+
+impl IntoParams for ViewParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Documented> {
+        views::parameters().map(|parameter| query(&[], parameter)).collect()
+    }
+}
 
 impl IntoParams for CaptureParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Documented> {

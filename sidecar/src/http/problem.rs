@@ -50,6 +50,7 @@ enum Code {
     RangeNotSatisfiable,
     Impossible,
     NothingToKeep,
+    Indivisible,
     Busy,
     RenderFailed,
     Internal,
@@ -112,6 +113,11 @@ impl Code {
             ),
             Self::Impossible => ("impossible", S::UNPROCESSABLE_ENTITY, "impossible for this process"),
             Self::NothingToKeep => ("nothing_to_keep", S::UNPROCESSABLE_ENTITY, "nothing was recorded"),
+            Self::Indivisible => (
+                "indivisible",
+                S::UNPROCESSABLE_ENTITY,
+                "this format shows all of the recording",
+            ),
             Self::Busy => ("busy", S::TOO_MANY_REQUESTS, "busy"),
             Self::RenderFailed => (
                 "render_failed",

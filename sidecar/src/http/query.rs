@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 
 use super::Problem;
 use crate::capture::selector::Selector;
+use crate::capture::views;
 
 /// Longest query we read. Sixteen frame patterns of 256 characters fit; what is longer is no request of ours.
 const LONGEST: usize = 8 << 10;
@@ -21,6 +22,15 @@ impl Pairs {
     pub(super) fn only_with_selectors(&self, own: &[&str]) -> Result<(), Problem> {
         let selectors = Selector::parameters().map(|parameter| parameter.name);
         self.only(&own.iter().copied().chain(selectors).collect::<Vec<_>>())
+    }
+
+    /// As [`Self::only`] for `own` names and those that choose what is shown.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn only_with_views(&self, own: &[&str]) -> Result<(), Problem> {
+        let views = views::parameters().map(|parameter| parameter.name);
+        self.only(&own.iter().copied().chain(views).collect::<Vec<_>>())
     }
 
     /// Refuses every name that is not in `allowed`, and every name given twice.
@@ -52,6 +62,12 @@ impl Pairs {
         self.0.iter().filter(|(name, _)| selects(name)).cloned().collect()
     }
 
+    /// Those that choose what is shown.
+    pub(super) fn views(&self) -> Vec<(String, String)> {
+        let chooses = |name: &str| views::parameters().any(|parameter| parameter.is_called(name));
+        self.0.iter().filter(|(name, _)| chooses(name)).cloned().collect()
+    }
+
     /// The first value of `name`.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
@@ -78,6 +94,15 @@ pub(super) fn parse(query: &str) -> Result<Pairs, Problem> {
         Ok((decode(name)?, decode(value)?))
     });
     pairs.collect::<Result<_, Problem>>().map(Pairs)
+}
+
+/// A value as [`parse`] reads it back.
+pub(super) fn encode(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
 
 fn decode(text: &str) -> Result<String, Problem> {
@@ -122,6 +147,15 @@ mod tests {
         let expected: Vec<_> = expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         assert_eq!(pairs("a=b+c&threads&&x=1=2&name=%C3%a9%20%26"), expected);
         assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_back() {
+        let pattern = "^a+ (é|%2) &=#";
+        assert_eq!(
+            pairs(&format!("focus={}", encode(pattern))),
+            [("focus".to_owned(), pattern.to_owned())]
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod tests {
 
     use super::*;
     use crate::format::{Format, RecordingKind};
-    use crate::profile::{Names, RenderOptions, render};
+    use crate::profile::{Names, RenderOptions, View, render};
 
     fn flame_graph(title: &str, stacks: &[u8]) -> String {
         let options = RenderOptions {
@@ -32,6 +32,7 @@ mod tests {
             collapsed: None,
             names: Names::default(),
             event: None,
+            view: View::default(),
         };
         let mut svg = Vec::new();
         render(stacks, RecordingKind::Collapsed, &options, &mut svg).unwrap();

@@ -517,3 +517,35 @@ async fn the_index_lists_every_request() {
         assert!(page.contains(&path), "{path} is not in\n{page}");
     }
 }
+
+#[tokio::test]
+async fn what_is_shown_is_checked_before_a_capture_is_looked_for() {
+    for (uri, parameter, words) in [
+        ("/captures/x/artifact?focus=(", "focus", "unclosed group"),
+        ("/captures/x/artifact?callers=", "callers", "missing"),
+        ("/profile?focus=a%0Ab", "focus", "control"),
+    ] {
+        let refused = problem(get_with(uri, &[]).await).await;
+        assert_eq!(
+            (&refused["code"], &refused["parameter"]),
+            (&"invalid_parameter".into(), &parameter.into())
+        );
+        assert!(refused["detail"].as_str().unwrap().contains(words), "{refused}");
+    }
+    let recording = problem(send(Method::POST, "/captures?focus=a", &[], "").await).await;
+    assert_eq!(recording["code"], "invalid_parameter", "{recording}");
+    assert!(
+        recording["remedy"].as_str().unwrap().contains("/artifact"),
+        "{recording}"
+    );
+    for uri in [
+        "/captures/x/artifact?focus=a&callers=b",
+        "/captures/x/artifact?format=pprof&focus=a%7Cb",
+    ] {
+        assert_eq!(
+            code(get_with(uri, &[]).await).await,
+            is(404, "no_such_capture"),
+            "{uri}"
+        );
+    }
+}

@@ -290,7 +290,7 @@ fn rehash(profile: &Profile, hasher: &ahash::RandomState, row: u32) -> u64 {
     hasher.hash_one((row.stack.of(&profile.stacks), row.labels.of(&profile.labels)))
 }
 
-fn push<T>(table: &mut Vec<T>, row: T, what: &'static str) -> Result<u32, ModelError> {
+pub(super) fn push<T>(table: &mut Vec<T>, row: T, what: &'static str) -> Result<u32, ModelError> {
     match u32::try_from(table.len()) {
         Ok(index) if table.len() < MAX_ROWS => {
             table.push(row);
@@ -300,7 +300,7 @@ fn push<T>(table: &mut Vec<T>, row: T, what: &'static str) -> Result<u32, ModelE
     }
 }
 
-fn append<T: Copy>(table: &mut Vec<T>, rows: &[T], what: &'static str) -> Result<Span, ModelError> {
+pub(super) fn append<T: Copy>(table: &mut Vec<T>, rows: &[T], what: &'static str) -> Result<Span, ModelError> {
     let start = table.len();
     let end = start + rows.len();
     match (u32::try_from(start), u32::try_from(end)) {

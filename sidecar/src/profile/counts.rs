@@ -109,7 +109,7 @@ impl Counts {
 }
 
 /// To six places: what is written as text is then read back as the same number.
-fn share(part: u128, total: u128) -> Option<f64> {
+pub(super) fn share(part: u128, total: u128) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more than f64 has")]
     (total > 0).then(|| (part as f64 / total as f64 * 1e6).round() / 1e6)
 }

@@ -19,6 +19,26 @@ pub enum Clock {
     None,
 }
 
+/// The part of a recording that is shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Shown {
+    /// What was asked for, e.g. `focus=Cart.total`.
+    pub view: String,
+    /// Its value.
+    pub value: u64,
+    /// The value of the whole.
+    pub total: u64,
+    /// The one of the other, 0 to 1; nothing if the whole is nothing.
+    pub share: Option<f64>,
+    /// What is added up, e.g. `samples`.
+    pub sample_type: String,
+    /// In which unit.
+    pub unit: String,
+    /// Names that match, those with the most value first, 20 at most.
+    pub functions: Vec<String>,
+}
+
 /// A thread while it was sampled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -122,6 +142,9 @@ pub struct Quality {
     pub threads: BTreeMap<u64, ThreadFacts>,
     /// Why the result is less than asked for, one sentence each; empty when it is not.
     pub degraded: Vec<String>,
+    /// What of the recording is shown, where that is not all; the rest of the stamp is of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Box<Shown>>,
     /// Of a recording of several events, what is true of one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<OfEvent>,

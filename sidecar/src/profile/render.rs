@@ -17,6 +17,8 @@ use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
 use super::quality::{Clock, OfEvent, Quality};
+use super::view::View;
+use super::view::select::{SelectError, select};
 use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
@@ -41,6 +43,8 @@ pub struct RenderOptions {
     pub names: Names,
     /// Which event of a recording of several, by its name.
     pub event: Option<String>,
+    /// Which part of it.
+    pub view: View,
 }
 
 /// What rendering found out.
@@ -66,6 +70,16 @@ pub enum RenderError {
         format: Format,
         /// What can be had.
         formats: &'static [Format],
+    },
+    /// A part of it was asked for, in a format that has all of it.
+    #[error("{format} shows all of the recording; {} can be had in: {}", .view.words(), names(.formats))]
+    Indivisible {
+        /// What was asked for.
+        format: Format,
+        /// Of what.
+        view: View,
+        /// Formats that show parts.
+        formats: Vec<Format>,
     },
     /// The recording has no such value.
     #[error("the recording has no sample type {name:?}; it has {}", .available.join(", "))]
@@ -102,6 +116,9 @@ pub enum RenderError {
         /// For the CPU time of lasting threads.
         least: u64,
     },
+    /// A part of it cannot be made.
+    #[error("no part of the recording can be shown")]
+    View(#[from] SelectError),
     /// Its values are absurd.
     #[error("the recording does not fit a profile")]
     Model(#[from] ModelError),
@@ -145,6 +162,18 @@ pub fn render(
             formats: kind.formats(),
         });
     }
+    if !options.view.is_all() && !format.is_of_stacks() {
+        return Err(RenderError::Indivisible {
+            format,
+            view: options.view.clone(),
+            formats: kind
+                .formats()
+                .iter()
+                .copied()
+                .filter(|format| format.is_of_stacks())
+                .collect(),
+        });
+    }
     if kind == RecordingKind::Counters && format != kind.native_format() {
         return counted(input, format, recorded(), out);
     }
@@ -170,7 +199,7 @@ pub fn render(
     let most = if reader.streams() { u64::MAX } else { MAX_INPUT + 1 };
     let mut input = input.take(most);
     let mut native = None;
-    let profile = if (kind, format) == (RecordingKind::Pprof, Format::Pprof) {
+    let profile = if (kind, format) == (RecordingKind::Pprof, Format::Pprof) && options.view.is_all() {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(RenderError::Read)?;
         reader.read(&mut native.insert(bytes).as_slice(), &read_options)
@@ -255,6 +284,7 @@ fn write(
         format,
         ref title,
         ref sample_type,
+        ref view,
         ..
     } = *options;
     let Some(value_index) = profile.value_index(sample_type.as_deref()) else {
@@ -270,9 +300,14 @@ fn write(
     };
     let stamp = profile.stamp.take();
     let quality = quality.or(stamp.map(|stamp| *stamp));
-    let rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
+    let mut rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
+    let mut max_frames = rendered.quality.max_frames;
+    if !view.is_all() {
+        rendered.quality.shown = Some(Box::new(select(profile, view, value_index, max_frames)?));
+        // Stacks that were turned around end in what is missing of them, and say so themselves.
+        max_frames = max_frames.filter(|_| view.callers.is_none());
+    }
     let stamp = stamp::line(&rendered.quality);
-    let max_frames = rendered.quality.max_frames;
     match (format, native) {
         (Format::Pprof, Some(bytes)) => out.write_all(bytes),
         (Format::Pprof, None) => {

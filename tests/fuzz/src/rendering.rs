@@ -6,7 +6,7 @@ use sideflame::format::{Format, RecordingKind};
 use sideflame::profile::format::{ReadOptions, reader};
 use sideflame::profile::model::Profile;
 use sideflame::profile::quality::{Clock, Quality};
-use sideflame::profile::{CollapsedValues, Names, RenderOptions, render};
+use sideflame::profile::{CollapsedValues, Names, RenderOptions, View, render};
 
 use crate::flame_graph;
 
@@ -55,6 +55,7 @@ pub(crate) fn made(bytes: &[u8], kind: RecordingKind, format: Format, quality: O
         collapsed: None,
         names: Names::Normalised,
         event: (kind == RecordingKind::Jfr).then(|| "cpu".to_owned()),
+        view: View::default(),
     };
     let mut out = Bounded {
         bytes: Vec::new(),

@@ -301,7 +301,7 @@ async fn each_event_of_a_recording_is_an_artifact_of_its_own() {
         (Event::Cpu, Format::Pprof, "cpu None"),
         (Event::Alloc, Format::Collapsed, "alloc None"),
     ] {
-        let wanted = capture.wanted(Some(format), Some(&event)).unwrap();
+        let wanted = capture.wanted(Some(format), Some(&event), &View::default()).unwrap();
         let artifact = capture.artifact(wanted, &workshop).await.unwrap();
         assert_eq!(artifact.meta.event, Some(event.clone()));
         assert!(
@@ -311,7 +311,7 @@ async fn each_event_of_a_recording_is_an_artifact_of_its_own() {
         );
         assert_eq!(content(artifact), expected);
     }
-    let whole = capture.wanted(None, None).unwrap();
+    let whole = capture.wanted(None, None, &View::default()).unwrap();
     assert_eq!(content(capture.artifact(whole, &workshop).await.unwrap()), "jfr");
 }
 
@@ -319,7 +319,7 @@ async fn each_event_of_a_recording_is_an_artifact_of_its_own() {
 async fn of_several_events_one_must_be_chosen_and_it_must_be_there() {
     let (_store, registry) = registry(|_| {});
     let refused = |capture: &Capture, format, event: Option<&Event>| {
-        let wanted = capture.wanted(Some(format), event);
+        let wanted = capture.wanted(Some(format), event, &View::default());
         matches!(wanted, Err(CaptureError::Request(_)))
     };
     let two = of_two_events(&registry);
@@ -327,6 +327,53 @@ async fn of_several_events_one_must_be_chosen_and_it_must_be_there() {
     assert!(refused(&two, Format::Jfr, Some(&Event::Cpu)), "it has both");
     let one = finished(&registry, RecordingKind::Jfr, 3);
     assert!(refused(&one, Format::Svg, Some(&Event::Alloc)));
-    let wanted = one.wanted(Some(Format::Svg), Some(&Event::Cpu)).unwrap();
+    let wanted = one
+        .wanted(Some(Format::Svg), Some(&Event::Cpu), &View::default())
+        .unwrap();
     assert_eq!(wanted, Format::Svg.into(), "the only one need not be said, and may be");
+}
+
+#[tokio::test]
+async fn parts_are_rendered_once_and_the_oldest_of_many_makes_room() {
+    let (_store, registry) = registry(|_| {});
+    let capture = finished(&registry, RecordingKind::Pprof, 3);
+    let (queue, runs) = (RenderQueue::default(), Cell::new(0));
+    let workshop = Workshop {
+        registry: &registry,
+        queue: &queue,
+        children: &Children::default(),
+        render: async |_: &Children, order: &RenderOrder, _: File, mut artifact: File| {
+            runs.set(runs.get() + 1);
+            artifact.write_all(order.view.words().as_bytes()).unwrap();
+            Ok(order.quality.clone())
+        },
+    };
+    let part = async |number: u32| {
+        let view = View::of_focus(format!("f{number}").parse().unwrap());
+        // Also of the native format: a part of it is not the recording as it is.
+        let wanted = capture.wanted(Some(Format::Pprof), None, &view).unwrap();
+        capture.artifact(wanted, &workshop).await.unwrap()
+    };
+    let first = part(0).await;
+    assert_eq!((part(0).await.meta.sha256, runs.get()), (first.meta.sha256.clone(), 1));
+    let one = registry.reserved();
+    for number in 0..300 {
+        assert_eq!(content(part(number).await), format!("focus=f{number}"));
+    }
+    // The recording, eight parts, and the one that is still being read.
+    assert!(registry.reserved() < one + 9 * 10, "{} and {one}", registry.reserved());
+    assert_eq!(content(first), "focus=f0");
+    assert_eq!(runs.get(), 300);
+    assert_eq!((content(part(299).await), runs.get()), ("focus=f299".to_owned(), 300));
+    assert_eq!((content(part(0).await), runs.get()), ("focus=f0".to_owned(), 301));
+}
+
+#[tokio::test]
+async fn a_part_of_what_is_copied_is_refused() {
+    let (_store, registry) = registry(|_| {});
+    let capture = finished(&registry, RecordingKind::Jfr, 3);
+    let view = View::of_focus("a".parse().unwrap());
+    let refused = capture.wanted(Some(Format::Jfr), None, &view).unwrap_err();
+    assert!(matches!(refused, CaptureError::Indivisible { .. }), "{refused}");
+    assert!(capture.wanted(Some(Format::Svg), None, &view).is_ok());
 }

@@ -29,6 +29,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
         sample_type,
         names,
         event,
+        view,
         max_bytes: _,
     } = order;
     let options = RenderOptions {
@@ -39,6 +40,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
         collapsed: None,
         names,
         event,
+        view,
     };
     let report = match render(recording, kind, &options, &mut artifact) {
         Ok(rendered) => RenderReport::Done(Box::new(rendered.quality)),

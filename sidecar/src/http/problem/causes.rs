@@ -70,6 +70,12 @@ impl Problem {
             .allowed(allowed)
     }
 
+    pub(in crate::http) fn of_an_artifact(name: &'static str) -> Self {
+        let detail = format!("{name} chooses what an artifact shows; the recording has all of it");
+        let remedy = format!("leave {name} out, and give it to GET /captures/{{id}}/artifact");
+        Self::new(Code::InvalidParameter, detail, remedy).parameter(name)
+    }
+
     pub(in crate::http) fn not_of_dotnet_monitor(parameter: &'static str, remedy: &'static str) -> Self {
         let detail = format!("{parameter} has no such meaning here as in dotnet-monitor");
         Self::new(Code::InvalidParameter, detail, remedy).parameter(parameter)
@@ -280,6 +286,9 @@ impl From<CaptureError> for Problem {
                     .parameter("format")
                     .allowed(&allowed)
             }
+            CaptureError::Indivisible { allowed, .. } => Self::new(Code::Indivisible, detail, one_of(&allowed))
+                .parameter("format")
+                .allowed(&allowed),
             CaptureError::NoSuchProcess { candidates } => Self::new(
                 Code::NoSuchProcess,
                 detail,

@@ -12,6 +12,7 @@ const GO_GOROUTINE: &[u8] = include_bytes!("../../../tests/data/profile/pprof/go
 fn options(format: Format) -> RenderOptions {
     RenderOptions {
         event: None,
+        view: View::default(),
         format,
         quality: Some(quality()),
         sample_type: None,
@@ -456,4 +457,91 @@ fn a_dotnet_recording_gives_every_format_and_says_what_its_value_lacks() {
     assert_eq!(wall.quality.degraded, [""; 0]);
     let copied = rendered(DOTNET, RecordingKind::Nettrace, &options(Format::Nettrace)).1;
     assert_eq!(copied, DOTNET);
+}
+
+fn focused(format: Format, pattern: &str) -> RenderOptions {
+    RenderOptions {
+        view: View::of_focus(pattern.parse().unwrap()),
+        ..options(format)
+    }
+}
+
+#[test]
+fn every_format_of_stacks_shows_a_part_and_says_how_much_it_is() {
+    let whole = text(JVM, RecordingKind::Collapsed, &options(Format::Collapsed));
+    let of = |text: &str, name: &str| -> u64 {
+        let lines = text.lines().filter(|line| line.contains(name));
+        lines
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+            .sum()
+    };
+    let part = text(
+        JVM,
+        RecordingKind::Collapsed,
+        &focused(Format::Collapsed, r"Shop\.hash"),
+    );
+    assert!(part.lines().all(|line| line.contains("Shop.hash")) && of(&part, "") == of(&whole, "Shop.hash"));
+    let words = format!("of {} cpu match focus=Shop", of(&whole, ""));
+    for format in [Format::Svg, Format::Speedscope] {
+        let options = RenderOptions {
+            sample_type: Some("samples".into()),
+            ..focused(format, r"Shop\.hash")
+        };
+        let (rendered, out) = rendered(JVM, RecordingKind::Collapsed, &options);
+        let out = String::from_utf8(out).unwrap();
+        assert!(
+            out.contains("ONLY ") && out.contains(" samples match focus=Shop"),
+            "{words} {out}"
+        );
+        let shown = rendered.quality.shown.unwrap();
+        assert_eq!(shown.functions[0], "Shop.hash");
+        assert!(0.0 < shown.share.unwrap() && shown.share.unwrap() < 1.0);
+    }
+    let pprof = rendered(JVM, RecordingKind::Collapsed, &focused(Format::Pprof, r"Shop\.hash")).1;
+    let profile = pprof::read::read(&pprof, Names::Raw).unwrap();
+    assert!(profile.stamp.unwrap().shown.is_some());
+}
+
+#[test]
+fn nothing_that_matches_is_an_empty_profile_that_says_of_how_much() {
+    let options = RenderOptions {
+        sample_type: Some("samples".into()),
+        ..focused(Format::Svg, "nowhere")
+    };
+    let svg = text(JVM, RecordingKind::Collapsed, &options);
+    assert!(svg.contains("no samples") && svg.contains("ONLY 0.0%: 0 of "), "{svg}");
+    assert_eq!(
+        text(JVM, RecordingKind::Collapsed, &focused(Format::Collapsed, "nowhere")),
+        ""
+    );
+}
+
+#[test]
+fn a_part_of_a_pprof_file_is_not_the_file_and_a_copied_format_has_no_parts() {
+    let (rendered, part) = rendered(GO_CPU, RecordingKind::Pprof, &focused(Format::Pprof, "hash"));
+    let share = rendered.quality.shown.unwrap().share.unwrap();
+    assert!(part != GO_CPU && 0.0 < share, "{share}");
+    let refused = render(
+        GO_CPU,
+        RecordingKind::Trace,
+        &focused(Format::Trace, "hash"),
+        &mut Vec::new(),
+    );
+    assert!(matches!(refused, Err(RenderError::Indivisible { .. })), "{refused:?}");
+}
+
+#[test]
+fn callers_are_drawn_from_the_match_on() {
+    let options = RenderOptions {
+        view: View {
+            callers: Some(r"^Shop\.hash$".parse().unwrap()),
+            ..View::default()
+        },
+        ..options(Format::Collapsed)
+    };
+    let text = text(JVM, RecordingKind::Collapsed, &options);
+    assert!(
+        !text.is_empty() && text.lines().all(|line| line.starts_with("Shop.hash")),
+        "{text}"
+    );
 }

@@ -9,7 +9,7 @@ use super::framing::TAG_NULL;
 use super::read::{NettraceReadError, read};
 use crate::format::{Format, RecordingKind};
 use crate::profile::quality::ThreadFacts;
-use crate::profile::{Names, Profile, Quality, RenderOptions, render};
+use crate::profile::{Names, Profile, Quality, RenderOptions, View, render};
 
 const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
 const RUNDOWN: &str = "Microsoft-Windows-DotNETRuntimeRundown";
@@ -270,6 +270,7 @@ fn a_recording_of_a_moment_has_each_thread_once_with_what_it_does() {
             collapsed: None,
             names: Names::Normalised,
             event: None,
+            view: View::default(),
         };
         let mut out = Vec::new();
         render(stream, RecordingKind::NettraceThreads, &options, &mut out).unwrap();

@@ -1,0 +1,81 @@
+//! What a rendering shows of a recording, as one value: made of parameters, sent to a renderer, the key of what was rendered.
+//!
+//! To add a member: a field with its line in [`View::pairs`] here, what it does in [`select`], and its parameter in
+//! `capture/views.rs`. Knows no format.
+
+pub mod pattern;
+pub mod select;
+
+use serde::{Deserialize, Serialize};
+
+pub use pattern::{Pattern, PatternError};
+
+use super::frame_name::short_text;
+
+/// Which part of a recording is shown; the default is all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct View {
+    /// Stacks with a matching frame, and no others.
+    pub focus: Option<Pattern>,
+    /// Who calls the innermost matching frame of a stack: that frame is the root, and its callers are above it.
+    pub callers: Option<Pattern>,
+}
+
+impl View {
+    /// Stacks with a matching frame.
+    pub fn of_focus(focus: Pattern) -> Self {
+        Self {
+            focus: Some(focus),
+            ..Self::default()
+        }
+    }
+
+    /// True if nothing is left out.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The parameters that ask for it, by name and value.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let Self { focus, callers } = self;
+        let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
+        let pairs = [("focus", text(focus)), ("callers", text(callers))];
+        let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        given.collect()
+    }
+
+    /// The same for people, in one line: `focus=Cart.total callers=hash`.
+    pub fn words(&self) -> String {
+        const MOST: usize = 60;
+        let pairs = self.pairs();
+        let words = pairs
+            .iter()
+            .map(|(name, value)| format!("{name}={}", short_text(value, MOST)));
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_of_all_has_no_words_and_any_other_has() {
+        assert!(View::default().is_all() && View::default().words().is_empty());
+        let view = View {
+            callers: Some("hash".parse().unwrap()),
+            ..View::of_focus("a\u{202e}|b".parse().unwrap())
+        };
+        assert!(!view.is_all());
+        assert_eq!(view.words(), "focus=a\u{fffd}|b callers=hash");
+    }
+
+    #[test]
+    fn a_renderer_is_sent_the_same_view_and_no_pattern_that_was_not_checked() {
+        let view = View::of_focus("Cart.*".parse().unwrap());
+        let json = serde_json::to_string(&view).unwrap();
+        assert_eq!(serde_json::from_str::<View>(&json).unwrap(), view);
+        assert!(serde_json::from_str::<View>(r#"{"focus": "("}"#).is_err());
+    }
+}
