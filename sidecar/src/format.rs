@@ -17,6 +17,11 @@ pub enum Format {
     Pprof,
     /// speedscope's JSON.
     Speedscope,
+    /// What each function took itself and in all, as a table.
+    Top,
+    /// The same for programs.
+    #[serde(rename = "top.json")]
+    TopJson,
     /// Java Flight Recorder file.
     Jfr,
     /// EventPipe stream of .NET.
@@ -35,11 +40,13 @@ pub enum Format {
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
         Self::Speedscope,
+        Self::Top,
+        Self::TopJson,
         Self::Jfr,
         Self::Nettrace,
         Self::Trace,
@@ -56,6 +63,8 @@ impl Format {
             Self::Collapsed => "collapsed",
             Self::Pprof => "pprof",
             Self::Speedscope => "speedscope",
+            Self::Top => "top",
+            Self::TopJson => "top.json",
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
@@ -69,7 +78,10 @@ impl Format {
     /// Whether it is made of a profile, so that it can be made of a part of one. All others are handed out as they are, or tell
     /// of a moment.
     pub fn is_of_stacks(self) -> bool {
-        matches!(self, Self::Svg | Self::Collapsed | Self::Pprof | Self::Speedscope)
+        matches!(
+            self,
+            Self::Svg | Self::Collapsed | Self::Pprof | Self::Speedscope | Self::Top | Self::TopJson
+        )
     }
 
     /// Ending of a file of this format, without the dot.
@@ -79,6 +91,8 @@ impl Format {
             Self::Collapsed => "collapsed.txt",
             Self::Pprof => "pb.gz",
             Self::Speedscope => "speedscope.json",
+            Self::Top => "top.txt",
+            Self::TopJson => "top.json",
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
@@ -93,8 +107,8 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Svg => "image/svg+xml",
-            Self::Collapsed | Self::Text => "text/plain; charset=utf-8",
-            Self::Speedscope | Self::Json => "application/json",
+            Self::Collapsed | Self::Top | Self::Text => "text/plain; charset=utf-8",
+            Self::Speedscope | Self::TopJson | Self::Json => "application/json",
             Self::Jsonl => "application/x-ndjson",
             Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace | Self::Dump => "application/octet-stream",
         }
@@ -109,7 +123,7 @@ impl fmt::Display for Format {
 
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of svg, collapsed, pprof, speedscope, jfr, nettrace, trace, text, json, jsonl, dump")]
+#[error("not one of svg, collapsed, pprof, speedscope, top, top.json, jfr, nettrace, trace, text, json, jsonl, dump")]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -174,19 +188,30 @@ impl RecordingKind {
     /// Formats that can be had from this recording.
     pub fn formats(self) -> &'static [Format] {
         match self {
-            Self::Collapsed | Self::Pprof => &[Format::Svg, Format::Collapsed, Format::Pprof, Format::Speedscope],
+            Self::Collapsed | Self::Pprof => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
+            ],
             Self::Jfr => &[
                 Format::Jfr,
                 Format::Svg,
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
             ],
             Self::Nettrace => &[
                 Format::Svg,
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
                 Format::Nettrace,
             ],
             Self::NettraceThreads => &[
@@ -194,6 +219,8 @@ impl RecordingKind {
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
                 Format::Text,
                 Format::Json,
                 Format::Nettrace,
@@ -207,6 +234,8 @@ impl RecordingKind {
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
                 Format::Text,
                 Format::Json,
             ],
@@ -215,6 +244,8 @@ impl RecordingKind {
                 Format::Collapsed,
                 Format::Pprof,
                 Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
                 Format::Nettrace,
                 Format::Text,
                 Format::Json,

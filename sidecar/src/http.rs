@@ -27,6 +27,7 @@ mod processes;
 mod profile;
 mod query;
 mod serve;
+mod share;
 mod status;
 mod svg;
 mod threads;
@@ -76,7 +77,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 24] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -84,6 +85,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
         ("/captures/{id}", get(captures::one).delete(captures::delete)),
         ("/captures/{id}/stop", post(captures::stop)),
         ("/captures/{id}/artifact", get(captures::artifact)),
+        ("/captures/{id}/share", get(share::share)),
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
         ("/counters", get(counters::counters).head(counters::check)),

@@ -3,6 +3,7 @@
 //! Everything read here was produced inside a target and is hostile: sizes, counts and depths are capped before memory
 //! is spent on them. The only callers are the render child process and the CLI, through [`render::render`].
 
+pub mod amount;
 pub mod builder;
 pub mod counter;
 pub mod counts;
@@ -20,6 +21,7 @@ pub mod strings;
 pub mod survivors;
 pub mod thread_root;
 pub mod thread_samples;
+pub mod top;
 pub mod view;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod words;

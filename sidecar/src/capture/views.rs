@@ -20,7 +20,7 @@ pub(super) static VIEWS: [Row<View>; 2] = [
             "Show only stacks with a function that matches",
         ),
         |view, _, value| {
-            view.focus = Some(pattern(value)?);
+            view.focus = Some(read(value)?);
             Ok(())
         },
     ),
@@ -32,17 +32,30 @@ pub(super) static VIEWS: [Row<View>; 2] = [
             "Show who calls the function that matches: it is the root, and its callers are above it",
         ),
         |view, _, value| {
-            view.callers = Some(pattern(value)?);
+            view.callers = Some(read(value)?);
             Ok(())
         },
     ),
 ];
 
 /// A regular expression, or what is wrong with it.
-fn pattern(value: &str) -> Result<Pattern, Refusal> {
+fn read(value: &str) -> Result<Pattern, Refusal> {
     value
         .parse()
         .map_err(|error| Refusal::because(format!("{PATTERN} ({error})")))
+}
+
+/// The pattern that another parameter has.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn pattern(name: &'static str, value: &str) -> Result<Pattern, RequestError> {
+    read(value).map_err(|refusal| RequestError::Invalid {
+        name,
+        value: request::shorten(value),
+        expected: refusal.because.unwrap_or_default(),
+        allowed: Vec::new(),
+    })
 }
 
 /// The parameters that choose what is shown.

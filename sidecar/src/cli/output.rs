@@ -127,6 +127,8 @@ mod tests {
             ("b.pprof.txt", Some(Format::Text)),
             ("c.pb.gz", Some(Format::Pprof)),
             ("d.speedscope.json", Some(Format::Speedscope)),
+            ("d.top.txt", Some(Format::Top)),
+            ("d.top.json", Some(Format::TopJson)),
             ("e.gif", None),
             ("svg", None),
         ] {

@@ -162,9 +162,9 @@ pub(super) async fn artifact(
 }
 
 /// The `{id}` of a path; it fails when it is not UTF-8.
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
-fn known(id: Id) -> Result<String, Problem> {
+pub(super) fn known(id: Id) -> Result<String, Problem> {
     id.map(|Path(id)| id)
         .map_err(|_| problem::no_such_capture("of that name"))
 }
@@ -174,7 +174,7 @@ fn format(name: &str) -> Result<Format, Problem> {
         .map_err(|_| Problem::invalid_parameter("format", name, &Format::ALL.map(Format::name)))
 }
 
-fn event(name: &str) -> Result<Event, Problem> {
+pub(super) fn event(name: &str) -> Result<Event, Problem> {
     let event = name.parse();
     event.map_err(|_| Problem::invalid_parameter("event", name, &["cpu", "wall", "alloc", "heap", "lock"]))
 }

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     captures, counters, doctor, dotnet_monitor, dump, histogram, index, metrics, openapi as own, pprof, processes,
-    profile, status, threads,
+    profile, share, status, threads,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{
         captures::delete,
         captures::stop,
         captures::artifact,
+        share::share,
         processes::processes,
         doctor::doctor,
         threads::threads,

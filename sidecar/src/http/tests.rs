@@ -549,3 +549,24 @@ async fn what_is_shown_is_checked_before_a_capture_is_looked_for() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_share_needs_a_pattern() {
+    for uri in [
+        "/captures/x/share",
+        "/captures/x/share?match=(",
+        "/captures/x/share?match=a&format=svg",
+    ] {
+        assert_eq!(
+            code(get_with(uri, &[]).await).await,
+            is(400, "invalid_parameter"),
+            "{uri}"
+        );
+    }
+    let missing = problem(get_with("/captures/x/share", &[]).await).await;
+    assert_eq!(missing["parameter"], "match");
+    assert_eq!(
+        code(get_with("/captures/x/share?match=a", &[]).await).await,
+        is(404, "no_such_capture")
+    );
+}

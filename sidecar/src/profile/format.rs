@@ -70,6 +70,10 @@ pub mod speedscope {
 pub mod svg {
     pub mod write;
 }
+/// What each function took.
+pub mod top {
+    pub mod write;
+}
 /// HotSpot's dump of all threads, and that of any runtime as JSON and text.
 pub mod thread_dump {
     mod listed;

@@ -11,7 +11,7 @@ use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::jfr::JfrError;
 use super::format::{
-    ReadError, ReadOptions, collapsed, counters, histogram, pprof, reader, speedscope, svg, thread_dump,
+    ReadError, ReadOptions, collapsed, counters, histogram, pprof, reader, speedscope, svg, thread_dump, top,
 };
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
@@ -321,6 +321,16 @@ fn write(
             let stacks = FlatStacks::new(profile, value_index, max_frames)?;
             match profile.sample_types.get(value_index) {
                 Some(value) => svg::write::write(&stacks, value, title, &stamp, out),
+                None => Ok(()),
+            }
+        }
+        (Format::Top | Format::TopJson, _) => {
+            let stacks = FlatStacks::new(profile, value_index, max_frames)?;
+            match profile.sample_types.get(value_index) {
+                Some(value) if format == Format::Top => {
+                    top::write::text(&stacks, value, &rendered.quality, &stamp, out)
+                }
+                Some(value) => top::write::json(&stacks, value, &rendered.quality, out),
                 None => Ok(()),
             }
         }

@@ -67,24 +67,24 @@ pub fn line(quality: &Quality) -> String {
 
 /// How much is shown, and of what: `ONLY 12.3%: 364 of 2961 samples match focus=hash`.
 pub fn only(shown: &Shown) -> String {
-    let Shown {
-        view,
-        value,
-        total,
-        unit,
-        ..
-    } = shown;
+    format!("ONLY {} match {}", part(shown), shown.view)
+}
+
+/// How much is shown: `12.3%: 364 of 2961 samples`.
+pub fn part(shown: &Shown) -> String {
+    let Shown { value, total, unit, .. } = shown;
     let share = shown
         .share
-        .map_or_else(String::new, |share| format!(" {}", percent(share)));
+        .map_or_else(String::new, |share| format!("{}: ", percent(share)));
     let (part, whole) = match unit.as_str() {
+        "nanoseconds" | "bytes" if *value == 0 => ("0".to_owned(), amount(*total, unit)),
         "nanoseconds" | "bytes" => (amount(*value, unit), amount(*total, unit)),
         _ => {
             let what = short_text(&shown.sample_type, UNIT_CHARS);
             (value.to_string(), format!("{total} {what}"))
         }
     };
-    format!("ONLY{share}: {part} of {whole} match {view}")
+    format!("{share}{part} of {whole}")
 }
 
 /// The sentence about stacks that were cut, if there are any.

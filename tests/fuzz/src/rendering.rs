@@ -31,12 +31,16 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
     if let Some(json) = made(bytes, kind, Format::Speedscope, None) {
         let _: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     }
-    if let Some(json) = made(bytes, kind, Format::Json, None) {
-        let _: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    for format in [Format::Json, Format::TopJson] {
+        if let Some(json) = made(bytes, kind, format, None) {
+            let _: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+        }
     }
-    if let Some(text) = made(bytes, kind, Format::Text, None).filter(|_| kind.native_format() != Format::Text) {
-        let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\n';
-        assert!(!text.iter().any(control), "{}", String::from_utf8_lossy(&text));
+    for format in [Format::Text, Format::Top] {
+        if let Some(text) = made(bytes, kind, format, None).filter(|_| kind.native_format() != format) {
+            let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\n';
+            assert!(!text.iter().any(control), "{}", String::from_utf8_lossy(&text));
+        }
     }
     if let Some(text) = made(bytes, kind, Format::Collapsed, None) {
         let again = made(&text, RecordingKind::Collapsed, Format::Collapsed, None);

@@ -162,7 +162,13 @@ async fn a_failed_renderer_leaves_the_recording_and_the_error_names_what_else_th
         (id.as_str(), others),
         (
             capture.id.as_str(),
-            vec![Format::Collapsed, Format::Pprof, Format::Speedscope]
+            vec![
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Top,
+                Format::TopJson
+            ]
         )
     );
     assert!(matches!(cause, CaptureError::Render(_)));
