@@ -272,7 +272,8 @@ impl Captures {
         let arriving = request.scraped.then(|| self.sharing.arrive());
         let (plan, inspections) = self.unless_closed(self.plan(request)).await?;
         if request.scraped && runtime::shares(&plan.order) {
-            return self.shared(request, (plan, inspections), arriving).await;
+            // With all that it holds while it waits it is the largest part of an answer.
+            return Box::pin(self.shared(request, (plan, inspections), arriving)).await;
         }
         drop(arriving);
         let capture = self.start_alone(plan).await?;

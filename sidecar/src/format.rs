@@ -22,6 +22,8 @@ pub enum Format {
     /// The same for programs.
     #[serde(rename = "top.json")]
     TopJson,
+    /// How much there was in each interval of the capture.
+    Timeline,
     /// Java Flight Recorder file.
     Jfr,
     /// EventPipe stream of .NET.
@@ -40,13 +42,14 @@ pub enum Format {
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
         Self::Speedscope,
         Self::Top,
         Self::TopJson,
+        Self::Timeline,
         Self::Jfr,
         Self::Nettrace,
         Self::Trace,
@@ -65,6 +68,7 @@ impl Format {
             Self::Speedscope => "speedscope",
             Self::Top => "top",
             Self::TopJson => "top.json",
+            Self::Timeline => "timeline",
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
@@ -80,7 +84,7 @@ impl Format {
     pub fn is_of_stacks(self) -> bool {
         matches!(
             self,
-            Self::Svg | Self::Collapsed | Self::Pprof | Self::Speedscope | Self::Top | Self::TopJson
+            Self::Svg | Self::Collapsed | Self::Pprof | Self::Speedscope | Self::Top | Self::TopJson | Self::Timeline
         )
     }
 
@@ -93,6 +97,7 @@ impl Format {
             Self::Speedscope => "speedscope.json",
             Self::Top => "top.txt",
             Self::TopJson => "top.json",
+            Self::Timeline => "timeline.json",
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
             Self::Trace => "trace",
@@ -108,7 +113,7 @@ impl Format {
         match self {
             Self::Svg => "image/svg+xml",
             Self::Collapsed | Self::Top | Self::Text => "text/plain; charset=utf-8",
-            Self::Speedscope | Self::TopJson | Self::Json => "application/json",
+            Self::Speedscope | Self::TopJson | Self::Timeline | Self::Json => "application/json",
             Self::Jsonl => "application/x-ndjson",
             Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace | Self::Dump => "application/octet-stream",
         }
@@ -123,7 +128,9 @@ impl fmt::Display for Format {
 
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of svg, collapsed, pprof, speedscope, top, top.json, jfr, nettrace, trace, text, json, jsonl, dump")]
+#[error(
+    "not one of svg, collapsed, pprof, speedscope, top, top.json, timeline, jfr, nettrace, trace, text, json, jsonl, dump"
+)]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -185,6 +192,11 @@ impl RecordingKind {
         }
     }
 
+    /// True if it says when its samples were.
+    pub fn has_times(self) -> bool {
+        matches!(self, Self::Jfr | Self::Nettrace)
+    }
+
     /// Formats that can be had from this recording.
     pub fn formats(self) -> &'static [Format] {
         match self {
@@ -204,6 +216,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Timeline,
             ],
             Self::Nettrace => &[
                 Format::Svg,
@@ -212,6 +225,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Timeline,
                 Format::Nettrace,
             ],
             Self::NettraceThreads => &[

@@ -31,6 +31,7 @@ mod share;
 mod status;
 mod svg;
 mod threads;
+mod timeline;
 mod token;
 
 use std::sync::Arc;
@@ -77,7 +78,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 24] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 25] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -86,6 +87,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 24] {
         ("/captures/{id}/stop", post(captures::stop)),
         ("/captures/{id}/artifact", get(captures::artifact)),
         ("/captures/{id}/share", get(share::share)),
+        ("/captures/{id}/timeline", get(timeline::timeline)),
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
         ("/counters", get(counters::counters).head(counters::check)),

@@ -16,6 +16,7 @@ pub mod model;
 pub mod modified_utf8;
 pub mod quality;
 pub mod render;
+pub mod slicing;
 pub mod stamp;
 pub mod strings;
 pub mod survivors;

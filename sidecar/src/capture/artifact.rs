@@ -132,7 +132,7 @@ impl Capture {
                 allowed: self.kind.formats().to_vec(),
             });
         }
-        views::divisible(view, format, self.kind.formats())?;
+        views::divisible(view, format, self.kind)?;
         let parts = self.event.parts();
         let names = || parts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let unsuitable = |message| {

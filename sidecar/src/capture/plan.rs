@@ -82,7 +82,7 @@ pub fn plan(
         refuse_impossible(request, chosen)?;
     }
     let (kind, format) = kind_and_format(request, runtime)?;
-    views::divisible(&request.view, format, kind.formats())?;
+    views::divisible(&request.view, format, kind)?;
     let seconds = match request.snapshot {
         true if runtime::keeps_totals(runtime, &request.event) => 0,
         true => SNAPSHOT_SECONDS.min(settings.max_seconds),

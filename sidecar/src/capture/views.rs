@@ -4,14 +4,70 @@
 
 use super::CaptureError;
 use super::request::{self, RequestError};
-use crate::format::Format;
+use crate::format::{Format, RecordingKind};
 use crate::parameter::{self, Parameter, Refusal, Row, Takes};
+use crate::profile::view::by::UnknownBy;
 use crate::profile::{Pattern, View};
 
+const SECONDS: &str = "seconds into the capture, with up to three digits behind the point";
+const THREAD: &str = "a regular expression for names of threads, or a thread's number";
+const BY: &str = "thread, thread-name, or label: and the key of a label";
 const PATTERN: &str = "a regular expression for names of functions, at most 256 bytes";
 
 /// The parameters.
-pub(super) static VIEWS: [Row<View>; 2] = [
+pub(super) static VIEWS: [Row<View>; 6] = [
+    Row::new(
+        Parameter::new(
+            "from",
+            "SECONDS",
+            Takes::Text(SECONDS),
+            "Show only what was sampled from this moment of the capture on",
+        ),
+        |view, _, value| {
+            view.from = Some(milliseconds(value)?);
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "to",
+            "SECONDS",
+            Takes::Text(SECONDS),
+            "Show only what was sampled before this moment of the capture",
+        ),
+        |view, _, value| {
+            view.to = Some(milliseconds(value)?);
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "thread",
+            "PATTERN",
+            Takes::Text(THREAD),
+            "Show only threads whose name matches, or the one of that number",
+        ),
+        |view, _, value| {
+            view.thread = Some(read(value)?);
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "by",
+            "WHAT",
+            Takes::Text(BY),
+            "Split stacks by thread, by the names of threads, or by the values of a label",
+        ),
+        |view, _, value| {
+            view.by = Some(
+                value
+                    .parse()
+                    .map_err(|error: UnknownBy| Refusal::because(error.to_string()))?,
+            );
+            Ok(())
+        },
+    ),
     Row::new(
         Parameter::new(
             "focus",
@@ -37,6 +93,19 @@ pub(super) static VIEWS: [Row<View>; 2] = [
         },
     ),
 ];
+
+/// Seconds as milliseconds.
+fn milliseconds(value: &str) -> Result<u32, Refusal> {
+    let (whole, part) = value.split_once('.').unwrap_or((value, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 3 {
+        return Err(Refusal::default());
+    }
+    let number = |text: &str| text.parse::<u32>().ok();
+    let milliseconds =
+        number(whole).and_then(|whole| whole.checked_mul(1000)?.checked_add(number(&format!("{part:0<3}"))?));
+    milliseconds.ok_or_else(Refusal::default)
+}
 
 /// A regular expression, or what is wrong with it.
 fn read(value: &str) -> Result<Pattern, Refusal> {
@@ -77,15 +146,30 @@ pub fn parse(pairs: &[(String, String)]) -> Result<View, RequestError> {
     Ok(view)
 }
 
-/// Refuses a part where only the whole can be had. `formats` are all that there are.
+/// Refuses a part where only the whole can be had of a recording.
 ///
 /// # Errors
-/// [`CaptureError::Indivisible`].
-pub(super) fn divisible(view: &View, format: Format, formats: &[Format]) -> Result<(), CaptureError> {
+/// [`CaptureError::Indivisible`], or a range of time of a recording without times.
+pub(super) fn divisible(view: &View, format: Format, kind: RecordingKind) -> Result<(), CaptureError> {
+    if view.is_of_time() && format == Format::Timeline {
+        let message = "a timeline is of the whole capture".to_owned();
+        return Err(CaptureError::Request(RequestError::Unsuitable {
+            name: "format",
+            message,
+        }));
+    }
+    if view.is_of_time() && !kind.has_times() {
+        let name = if view.from.is_some() { "from" } else { "to" };
+        let message = format!(
+            "a {} recording has no times; a JVM's has with format=jfr, and so has a nettrace of .NET",
+            kind.native_format()
+        );
+        return Err(CaptureError::Request(RequestError::Unsuitable { name, message }));
+    }
     if view.is_all() || format.is_of_stacks() {
         return Ok(());
     }
-    let of_stacks = formats.iter().copied().filter(|format| format.is_of_stacks());
+    let of_stacks = kind.formats().iter().copied().filter(|format| format.is_of_stacks());
     Err(CaptureError::Indivisible {
         view: view.words(),
         format,
@@ -124,11 +208,28 @@ mod tests {
     #[test]
     fn a_part_of_what_is_copied_is_refused_with_what_can_be_divided() {
         let view = View::of_focus("a".parse().unwrap());
-        let all = [Format::Jfr, Format::Svg];
-        assert!(divisible(&view, Format::Svg, &all).is_ok() && divisible(&View::default(), Format::Jfr, &all).is_ok());
-        match divisible(&view, Format::Jfr, &all).unwrap_err() {
-            CaptureError::Indivisible { allowed, .. } => assert_eq!(allowed, [Format::Svg]),
+        let kind = RecordingKind::Jfr;
+        assert!(divisible(&view, Format::Svg, kind).is_ok() && divisible(&View::default(), Format::Jfr, kind).is_ok());
+        match divisible(&view, Format::Jfr, kind).unwrap_err() {
+            CaptureError::Indivisible { allowed, .. } => {
+                assert!(allowed.contains(&Format::Svg) && !allowed.contains(&Format::Jfr))
+            }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_range_of_time_is_in_seconds_and_of_a_recording_that_has_times() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let view = parse(&[pair("from", "1.5"), pair("to", "20"), pair("by", "label:endpoint")]).unwrap();
+        assert_eq!((view.from, view.to), (Some(1500), Some(20_000)));
+        assert_eq!(view.words(), "from=1.5 to=20 by=label:endpoint");
+        for bad in ["", "-1", "1.2345", ".5", "1.", "1e3", "5000000"] {
+            assert!(parse(&[pair("from", bad)]).is_err(), "{bad}");
+        }
+        assert!(parse(&[pair("by", "label:")]).is_err() && parse(&[pair("by", "colour")]).is_err());
+        assert!(divisible(&view, Format::Svg, RecordingKind::Jfr).is_ok());
+        let refused = divisible(&view, Format::Svg, RecordingKind::Collapsed).unwrap_err();
+        assert!(refused.to_string().contains("format=jfr"), "{refused}");
     }
 }

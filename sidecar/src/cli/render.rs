@@ -46,8 +46,8 @@ pub struct RenderCommand {
     /// The recording; - reads stdin
     input: PathBuf,
     /// What the recording is; without it, its content decides
-    #[arg(long, visible_alias = "input", value_name = "FORMAT")]
-    from: Option<RenderFrom>,
+    #[arg(long = "input", value_name = "FORMAT")]
+    kind: Option<RenderFrom>,
     /// svg, collapsed, pprof, speedscope, top or top.json [default: by the ending of FILE, else svg]
     #[arg(short, long, visible_alias = "format", value_name = "FORMAT", value_parser = parse_format)]
     output: Option<Format>,
@@ -91,7 +91,7 @@ fn parse_format(text: &str) -> Result<Format, String> {
 pub fn run(command: RenderCommand) -> ExitCode {
     let RenderCommand {
         input,
-        from,
+        kind,
         output,
         file: FileFlag { filename },
         sample_type,
@@ -109,7 +109,7 @@ pub fn run(command: RenderCommand) -> ExitCode {
         names,
         view,
     };
-    match convert(&input, from.map(Into::into), output, filename, chosen) {
+    match convert(&input, kind.map(Into::into), output, filename, chosen) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(path)) => {
             println!("{}", path.display());
@@ -154,7 +154,7 @@ fn convert(
         None => {
             source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
             recognise(&head)
-                .map_err(|error| format!("{error} (--from collapsed, pprof, nettrace or jfr reads it all the same)"))?
+                .map_err(|error| format!("{error} (--input collapsed, pprof, nettrace or jfr reads it all the same)"))?
         }
     };
     let source = head.as_slice().chain(source);
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_another_tool_is_refused_with_the_way_out_and_from_overrides() {
+    fn a_file_of_another_tool_is_refused_with_the_way_out_and_input_overrides() {
         let folder = tempfile::tempdir().unwrap();
         let (input, output) = (folder.path().join("heap.txt"), folder.path().join("heap.svg"));
         std::fs::write(&input, "heap profile: 1: 2 [3: 4] @ heap/1\n1: 1024 [1: 1024] @ 16\n").unwrap();
@@ -205,7 +205,7 @@ mod tests {
             refusal.contains("legacy text") && refusal.contains("go tool pprof -proto"),
             "{refusal}"
         );
-        assert!(refusal.contains("--from") && !output.exists());
+        assert!(refusal.contains("--input") && !output.exists());
         assert!(render(Some(RecordingKind::Collapsed)).is_ok() && output.exists());
     }
 }

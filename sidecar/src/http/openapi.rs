@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     captures, counters, doctor, dotnet_monitor, dump, histogram, index, metrics, openapi as own, pprof, processes,
-    profile, share, status, threads,
+    profile, share, status, threads, timeline,
 };
 
 #[derive(OpenApi)]
@@ -26,6 +26,7 @@ use super::{
         captures::stop,
         captures::artifact,
         share::share,
+        timeline::timeline,
         processes::processes,
         doctor::doctor,
         threads::threads,

@@ -11,6 +11,7 @@ use std::io::Read;
 use super::Names;
 use super::model::Profile;
 use super::quality::Quality;
+use super::slicing::Slicing;
 use crate::format::RecordingKind;
 
 /// One line per stack: `root;caller;leaf 12`.
@@ -74,6 +75,10 @@ pub mod svg {
 pub mod top {
     pub mod write;
 }
+/// How much there was in each interval of a capture.
+pub mod timeline {
+    pub mod write;
+}
 /// HotSpot's dump of all threads, and that of any runtime as JSON and text.
 pub mod thread_dump {
     mod listed;
@@ -115,6 +120,8 @@ pub struct ReadOptions {
     pub stamp: Quality,
     /// Which event, of a recording that may have several.
     pub event: Option<String>,
+    /// What to tell apart that a profile adds up.
+    pub slicing: Slicing,
 }
 
 /// Reads one kind of recording.

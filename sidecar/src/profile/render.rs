@@ -11,19 +11,24 @@ use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::jfr::JfrError;
 use super::format::{
-    ReadError, ReadOptions, collapsed, counters, histogram, pprof, reader, speedscope, svg, thread_dump, top,
+    ReadError, ReadOptions, collapsed, counters, histogram, pprof, reader, speedscope, svg, thread_dump, timeline, top,
 };
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
 use super::quality::{Clock, OfEvent, Quality};
-use super::view::View;
+use super::slicing::Slicing;
 use super::view::select::{SelectError, select};
+use super::view::{View, tells_threads};
 use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
 /// Largest recording that is parsed as a whole. Those that are read as a stream and those that are only copied have no limit here.
 const MAX_INPUT: u64 = 256 << 20;
+
+/// Said where threads were asked for, and no sample has one.
+const NO_THREADS: &str =
+    "the recording does not tell threads apart: capture with threads=true, or of a JVM with format=jfr";
 
 /// What to make of a recording.
 #[derive(Debug, Clone)]
@@ -72,15 +77,18 @@ pub enum RenderError {
         formats: &'static [Format],
     },
     /// A part of it was asked for, in a format that has all of it.
-    #[error("{format} shows all of the recording; {} can be had in: {}", .view.words(), names(.formats))]
+    #[error("{format} shows all of the recording; {view} can be had in: {}", names(.formats))]
     Indivisible {
         /// What was asked for.
         format: Format,
-        /// Of what.
-        view: View,
+        /// Of what, in words.
+        view: String,
         /// Formats that show parts.
         formats: Vec<Format>,
     },
+    /// A range of time was asked for, of a recording without times.
+    #[error("a {} recording has no times; a JFR has, and a nettrace", .0.native_format())]
+    NoTimes(RecordingKind),
     /// The recording has no such value.
     #[error("the recording has no sample type {name:?}; it has {}", .available.join(", "))]
     NoSuchSampleType {
@@ -165,7 +173,7 @@ pub fn render(
     if !options.view.is_all() && !format.is_of_stacks() {
         return Err(RenderError::Indivisible {
             format,
-            view: options.view.clone(),
+            view: options.view.words(),
             formats: kind
                 .formats()
                 .iter()
@@ -173,6 +181,9 @@ pub fn render(
                 .filter(|format| format.is_of_stacks())
                 .collect(),
         });
+    }
+    if options.view.is_of_time() && !kind.has_times() {
+        return Err(RenderError::NoTimes(kind));
     }
     if kind == RecordingKind::Counters && format != kind.native_format() {
         return counted(input, format, recorded(), out);
@@ -195,6 +206,13 @@ pub fn render(
         names: options.names,
         stamp: recorded(),
         event: event.clone(),
+        slicing: Slicing {
+            cuts: match format {
+                Format::Timeline => timeline::write::cuts(&recorded()),
+                _ => options.view.slicing().cuts,
+            },
+            ..options.view.slicing()
+        },
     };
     let most = if reader.streams() { u64::MAX } else { MAX_INPUT + 1 };
     let mut input = input.take(most);
@@ -303,7 +321,15 @@ fn write(
     let mut rendered = completed(profile, value_index, quality.unwrap_or_else(|| told(profile)));
     let mut max_frames = rendered.quality.max_frames;
     if !view.is_all() {
-        rendered.quality.shown = Some(Box::new(select(profile, view, value_index, max_frames)?));
+        if view.is_of_threads() && !tells_threads(profile) {
+            rendered.quality.degraded.push(NO_THREADS.to_owned());
+        }
+        rendered.quality.shown = Some(Box::new(select(
+            profile,
+            view,
+            value_index,
+            (max_frames, rendered.quality.by_thread),
+        )?));
         // Stacks that were turned around end in what is missing of them, and say so themselves.
         max_frames = max_frames.filter(|_| view.callers.is_none());
     }
@@ -333,6 +359,10 @@ fn write(
                 Some(value) => top::write::json(&stacks, value, &rendered.quality, out),
                 None => Ok(()),
             }
+        }
+        (Format::Timeline, _) => {
+            let cuts = timeline::write::cuts(&rendered.quality);
+            timeline::write::write(profile, value_index, (cuts, &rendered.quality), out)
         }
         (Format::Json, _) if kind == RecordingKind::Heap => histogram::write::json(profile, &rendered.quality, out),
         (Format::Text, _) if kind == RecordingKind::Heap => {

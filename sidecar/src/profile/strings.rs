@@ -79,6 +79,14 @@ impl Strings {
         Ok(id)
     }
 
+    /// The id of `text`, if it is there.
+    pub fn find(&self, text: &str) -> Option<StringId> {
+        let hash = self.hasher.hash_one(text);
+        self.table
+            .find(hash, |&id| slice(&self.text, &self.ends, id) == text)
+            .copied()
+    }
+
     /// The string; empty for an id of another table.
     pub fn get(&self, id: StringId) -> &str {
         slice(&self.text, &self.ends, id)

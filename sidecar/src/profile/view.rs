@@ -3,19 +3,32 @@
 //! To add a member: a field with its line in [`View::pairs`] here, what it does in [`select`], and its parameter in
 //! `capture/views.rs`. Knows no format.
 
+pub mod by;
 pub mod pattern;
 pub mod select;
+mod split;
 
 use serde::{Deserialize, Serialize};
 
+pub use by::By;
 pub use pattern::{Pattern, PatternError};
+pub use split::tells_threads;
 
 use super::frame_name::short_text;
+use super::slicing::{Cuts, Slicing};
 
 /// Which part of a recording is shown; the default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct View {
+    /// Milliseconds into the capture, from which on samples count.
+    pub from: Option<u32>,
+    /// Milliseconds into the capture, before which samples count.
+    pub to: Option<u32>,
+    /// Samples of threads whose name matches, or that have that number.
+    pub thread: Option<Pattern>,
+    /// What stacks are split by.
+    pub by: Option<By>,
     /// Stacks with a matching frame, and no others.
     pub focus: Option<Pattern>,
     /// Who calls the innermost matching frame of a stack: that frame is the root, and its callers are above it.
@@ -36,11 +49,49 @@ impl View {
         *self == Self::default()
     }
 
+    /// True if it is a range of time.
+    pub fn is_of_time(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
+    /// True if threads have to be told apart for it.
+    pub fn is_of_threads(&self) -> bool {
+        self.thread.is_some() || matches!(self.by, Some(By::Thread | By::ThreadName))
+    }
+
+    /// What its reader has to tell apart.
+    pub fn slicing(&self) -> Slicing {
+        let nanos = |milliseconds: u32| u64::from(milliseconds) * 1_000_000;
+        let around = Cuts::Around {
+            from: self.from.map_or(0, nanos),
+            to: self.to.map_or(u64::MAX, nanos),
+        };
+        Slicing {
+            cuts: if self.is_of_time() { around } else { Cuts::None },
+            by_thread: self.is_of_threads(),
+        }
+    }
+
     /// The parameters that ask for it, by name and value.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        let Self { focus, callers } = self;
+        let Self {
+            from,
+            to,
+            thread,
+            by,
+            focus,
+            callers,
+        } = self;
         let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
-        let pairs = [("focus", text(focus)), ("callers", text(callers))];
+        let seconds = |milliseconds: &Option<u32>| milliseconds.map(|number| (f64::from(number) / 1000.0).to_string());
+        let pairs = [
+            ("from", seconds(from)),
+            ("to", seconds(to)),
+            ("thread", text(thread)),
+            ("by", by.as_ref().map(ToString::to_string)),
+            ("focus", text(focus)),
+            ("callers", text(callers)),
+        ];
         let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given.collect()
     }

@@ -9,6 +9,7 @@ public final class Split extends Thread {
     private static final long MILLI = 1_000_000;
 
     private static volatile long sink;
+    private static volatile boolean changed;
     private static volatile byte[] keep;
     private static volatile Object[][] live;
 
@@ -41,6 +42,7 @@ public final class Split extends Thread {
         try {
             switch (scenario) {
                 case "cpu" -> cpu();
+                case "change" -> change();
                 case "threads" -> inTurn();
                 case "wall" -> wall();
                 case "alloc" -> alloc();
@@ -102,6 +104,44 @@ public final class Split extends Thread {
     private void cpu() {
         for (int i = 0; ; i = (i + 1) % 51) {
             round(i);
+        }
+    }
+
+    private static long favourite(long x, int n) {
+        return spin(x, n);
+    }
+
+    private static long other(long x, int n) {
+        return spin(x, n);
+    }
+
+    private static long oldWay(long x, int unit) {
+        return other(favourite(x, 7 * unit), 3 * unit);
+    }
+
+    private static long newWay(long x, int unit) {
+        return other(favourite(x, 4 * unit), 6 * unit);
+    }
+
+    /** 70/30 of two functions, and 40/60 on another way once somebody sends a line. */
+    private void change() {
+        for (int i = 0; i < 30_000; i++) {
+            sink = newWay(oldWay(i + 1, 100), 100);
+        }
+        Thread listener = new Thread(() -> {
+            new java.util.Scanner(System.in).nextLine();
+            changed = true;
+        });
+        listener.setDaemon(true);
+        listener.start();
+        boolean said = false;
+        for (int i = 0; ; i = (i + 1) % 51) {
+            int unit = (int) (5_000_000 * jitter(i));
+            if (changed && !said) {
+                System.out.println("changed");
+                said = true;
+            }
+            sink = said ? newWay(sink | 1, unit) : oldWay(sink | 1, unit);
         }
     }
 

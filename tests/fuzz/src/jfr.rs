@@ -6,6 +6,8 @@ use sideflame::profile::Names;
 use sideflame::profile::format::jfr::example;
 use sideflame::profile::format::jfr::read::read;
 use sideflame::profile::format::jfr::sampled::Sampled;
+use sideflame::profile::model::Profile;
+use sideflame::profile::slicing::{Cuts, Slicing};
 use sideflame::runtime::jvm::transfer::jfr;
 
 use crate::{Seed, parts, rendering};
@@ -13,12 +15,30 @@ use crate::{Seed, parts, rendering};
 pub(crate) fn run(bytes: &[u8]) {
     moved(bytes);
     for wanted in [Sampled::Wall, Sampled::Alloc, Sampled::Heap, Sampled::Lock] {
-        if let Ok(profile) = read(bytes, Some(wanted), Names::Normalised) {
+        if let Ok(profile) = read(bytes, Some(wanted), Names::Normalised, Slicing::default()) {
             // An event has a size, a type and a stack.
             assert!(profile.sample_count() <= bytes.len() / 3);
+            sliced(bytes, wanted, &profile);
         }
     }
     rendering::check(bytes, RecordingKind::Jfr);
+}
+
+/// What is told apart by time and thread is the same in sum.
+fn sliced(bytes: &[u8], wanted: Sampled, whole: &Profile) {
+    let slicing = Slicing {
+        cuts: Cuts::Every(1_000_000),
+        by_thread: true,
+    };
+    let sliced = read(bytes, Some(wanted), Names::Normalised, slicing).expect("as before");
+    let sum = |profile: &Profile| {
+        let values = profile.samples().filter_map(|sample| sample.values.first().copied());
+        values.map(i128::from).sum::<i128>()
+    };
+    // Survivors are weighed by how many there are of a kind, which is fewer when told apart.
+    if wanted != Sampled::Heap && wanted != Sampled::Lock {
+        assert_eq!(sum(&sliced), sum(whole));
+    }
 }
 
 fn moved(bytes: &[u8]) {

@@ -6,6 +6,7 @@ use sideflame::format::{Format, RecordingKind};
 use sideflame::profile::format::{ReadOptions, reader};
 use sideflame::profile::model::Profile;
 use sideflame::profile::quality::{Clock, Quality};
+use sideflame::profile::slicing::Slicing;
 use sideflame::profile::{CollapsedValues, Names, RenderOptions, View, render};
 
 use crate::flame_graph;
@@ -17,6 +18,7 @@ pub(crate) fn read(bytes: &[u8], kind: RecordingKind) -> Option<Profile> {
         names: Names::Raw,
         stamp: Quality::default(),
         event: None,
+        slicing: Slicing::default(),
     };
     reader(kind)?.read(&mut &*bytes, &options).ok()
 }

@@ -143,7 +143,7 @@ proptest! {
                 let code = crate::http::Problem::from(error).code();
                 let known = [
                     "invalid_parameter", "parameter_not_applicable", "event_not_offered", "format_not_offered",
-                    "ambiguous_process", "no_such_process", "impossible",
+                    "ambiguous_process", "no_such_process", "impossible", "indivisible",
                 ];
                 prop_assert!(known.contains(&code), "{}", code);
             }

@@ -53,6 +53,7 @@ fn options() -> ReadOptions {
         names: Names::Normalised,
         stamp: Quality::default(),
         event: Some("cpu".to_owned()),
+        slicing: Slicing::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use hashbrown::{HashMap, HashTable};
 
+use super::split::split;
 use super::{Pattern, PatternError, View};
 use crate::profile::builder::{ModelError, append, push};
 use crate::profile::frame_name::{CUT, UNKNOWN, is_cut, plain, short_text};
@@ -28,7 +29,7 @@ pub enum SelectError {
 }
 
 /// Leaves of `profile` what `view` shows. The share is of the value at `value_index`; the sampler takes at most `max_frames` of a
-/// stack.
+/// stack, and `by_thread` says that the recording itself has its threads at the root.
 ///
 /// # Errors
 /// See [`SelectError`].
@@ -36,10 +37,11 @@ pub fn select(
     profile: &mut Profile,
     view: &View,
     value_index: usize,
-    max_frames: Option<u32>,
+    (max_frames, by_thread): (Option<u32>, bool),
 ) -> Result<Shown, SelectError> {
-    let View { focus, callers } = view;
+    let View { focus, callers, .. } = view;
     let total = sum(profile, value_index);
+    split(profile, view, by_thread)?;
     let focus = focus.as_ref().map(|focus| Matches::new(profile, focus)).transpose()?;
     let callers = callers
         .as_ref()
@@ -155,7 +157,7 @@ impl Matches {
 }
 
 /// Leaves the samples that `keep` likes.
-fn retain(profile: &mut Profile, keep: impl Fn(&Profile, SampleRow) -> bool) {
+pub(super) fn retain(profile: &mut Profile, keep: impl Fn(&Profile, SampleRow) -> bool) {
     let width = profile.sample_types.len();
     let mut kept = 0;
     for row in 0..profile.rows.len() {
@@ -304,7 +306,7 @@ impl Turned {
 }
 
 /// Equal stacks with equal labels become one sample.
-fn merge(profile: &mut Profile) -> Result<(), SelectError> {
+pub(super) fn merge(profile: &mut Profile) -> Result<(), SelectError> {
     let hasher = ahash::RandomState::new();
     let width = profile.sample_types.len();
     let mut seen: HashTable<usize> = HashTable::new();

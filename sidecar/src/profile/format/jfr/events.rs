@@ -10,6 +10,7 @@ use super::cursor::{Cursor, Text};
 use super::metadata::{Field, Types, Value};
 use super::sampled::Sampled;
 use crate::profile::builder::ModelError;
+use crate::profile::slicing::Slicing;
 
 /// What is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +20,10 @@ pub(super) struct Key {
     pub(super) stack: u64,
     /// Key of a class, or of the state of a thread.
     pub(super) class: u64,
+    /// Key of the thread, where threads are told apart.
+    pub(super) thread: u64,
+    /// The part of the recording's time.
+    pub(super) part: u32,
 }
 
 /// Where a sample comes from, before its thread's state is known.
@@ -38,6 +43,25 @@ pub(super) struct Sum {
     pub(super) amount: u64,
 }
 
+/// How a chunk counts time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// Ticks at its beginning.
+    pub(super) start: u64,
+    pub(super) ticks_per_second: u64,
+    /// Nanoseconds from the beginning of the recording to that of the chunk.
+    pub(super) offset: u64,
+}
+
+impl Clock {
+    /// Nanoseconds from the beginning of the recording to a time in ticks. What began before is in its first one.
+    fn nanos(&self, time: u64) -> u64 {
+        let ticks = u128::from(time.saturating_sub(self.start));
+        let nanos = ticks * 1_000_000_000 / u128::from(self.ticks_per_second.max(1));
+        u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(self.offset)
+    }
+}
+
 /// What the recorder was told, as far as it says what the numbers are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Recorder {
@@ -54,6 +78,8 @@ pub(super) struct Recorder {
 /// What a field is to a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
+    Time,
+    Thread,
     Stack,
     Class,
     Samples,
@@ -72,6 +98,9 @@ pub(super) struct Samples<'t> {
     types: &'t Types,
     layouts: HashMap<u64, Layout<'t>, ahash::RandomState>,
     settings: Option<(u64, &'t [Field])>,
+    slicing: Slicing,
+    /// What makes nanoseconds after the beginning of the recording of a time in ticks.
+    clock: Clock,
     pub(super) sums: HashMap<Key, Sum, ahash::RandomState>,
     pub(super) recorder: Recorder,
 }
@@ -80,11 +109,13 @@ pub(super) struct Samples<'t> {
 const MAX_SETTING: usize = 128;
 
 impl<'t> Samples<'t> {
-    pub(super) fn of(types: &'t Types, by_async_profiler: bool) -> Self {
+    pub(super) fn of(types: &'t Types, by_async_profiler: bool, (slicing, clock): (Slicing, Clock)) -> Self {
         let mut samples = Self {
             types,
             layouts: HashMap::default(),
             settings: None,
+            slicing,
+            clock,
             sums: HashMap::default(),
             recorder: Recorder::default(),
         };
@@ -109,6 +140,8 @@ impl<'t> Samples<'t> {
                 _ => continue,
             };
             let role = |field: &Field| match field.name.as_str() {
+                "startTime" => Role::Time,
+                "sampledThread" | "eventThread" => Role::Thread,
                 "stackTrace" => Role::Stack,
                 "state" if source == Source::Execution => Role::Class,
                 "objectClass" | "monitorClass" | "parkedClass" => Role::Class,
@@ -133,11 +166,14 @@ impl<'t> Samples<'t> {
         };
         let mut cursor = cursor;
         let (mut stack, mut class, mut samples, mut amount, mut better) = (0, 0, 1, 0, None);
+        let (mut time, mut thread) = (0, 0);
         for (field, role) in layout {
             let Value::Number(number) = self.types.field(&mut cursor, field)? else {
                 continue;
             };
             match role {
+                Role::Time => time = number,
+                Role::Thread => thread = number,
                 Role::Stack => stack = number,
                 Role::Class => class = number,
                 Role::Samples => samples = number,
@@ -152,6 +188,8 @@ impl<'t> Samples<'t> {
             source: *source,
             stack,
             class,
+            thread: if self.slicing.by_thread { thread } else { 0 },
+            part: self.slicing.part(self.clock.nanos(time)),
         };
         let sum = self.sums.entry(key).or_default();
         let add = |sum: u64, value: u64| sum.checked_add(value).ok_or(ModelError::Overflow);

@@ -4,7 +4,7 @@
 type Pool<'a> = (u64, &'a [(u64, Vec<u8>)]);
 
 /// A type: id, name, and the name, the type and the kind of each field.
-type Described = (u64, &'static str, &'static [(&'static str, u64, &'static str)]);
+pub(crate) type Described = (u64, &'static str, &'static [(&'static str, u64, &'static str)]);
 
 /// All that is understood.
 pub fn everything() -> Vec<u8> {

@@ -38,6 +38,14 @@ pub(super) struct Stack<'a> {
     pub(super) truncated: bool,
 }
 
+/// A thread, as the system and as Java has it; of threads of the JVM Java has none.
+#[derive(Debug, Clone, Copy)]
+struct Thread<'a> {
+    system_name: Text<'a>,
+    system_id: u64,
+    java_name: Text<'a>,
+}
+
 /// The pools of one chunk.
 #[derive(Debug, Default)]
 pub(super) struct Pools<'a> {
@@ -47,6 +55,7 @@ pub(super) struct Pools<'a> {
     methods: Pool<Method>,
     frame_types: Pool<Text<'a>>,
     thread_states: Pool<Text<'a>>,
+    threads: Pool<Thread<'a>>,
     stacks: Pool<(std::ops::Range<usize>, bool)>,
     frames: Vec<Frame>,
 }
@@ -81,6 +90,20 @@ impl<'a> Pools<'a> {
                         _ => {}
                     })?;
                     self.methods.insert(key, method);
+                }
+                "java.lang.Thread" => {
+                    let mut thread = Thread {
+                        system_name: Text::Empty,
+                        system_id: 0,
+                        java_name: Text::Empty,
+                    };
+                    types.value(cursor, id, |field, value| match (field, value) {
+                        ("osName", Value::Text(name)) => thread.system_name = name,
+                        ("osThreadId", Value::Number(id)) => thread.system_id = id,
+                        ("javaName", Value::Text(name)) => thread.java_name = name,
+                        _ => {}
+                    })?;
+                    self.threads.insert(key, thread);
                 }
                 "java.lang.Class" => {
                     let mut class = 0;
@@ -161,6 +184,19 @@ impl<'a> Pools<'a> {
     /// What the state of a thread is called.
     pub(super) fn thread_state(&self, key: u64) -> Cow<'a, str> {
         self.text(self.thread_states.get(&key))
+    }
+
+    /// The name of a thread, empty if it has none, and its number.
+    pub(super) fn thread(&self, key: u64) -> (Cow<'a, str>, i64) {
+        let Some(thread) = self.threads.get(&key) else {
+            return (Cow::default(), i64::try_from(key).unwrap_or_default());
+        };
+        let java = self.text(Some(&thread.java_name));
+        let name = match java.is_empty() {
+            true => self.text(Some(&thread.system_name)),
+            false => java,
+        };
+        (name, i64::try_from(thread.system_id).unwrap_or_default())
     }
 
     /// True if there is a type of frames of that name.

@@ -4,12 +4,13 @@
 //! itself is believed as far as there are bytes for it: each number of things is held against what is left before
 //! anything is made for it. Called by the renderer; it must not know how the recording came to be.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{ErrorKind, Read};
 
 use super::JfrError;
 use super::cursor::{Cursor, big_endian};
-use super::events::{Key, Recorder, Samples, Source, Sum};
+use super::events::{Clock, Key, Recorder, Samples, Source, Sum};
 use super::frames::Frames;
 use super::metadata::Types;
 use super::pools::Pools;
@@ -21,6 +22,8 @@ use crate::profile::format::{ReadError, ReadOptions, Reader};
 use crate::profile::frame_name::{CUT, UNKNOWN};
 use crate::profile::hidden_class::Names;
 use crate::profile::model::{FrameKind, Profile};
+use crate::profile::slicing::Slicing;
+use crate::profile::thread_root::ThreadRoot;
 
 /// Bytes before the first event of a chunk.
 const HEADER: usize = 68;
@@ -44,7 +47,7 @@ impl Reader for Jfr {
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
         let wanted = options.event.as_deref().map(Sampled::named);
-        Ok(read(input, wanted, options.names)?)
+        Ok(read(input, wanted, options.names, options.slicing)?)
     }
 }
 
@@ -52,10 +55,16 @@ impl Reader for Jfr {
 ///
 /// # Errors
 /// The recording is cut, malformed or too large, or there are several events and none is `wanted`.
-pub fn read(mut input: impl Read, wanted: Option<Sampled>, names: Names) -> Result<Profile, JfrError> {
+pub fn read(
+    mut input: impl Read,
+    wanted: Option<Sampled>,
+    names: Names,
+    slicing: Slicing,
+) -> Result<Profile, JfrError> {
     let mut reading = Reading {
         wanted,
         names,
+        slicing,
         seen: BTreeSet::new(),
         recorder: Recorder::default(),
         builder: None,
@@ -83,6 +92,7 @@ struct Header {
     metadata: usize,
     start_nanos: u64,
     duration_nanos: u64,
+    start_ticks: u64,
     ticks_per_second: u64,
     compressed: bool,
 }
@@ -127,6 +137,7 @@ impl Header {
             metadata: offset.ok_or(JfrError::Metadata)?,
             start_nanos: number(32, 8),
             duration_nanos: number(40, 8),
+            start_ticks: number(48, 8),
             ticks_per_second: number(56, 8),
             compressed: number(67, 1) & 1 == 1,
         }))
@@ -157,6 +168,7 @@ fn event<'a>(events: &mut Cursor<'a>, compressed: bool) -> Result<Option<(u64, C
 struct Reading {
     wanted: Option<Sampled>,
     names: Names,
+    slicing: Slicing,
     seen: BTreeSet<Sampled>,
     recorder: Recorder,
     /// Made when it is known of what.
@@ -175,7 +187,13 @@ impl Reading {
             _ => return Err(JfrError::Metadata),
         };
         let by_async_profiler = types.iter().any(|(_, of)| of.name.starts_with("profiler."));
-        let mut samples = Samples::of(&types, by_async_profiler);
+        let began = self.span.map_or(header.start_nanos, |(start, _)| start);
+        let clock = Clock {
+            start: header.start_ticks,
+            ticks_per_second: header.ticks_per_second,
+            offset: header.start_nanos.saturating_sub(began),
+        };
+        let mut samples = Samples::of(&types, by_async_profiler, (self.slicing, clock));
         if self.span.is_some() {
             // Said once, in the first chunk.
             samples.recorder = std::mem::take(&mut self.recorder);
@@ -204,7 +222,7 @@ impl Reading {
         };
         sums.retain(|(sampled, ..)| *sampled == wanted);
         // The same in each reading of the same file.
-        sums.sort_unstable_by_key(|(_, key, _)| (key.stack, key.class));
+        sums.sort_unstable_by_key(|(_, key, _)| (key.stack, key.class, key.thread, key.part));
         self.add(wanted, header, &pools, &sums)
     }
 
@@ -220,9 +238,11 @@ impl Reading {
             empty => empty.insert(builder(wanted, &self.recorder, self.names)?),
         };
         let mut frames = Frames::of(pools);
-        let mut stack = Vec::new();
+        let mut threads: HashMap<u64, ThreadRoot, ahash::RandomState> = HashMap::default();
+        let (mut stack, mut labels) = (Vec::new(), Vec::new());
         for (_, key, sum) in sums {
             stack.clear();
+            labels.clear();
             if values.has_classes()
                 && let Some(class) = frames.class(builder, key.class)?
             {
@@ -240,7 +260,19 @@ impl Reading {
                 None => stack.push(builder.frame(UNKNOWN, FrameKind::Native)?),
             }
             let (row, width) = values.of(*sum, |ticks| header.nanos(ticks))?;
-            builder.sample(&stack, &row[..width], &[])?;
+            if self.slicing.by_thread {
+                let root = match threads.entry(key.thread) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => {
+                        let (name, number) = pools.thread(key.thread);
+                        *new.insert(ThreadRoot::new(builder, &name, number)?)
+                    }
+                };
+                stack.push(root.frame);
+                labels.extend(root.labels);
+            }
+            labels.extend(self.slicing.label(builder, key.part)?);
+            builder.sample(&stack, &row[..width], &labels)?;
             self.samples = self.samples.checked_add(sum.samples).ok_or(ModelError::Overflow)?;
         }
         Ok(())

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::example::*;
-use super::read::read;
 use super::sampled::Sampled;
 use super::*;
-use crate::profile::Names;
 use crate::profile::model::{FrameKind, Profile};
+use crate::profile::slicing::Slicing;
+use crate::profile::{Names, View};
+
+/// The whole, without threads.
+fn read(file: impl std::io::Read, wanted: Option<Sampled>, names: Names) -> Result<Profile, JfrError> {
+    read::read(file, wanted, names, Slicing::default())
+}
 
 /// What stands on the lines of a text of it: the last value of each stack, root first.
 fn lines(profile: &Profile) -> BTreeMap<String, i64> {
@@ -276,4 +281,106 @@ fn real_recordings_are_read_as_the_jdk_reads_them() {
     let stacks = lines(&read(&alloc[..], Some(Sampled::Alloc), Names::Normalised).unwrap());
     assert_eq!(stacks.len(), 3);
     assert!(stacks.keys().all(|stack| stack.ends_with(";byte[]")), "{stacks:?}");
+}
+
+/// What is left of a profile in a view, as lines.
+fn viewed(mut profile: Profile, view: &View) -> BTreeMap<String, i64> {
+    crate::profile::view::select::select(&mut profile, view, 0, (None, false)).unwrap();
+    lines(&profile)
+}
+
+#[test]
+fn samples_are_told_apart_by_when_they_were_and_the_rest_is_counted() {
+    let at = |time: u64, stack: u64| event(101, &numbers(&[time, stack, DEFAULT]));
+    // The second chunk begins a second after the first one; a tick is a millisecond.
+    let mut later = chunk(&[at(100, OTHER_STACK), pools()]);
+    later[32..40].copy_from_slice(&6_000_000_000_u64.to_be_bytes());
+    let file = [
+        chunk(&[at(1, STACK), at(500, STACK), at(900, OTHER_STACK), pools()]),
+        later,
+    ]
+    .concat();
+    let window = |from: u32, to: u32| {
+        let view = View {
+            from: Some(from),
+            to: Some(to),
+            ..View::default()
+        };
+        let profile = read::read(file.as_slice(), Some(Sampled::Cpu), Names::Raw, view.slicing()).unwrap();
+        assert_eq!(profile.recorded_samples, Some(4), "of the whole");
+        viewed(profile, &view)
+    };
+    let [work, cut] = [
+        "demo.shop.Split.main;demo.shop.Split.work",
+        "[truncated];[no_Java_frame]",
+    ];
+    let expect = |pairs: &[(&str, i64)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(window(0, 500), expect(&[(work, 1)]));
+    assert_eq!(window(500, 1000), expect(&[(work, 1), (cut, 1)]));
+    assert_eq!(window(1100, 2000), expect(&[(cut, 1)]));
+    assert_eq!(window(3000, 9000), expect(&[]));
+}
+
+#[test]
+fn threads_are_chosen_by_name_or_number_and_split_by() {
+    const THREAD: u64 = 22;
+    let mut types: Vec<Described> = TYPES.to_vec();
+    types.retain(|(id, ..)| *id != 101);
+    types.push((
+        THREAD,
+        "java.lang.Thread",
+        &[("osName", 20, ""), ("osThreadId", 11, ""), ("javaName", 20, "")],
+    ));
+    types.push((
+        101,
+        "jdk.ExecutionSample",
+        &[
+            ("startTime", 11, ""),
+            ("sampledThread", THREAD, "pool"),
+            ("stackTrace", 26, "pool"),
+            ("state", 25, "pool"),
+        ],
+    ));
+    let thread = |system: &str, id: u64, java: &str| [text(system), number(id), text(java)].concat();
+    let threads = checkpoint(&[(
+        THREAD,
+        &[
+            (1, thread("worker", 71, "shop-worker-1")),
+            (2, thread("GC Thread#0", 72, "")),
+        ],
+    )]);
+    let sample = |of: u64| event(101, &numbers(&[1, of, STACK, DEFAULT]));
+    let file = chunk_of(&metadata(&types), &[sample(1), sample(1), sample(2), pools(), threads]);
+    let shown = |thread: Option<&str>, by: Option<&str>| {
+        let view = View {
+            thread: thread.map(|text| text.parse().unwrap()),
+            by: by.map(|text| text.parse().unwrap()),
+            ..View::default()
+        };
+        let profile = read::read(file.as_slice(), Some(Sampled::Cpu), Names::Raw, view.slicing()).unwrap();
+        viewed(profile, &view).into_iter().collect::<Vec<_>>()
+    };
+    let work = "demo.shop.Split.main;demo.shop.Split.work";
+    assert_eq!(shown(Some("^shop-"), None), [(work.to_owned(), 2)]);
+    assert_eq!(shown(Some("72"), None), [(work.to_owned(), 1)]);
+    assert_eq!(
+        shown(None, Some("thread")),
+        [
+            (format!("[GC Thread#0 tid=72];{work}"), 1),
+            (format!("[shop-worker-1 tid=71];{work}"), 2)
+        ]
+    );
+    assert_eq!(
+        shown(Some("GC"), Some("thread-name")),
+        [(format!("[GC Thread#0];{work}"), 1)]
+    );
+    assert_eq!(
+        shown(None, Some("label:endpoint")),
+        [(format!("[no endpoint];{work}"), 3)]
+    );
 }

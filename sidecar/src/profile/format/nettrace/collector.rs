@@ -21,6 +21,7 @@ use super::stack_tree::{StackId, StackTree};
 use super::sums::{Key, Measure, Sums};
 use super::trace_header::TraceHeader;
 use crate::profile::format::ReadOptions;
+use crate::profile::slicing::Slicing;
 use crate::profile::strings::{StringId, Strings};
 use crate::profile::{ModelError, Profile, Quality};
 
@@ -48,6 +49,7 @@ pub(super) struct Collector {
     text: String,
     /// Whether threads are told apart while they are added up.
     by_thread: bool,
+    slicing: Slicing,
     sums: Sums,
     /// Time of the last event that counts.
     end: u64,
@@ -55,9 +57,10 @@ pub(super) struct Collector {
 
 impl Collector {
     /// Of a recording with this stamp.
-    pub(super) fn new(stamp: &Quality) -> Self {
+    pub(super) fn new(stamp: &Quality, slicing: Slicing) -> Self {
         Self {
-            by_thread: stamp.by_thread || running::knows_threads(stamp),
+            by_thread: stamp.by_thread || slicing.by_thread || running::knows_threads(stamp),
+            slicing,
             ..Self::default()
         }
     }
@@ -85,6 +88,7 @@ impl Collector {
             stacks: &self.stacks,
             types: &self.types,
             sums: &self.sums,
+            slicing: self.slicing,
         }
     }
 
@@ -119,8 +123,15 @@ impl Collector {
             stack: sample.stack,
             type_name: StringId::default(),
             thread: self.thread(sample.thread),
+            part: self.part(sample.time),
         };
         self.sums.add(key, time)
+    }
+
+    /// The part with this moment, in nanoseconds of the trace's clock.
+    fn part(&self, time: u64) -> u32 {
+        self.slicing
+            .part(time.saturating_sub(self.header.nanoseconds(self.header.start)))
     }
 
     fn thread(&self, number: u64) -> u64 {
@@ -156,6 +167,7 @@ impl Collector {
             stack,
             type_name,
             thread: self.thread(event.thread.id),
+            part: self.part(self.header.nanoseconds(event.header.time)),
         };
         self.sums.add(key, weight)
     }
@@ -245,6 +257,7 @@ impl Collector {
             stack,
             type_name: StringId::default(),
             thread: self.thread(event.thread.id),
+            part: self.part(time),
         };
         self.sums.add(key, nanoseconds)
     }

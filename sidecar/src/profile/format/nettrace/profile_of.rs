@@ -16,6 +16,7 @@ use super::waits::{is_stub, is_wait};
 use crate::profile::frame_name::is_unresolved;
 use crate::profile::model::{Label, LocationId};
 use crate::profile::quality::ThreadFacts;
+use crate::profile::slicing::Slicing;
 use crate::profile::strings::Strings;
 use crate::profile::thread_root::ThreadRoot;
 use crate::profile::{FrameKind, ModelError, Profile, ProfileBuilder, Quality, ValueType};
@@ -59,6 +60,7 @@ pub(super) struct ProfileOf<'a> {
     pub(super) stacks: &'a StackTree,
     pub(super) types: &'a Strings,
     pub(super) sums: &'a Sums,
+    pub(super) slicing: Slicing,
 }
 
 impl ProfileOf<'_> {
@@ -70,9 +72,9 @@ impl ProfileOf<'_> {
         let columns = self.columns(stamp.event.as_deref());
         let running = Running::new(&rows, &waits, stamp);
         let mut builder = ProfileBuilder::new(columns.iter().map(|column| column.value_type()).collect())?;
-        let mut threads = Threads::new(stamp);
+        let mut threads = Threads::new(stamp, self.slicing.by_thread);
         let mut cpu = 0_u64;
-        let (mut stack, mut values) = (Vec::new(), Vec::new());
+        let (mut stack, mut values, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         for ((key, sum), waits) in rows.iter().zip(waits) {
             let part = running.part(key, *sum, waits);
             values.clear();
@@ -86,8 +88,10 @@ impl ProfileOf<'_> {
             cpu = cpu.saturating_add(part.weight);
             stack.clear();
             names.push(key, &mut builder, &mut stack)?;
-            let labels = threads.push(key.thread, &mut builder, &mut stack)?;
-            builder.sample(&stack, &values, labels)?;
+            labels.clear();
+            labels.extend_from_slice(threads.push(key.thread, &mut builder, &mut stack)?);
+            labels.extend(self.slicing.label(&mut builder, key.part)?);
+            builder.sample(&stack, &values, &labels)?;
         }
         let mut profile = builder.finish();
         if columns
@@ -245,9 +249,9 @@ struct Threads<'a> {
 }
 
 impl<'a> Threads<'a> {
-    fn new(stamp: &'a Quality) -> Self {
+    fn new(stamp: &'a Quality, by_thread: bool) -> Self {
         Self {
-            facts: stamp.by_thread.then_some(&stamp.threads),
+            facts: (stamp.by_thread || by_thread).then_some(&stamp.threads),
             known: HashMap::default(),
         }
     }

@@ -10,6 +10,7 @@ use super::collector::Collector;
 use super::decoder::{Decoder, NettraceError};
 use crate::format::RecordingKind;
 use crate::profile::format::{ReadError, ReadOptions, Reader};
+use crate::profile::slicing::Slicing;
 use crate::profile::{ModelError, Profile, Quality};
 
 const MAGIC: &[u8] = b"Nettrace";
@@ -53,7 +54,7 @@ impl Reader for Nettrace {
     }
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
-        Ok(read(input, &options.stamp)?)
+        Ok(read(input, &options.stamp, options.slicing)?)
     }
 
     fn streams(&self) -> bool {
@@ -76,7 +77,7 @@ impl Reader for Heap {
     }
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
-        Ok(read(input, &options.stamp)?)
+        Ok(read(input, &options.stamp, options.slicing)?)
     }
 
     fn streams(&self) -> bool {
@@ -114,8 +115,8 @@ impl Reader for NettraceThreads {
 ///
 /// # Errors
 /// The bytes are cut, malformed, something else, or too large.
-pub fn read(input: &mut dyn Read, stamp: &Quality) -> Result<Profile, NettraceReadError> {
-    let mut collector = Collector::new(stamp);
+pub fn read(input: &mut dyn Read, stamp: &Quality, slicing: Slicing) -> Result<Profile, NettraceReadError> {
+    let mut collector = Collector::new(stamp, slicing);
     let lost = collect(input, &mut collector)?;
     let mut profile = collector.finish(stamp)?;
     if profile.sample_types.is_empty() {

@@ -37,6 +37,8 @@ pub(super) struct Key {
     pub(super) type_name: StringId,
     /// Number of the thread; 0 where threads are not told apart.
     pub(super) thread: u64,
+    /// The part of the recording's time.
+    pub(super) part: u32,
 }
 
 /// How many, and their weight.

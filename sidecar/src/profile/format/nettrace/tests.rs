@@ -6,10 +6,16 @@ use super::example::{
     begin_version4, begin_version6, block6, bulk_nodes, bulk_types, event_block, heap_stats, object, utf16,
 };
 use super::framing::TAG_NULL;
-use super::read::{NettraceReadError, read};
+use super::read::NettraceReadError;
 use crate::format::{Format, RecordingKind};
 use crate::profile::quality::ThreadFacts;
+use crate::profile::slicing::Slicing;
 use crate::profile::{Names, Profile, Quality, RenderOptions, View, render};
+
+/// The whole, as it was recorded.
+fn read(input: &mut dyn std::io::Read, stamp: &Quality) -> Result<Profile, NettraceReadError> {
+    super::read::read(input, stamp, Slicing::default())
+}
 
 const RUNTIME: &str = "Microsoft-Windows-DotNETRuntime";
 const RUNDOWN: &str = "Microsoft-Windows-DotNETRuntimeRundown";

@@ -7,6 +7,7 @@ use super::write;
 use crate::profile::format::collapsed::read::CollapsedValues;
 use crate::profile::format::goroutines::read::Goroutines;
 use crate::profile::format::{ReadOptions, Reader};
+use crate::profile::slicing::Slicing;
 use crate::profile::{Names, Profile, Quality, ValueType};
 
 const DUMP: &str = "2026-11-26 12:00:00
@@ -81,6 +82,7 @@ fn read(reader: &dyn Reader, text: &str) -> Result<Profile, String> {
         names: Names::Normalised,
         stamp: Quality::default(),
         event: None,
+        slicing: Slicing::default(),
     };
     reader
         .read(&mut text.as_bytes(), &options)

@@ -47,13 +47,14 @@ fn view(focus: &str, callers: &str) -> View {
     View {
         focus: pattern(focus),
         callers: pattern(callers),
+        ..View::default()
     }
 }
 
 /// What is left, as collapsed text.
 fn left(text: &str, view: &View, max_frames: Option<u32>) -> (Shown, String) {
     let mut profile = profile(text);
-    let shown = select(&mut profile, view, 0, max_frames).unwrap();
+    let shown = select(&mut profile, view, 0, (max_frames, false)).unwrap();
     let mut out = Vec::new();
     collapsed::write::write(&FlatStacks::new(&profile, 0, None).unwrap(), &mut out).unwrap();
     (shown, String::from_utf8(out).unwrap())
@@ -84,7 +85,7 @@ fn callers_are_above_the_innermost_match_and_equal_ones_are_one() {
 #[test]
 fn equal_stacks_of_a_turned_profile_are_one_sample() {
     let mut profile = profile("main;hash;a 3\nmain;hash;b 2");
-    select(&mut profile, &view("", "hash"), 0, None).unwrap();
+    select(&mut profile, &view("", "hash"), 0, (None, false)).unwrap();
     assert_eq!(profile.sample_count(), 1);
     assert_eq!(profile.sample(0).unwrap().values, [5]);
 }

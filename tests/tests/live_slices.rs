@@ -1,0 +1,127 @@
+//! Parts of one recording: a range of its time, some of its threads, and how much there was when.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that cannot set up must fail loudly"
+)]
+
+use std::time::{Duration, Instant};
+
+use e2e::app::{self, App};
+use e2e::{Server, shares};
+
+const OLD: [(&str, f64); 2] = [("Split.favourite", 0.7), ("Split.other", 0.3)];
+const NEW: [(&str, f64); 2] = [("Split.favourite", 0.4), ("Split.other", 0.6)];
+
+/// An artifact of a capture as collapsed stacks.
+fn collapsed(server: &Server, id: &str, view: &str) -> String {
+    let path = format!("/captures/{id}/artifact?format=collapsed&{view}");
+    server.get(&path).ok().text()
+}
+
+/// The sum of all stacks.
+fn total(stacks: &str) -> f64 {
+    let values = stacks.lines().filter_map(|line| line.rsplit_once(' '));
+    values.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+}
+
+fn assert_shares(stacks: &str, expected: [(&str, f64); 2]) {
+    for (function, share) in expected {
+        let found = shares::of(stacks, function);
+        eprintln!("{function}: {found:.3}, expected {share}");
+        assert!((found - share).abs() < 0.03, "{function} has {found}: {stacks}");
+    }
+}
+
+#[test]
+fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
+    let mut app = App::start(app::java("25", &[], "change"));
+    let server = Server::default();
+    let id = server.capture(&format!("pid={}&event=cpu,alloc&seconds=24&frequency=199", app.pid));
+    let begun = Instant::now();
+    e2e::control_plane::wait("the middle of the capture", Duration::from_secs(60), || {
+        (begun.elapsed() > Duration::from_secs(12)).then_some(())
+    });
+    app.tell("now");
+    let changed = begun.elapsed().as_secs_f64();
+    let quality = server.wait_for(&id, &["finished"])["quality"].clone();
+    assert!(quality["durationMs"].as_u64().unwrap() > 20_000, "{quality}");
+
+    let whole = collapsed(&server, &id, "event=cpu");
+    let before = collapsed(&server, &id, &format!("event=cpu&to={:.3}", changed - 1.0));
+    let after = collapsed(&server, &id, &format!("event=cpu&from={:.3}", changed + 1.0));
+    let between = collapsed(
+        &server,
+        &id,
+        &format!("event=cpu&from={:.3}&to={:.3}", changed - 1.0, changed + 1.0),
+    );
+    assert_shares(&before, OLD);
+    assert_shares(&after, NEW);
+    let parts: f64 = [&before, &between, &after].map(|part| total(part)).iter().sum();
+    assert!((parts - total(&whole)).abs() < 0.5, "{parts} of {}", total(&whole));
+
+    let by_thread = collapsed(&server, &id, "event=cpu&by=thread-name");
+    let root = by_thread.lines().find(|line| line.contains("Split.favourite")).unwrap();
+    let name = root.split(';').next().unwrap().trim_matches(['[', ']']);
+    let of_it = collapsed(&server, &id, &format!("event=cpu&thread=^{name}$"));
+    assert!(total(&of_it) > 0.9 * total(&whole), "{name}: {of_it}");
+    assert!(
+        of_it
+            .lines()
+            .all(|line| !line.starts_with('[') || line.starts_with("[unknown")),
+        "{of_it}"
+    );
+    assert!(total(&collapsed(&server, &id, "event=cpu&thread=no-such-thread")) < 0.5);
+
+    let timeline = server.get(&format!("/captures/{id}/timeline")).ok().json();
+    let events = timeline["events"].as_array().unwrap();
+    assert_eq!(events.len(), 2, "{timeline}");
+    let cpu = events.iter().find(|event| event["event"] == "cpu").unwrap();
+    let values = cpu["values"].as_array().unwrap();
+    let sum: u64 = values.iter().map(|value| value.as_u64().unwrap()).sum();
+    assert_eq!(Some(sum), cpu["total"].as_u64());
+    let intervals = quality["durationMs"].as_u64().unwrap() / cpu["intervalMs"].as_u64().unwrap();
+    assert!(values.len() as u64 >= intervals, "{} of {intervals}", values.len());
+    // One thread that is never idle.
+    let busy = values.iter().filter(|value| value.as_u64() > Some(0)).count();
+    assert!(busy * 10 > values.len() * 8, "{timeline}");
+}
+
+#[test]
+fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
+    let app = App::start(app::dotnet("8", "cpu"));
+    let server = Server::default();
+    let id = server.capture(&format!("pid={}&event=cpu&seconds=12", app.pid));
+    server.wait_for(&id, &["finished"]);
+    let whole = collapsed(&server, &id, "");
+    let [early, late] = ["to=6", "from=6"].map(|view| collapsed(&server, &id, view));
+    for part in [&early, &late] {
+        shares::assert_split(part, [("Split.Sixty", 0.6), ("Split.Thirty", 0.3), ("Split.Ten", 0.1)]);
+        let share = total(part) / total(&whole);
+        assert!((share - 0.5).abs() < 0.05, "{share}");
+    }
+    let worker = collapsed(&server, &id, "thread=shop-worker-1&by=thread");
+    assert!(total(&worker) > 0.95 * total(&whole), "{worker}");
+    assert!(
+        worker.lines().all(|line| line.starts_with("[shop-worker-1 tid=")),
+        "{worker}"
+    );
+}
+
+#[test]
+fn what_has_no_times_says_how_to_have_them() {
+    let app = App::start(app::java("17", &[], "cpu"));
+    let server = Server::default();
+    let refused = server.get(&format!("/profile?pid={}&seconds=1&from=0.5", app.pid));
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("format=jfr"), "{}", refused.text());
+    let plain = server
+        .get(&format!(
+            "/profile?pid={}&seconds=1&thread=main&format=collapsed",
+            app.pid
+        ))
+        .ok();
+    let said = plain.header("sideflame-degraded");
+    assert!(said.contains("threads=true"), "{said}");
+}
