@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli;
+use crate::cli::diff::DiffCommand;
 use crate::cli::doctor::DoctorCommand;
 use crate::cli::ps::PsCommand;
 use crate::cli::record::RecordCommand;
@@ -28,7 +29,8 @@ Examples:
   sideflame doctor shop                                why an event does not work, and what would unlock it
   sideflame record shop -d 30s                         cpu flame graph of the process called shop…
   sideflame record --pid 17 -e alloc -o pprof -f a.pb.gz
-  sideflame render a.pb.gz -o svg -f a.svg";
+  sideflame render a.pb.gz -o svg -f a.svg
+  sideflame diff before.pb.gz after.pb.gz              who gained, who lost, and what is noise";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -42,6 +44,8 @@ enum Command {
     Record(Box<RecordCommand>),
     /// Turn a recording (collapsed, pprof, JFR or nettrace) into another format
     Render(RenderCommand),
+    /// Say what one recording has more and less than another
+    Diff(Box<DiffCommand>),
     #[command(hide = true)]
     Child,
 }
@@ -55,6 +59,7 @@ impl Args {
             Command::Doctor(command) => cli::doctor::run(command),
             Command::Record(command) => cli::record::run(*command),
             Command::Render(command) => cli::render::run(command),
+            Command::Diff(command) => cli::diff::run(*command),
             Command::Child => cli::child::run(),
         }
     }

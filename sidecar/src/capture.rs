@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod budget;
+pub mod diff;
 pub mod error;
 #[cfg(test)]
 mod examples;

@@ -15,6 +15,7 @@
 
 mod channel;
 mod command;
+mod compare;
 mod conversation;
 mod deadline;
 mod ending;
@@ -40,6 +41,7 @@ use crate::confine;
 use channel::Channel;
 
 pub use command::Command;
+pub use compare::{CompareOrder, Source};
 pub use deadline::Timeouts;
 pub use ending::ChildError;
 pub use executable::Executable;
@@ -94,6 +96,7 @@ pub fn run() -> Result<ExitCode, Box<dyn Error>> {
         ChildOrder::Introduce => introduce::run(channel),
         ChildOrder::Record(order) => record::recorder::run(&order, channel),
         ChildOrder::Render(order) => render::renderer::run(*order, channel),
+        ChildOrder::Compare(order) => compare::comparer::run(*order, channel),
         ChildOrder::Sweep(target) => sweep::run(&target),
     }
 }

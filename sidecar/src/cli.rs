@@ -7,6 +7,7 @@
 )]
 
 pub mod child;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
 pub mod flags;

@@ -9,6 +9,7 @@ mod answer;
 mod artifact;
 mod captures;
 mod counters;
+mod diff;
 mod digest;
 mod doctor;
 mod dotnet_monitor;
@@ -78,7 +79,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 25] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 26] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -88,6 +89,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 25] {
         ("/captures/{id}/artifact", get(captures::artifact)),
         ("/captures/{id}/share", get(share::share)),
         ("/captures/{id}/timeline", get(timeline::timeline)),
+        ("/diff", get(diff::diff).post(diff::of_files)),
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
         ("/counters", get(counters::counters).head(counters::check)),

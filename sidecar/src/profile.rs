@@ -7,6 +7,7 @@ pub mod amount;
 pub mod builder;
 pub mod counter;
 pub mod counts;
+pub mod diff;
 pub mod flame_tree;
 pub mod flat_stacks;
 pub mod format;

@@ -86,3 +86,39 @@ if [[ -e $flamegraph ]]; then
 else
   row "  flamegraph.pl" "no registry has it"
 fi
+
+# Two profiles of 100,000 distinct stacks, most of which both have.
+for seed in 1 2; do
+  awk -v seed="$seed" 'BEGIN {
+    srand(7)
+    for (i = 0; i < 100000; i++) {
+      depth = 10 + int(31 * rand())
+      stack = ""
+      for (level = 0; level < depth; level++)
+        stack = stack (level ? ";" : "") "com.example.Class" int((31 + level * 7) * rand()) ".method" level
+      print stack (i % 10 ? "" : ";only" seed), 1 + int(100 * rand()) * seed
+    }
+  }' >"$work/$seed.txt"
+  "$sideflame" render "$work/$seed.txt" -o pprof -f "$work/$seed.pb.gz" >/dev/null
+done
+# timed FILE COMMAND...: appends how long it took, and leaves its peak RSS in kB in $peak.
+timed() {
+  local into=$1 took
+  shift
+  read -r took peak < <(python3 -c '
+import resource, subprocess, sys, time
+start = time.monotonic()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+took = time.monotonic() - start
+print(int(took * 1e6), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@")
+  echo "$took" >>"$into"
+}
+for run in 1 2 3; do
+  timed "$work/diff" "$sideflame" diff "$work/1.pb.gz" "$work/2.pb.gz" -o top -f -
+  our_peak=$peak
+  timed "$work/diff_base" go tool pprof -diff_base "$work/1.pb.gz" -top "$work/2.pb.gz"
+done
+ours=$(median <"$work/diff") theirs=$(median <"$work/diff_base")
+row "difference of two pprof files, 100,000 stacks each" "$(milliseconds "$ours"), peak RSS $our_peak kB"
+row "  go tool pprof -diff_base -top on the same files" "$(milliseconds "$theirs"), peak RSS $peak kB"
+row "  ratio" "$(ratio "$theirs" "$ours")"

@@ -125,6 +125,25 @@ impl Client {
     /// # Errors
     /// The connection broke.
     pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        self.try_send_body(method, path, headers, ())
+    }
+
+    /// `POST path` with a body.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub fn post(&self, path: &str, body: Vec<u8>) -> Answer {
+        self.try_send_body("POST", path, &[], body)
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    fn try_send_body(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl ureq::AsSendBody,
+    ) -> Result<Answer, ureq::Error> {
         // Beyond the longest capture of any test, ten minutes.
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -137,7 +156,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut answer = agent.run(request.body(()).expect("a valid request"))?;
+        let mut answer = agent.run(request.body(body).expect("a valid request"))?;
         let headers = answer.headers().iter();
         let headers = headers
             .map(|(name, value)| {

@@ -77,6 +77,21 @@ pub struct ArtifactFile {
     name: Option<String>,
 }
 
+impl ArtifactFile {
+    /// Of a file that is no capture's.
+    pub(super) fn unkept(format: Format, view: &View, (length, sha256): (u64, String), quality: Quality) -> Self {
+        Self {
+            format,
+            event: None,
+            view: view.clone(),
+            length,
+            sha256,
+            quality,
+            name: None,
+        }
+    }
+}
+
 #[cfg(test)]
 impl Artifact {
     /// An artifact without a store.
@@ -243,18 +258,7 @@ impl Capture {
         let as_it_is = native && view.is_all();
         let name = (!as_it_is).then(|| self.stored_as(wanted));
         if let Some(name) = &name {
-            let sample_type = self.sample_type(wanted, &quality);
-            let of_jfr = || event.as_ref().unwrap_or(&self.event).to_string();
-            let order = RenderOrder {
-                kind: self.kind,
-                format,
-                quality,
-                sample_type,
-                names: self.names,
-                event: (self.kind == RecordingKind::Jfr).then(of_jfr),
-                view: view.clone(),
-                max_bytes: 0,
-            };
+            let order = self.render_order(wanted, quality);
             let _turn = workshop.queue.turn(until).await?;
             quality = self.render(name, order, workshop).await?;
         } else {
@@ -278,6 +282,26 @@ impl Capture {
             quality,
             name,
         })
+    }
+
+    /// What a renderer is told.
+    pub(super) fn render_order(&self, wanted: &Wanted, quality: Quality) -> RenderOrder {
+        let of_jfr = || wanted.event.as_ref().unwrap_or(&self.event).to_string();
+        RenderOrder {
+            kind: self.kind,
+            format: wanted.format,
+            sample_type: self.sample_type(wanted, &quality),
+            quality,
+            names: self.names,
+            event: (self.kind == RecordingKind::Jfr).then(of_jfr),
+            view: wanted.view.clone(),
+            max_bytes: 0,
+        }
+    }
+
+    /// The recording of a finished capture.
+    pub(super) fn open_recording(&self) -> Result<KeptFile, CaptureError> {
+        self.directory.open(None).map_err(|error| self.store_error(&error))
     }
 
     /// How much a renderer writes shows only when it does. So it gets little room first, and four times as much each
@@ -398,7 +422,7 @@ impl Capture {
     }
 }
 
-fn digest(mut file: File) -> std::io::Result<String> {
+pub(super) fn digest(mut file: File) -> std::io::Result<String> {
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {

@@ -106,6 +106,12 @@ pub enum CaptureError {
     /// Rendering failed.
     #[error("failed to render the recording: {0}")]
     Render(String),
+    /// Two recordings cannot be compared.
+    #[error("{0}")]
+    Unlike(String),
+    /// A file that was sent is none that we read.
+    #[error("{0}")]
+    Unreadable(String),
     /// The recording is whole, an artifact of it could not be made.
     #[error("{cause}")]
     NotRendered {
@@ -161,6 +167,8 @@ impl From<RenderFailure> for CaptureError {
     fn from(failure: RenderFailure) -> Self {
         match failure {
             RenderFailure::NoRoom(limit) => Self::NoRoom(limit),
+            RenderFailure::Unlike(words) => Self::Unlike(words),
+            RenderFailure::Failed(words) => Self::Render(words),
             RenderFailure::Child(error @ (ChildError::OutOfMemory { .. } | ChildError::Killed { .. })) => error.into(),
             failure => Self::Render(failure.to_string()),
         }

@@ -17,7 +17,7 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use super::budget::{Budget, Lease};
 use super::plan::CapturePlan;
 use super::state::{Capture, CaptureId, Counters};
-use super::store::Store;
+use super::store::{ReadLease, Store};
 use super::{CaptureError, Settings};
 use crate::child::Command;
 use crate::profile::Quality;
@@ -130,6 +130,19 @@ impl Registry {
     /// As [`Self::room`], but gives what there is.
     pub fn lease(&self, bytes: u64) -> Lease {
         self.budget.lease(bytes)
+    }
+
+    /// A file without a name in the store's folder; what is written into it must be leased.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch(&self) -> io::Result<std::fs::File> {
+        self.store.scratch()
+    }
+
+    /// The place of a file that is open and no capture's.
+    pub fn hold(&self, lease: Lease) -> ReadLease {
+        self.store.hold(lease)
     }
 
     /// Evicts one capture for the bytes it holds. False if there is none.

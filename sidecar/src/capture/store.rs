@@ -58,6 +58,23 @@ impl Store {
         Ok(directory)
     }
 
+    /// A file without a name, which is gone when it is closed.
+    ///
+    /// # Errors
+    /// What `open` and `unlink` say.
+    pub fn scratch(&self) -> io::Result<File> {
+        let name = CaptureId::random()?;
+        let path = self.0.own.folder.path().join(format!("{name}.scratch"));
+        let file = private_file(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    }
+
+    /// Keeps `lease` for a file that is no capture's, for as long as it is open.
+    pub fn hold(&self, lease: Lease) -> ReadLease {
+        ReadLease::new(Arc::new(lease), &self.0)
+    }
+
     /// How many files are being read, also of captures that are forgotten.
     pub fn being_read(&self) -> usize {
         self.0.readers.load(Ordering::Relaxed)
@@ -293,6 +310,24 @@ mod tests {
         directory.remove();
         let error = late.publish(budget.lease(50)).unwrap_err();
         assert_eq!((error.kind(), budget.reserved()), (io::ErrorKind::NotFound, 0));
+    }
+
+    #[test]
+    fn a_file_without_a_name_leaves_nothing_and_takes_its_room_until_it_is_closed() {
+        let (parent, store, _directory) = store();
+        let budget = Budget::new(100, Weak::new());
+        let files = || {
+            std::fs::read_dir(parent.path().join(store.0.own.folder.path()))
+                .unwrap()
+                .count()
+        };
+        let before = files();
+        let mut file = store.scratch().unwrap();
+        file.write_all(b"12345").unwrap();
+        let held = store.hold(budget.lease(5));
+        assert_eq!((files(), budget.free(), store.being_read()), (before, 95, 1));
+        drop((file, held));
+        assert_eq!((budget.free(), store.being_read()), (100, 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareOrder;
 use super::inspect::InspectOrder;
 use super::render::RenderOrder;
 use crate::runtime::{RecordOrder, Target};
@@ -19,6 +20,8 @@ pub enum ChildOrder {
     Record(Box<RecordOrder>),
     /// Turn the first attached file, a recording, into the second, an artifact.
     Render(Box<RenderOrder>),
+    /// Write the difference of the first two attached files into the third.
+    Compare(Box<CompareOrder>),
     /// Remove what a killed recorder left in a target.
     Sweep(Box<Target>),
 }
@@ -30,7 +33,7 @@ impl ChildOrder {
             Self::Inspect(_) => "inspector",
             Self::Introduce => "introducer",
             Self::Record(_) => "recorder",
-            Self::Render(_) => "renderer",
+            Self::Render(_) | Self::Compare(_) => "renderer",
             Self::Sweep(_) => "sweeper",
         }
     }

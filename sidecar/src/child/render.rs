@@ -3,7 +3,7 @@
 pub(super) mod renderer;
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,8 @@ pub(super) enum RenderReport {
     Done(Box<Quality>),
     /// The artifact did not fit.
     NoRoom(NoRoom),
+    /// Two recordings cannot be compared, and why.
+    Unlike(String),
     /// The recording cannot be rendered, and why.
     Failed(String),
 }
@@ -54,6 +56,9 @@ pub enum RenderFailure {
     /// It did not fit.
     #[error("no room: {0}")]
     NoRoom(NoRoom),
+    /// Two recordings cannot be compared.
+    #[error("{0}")]
+    Unlike(String),
     /// The recording cannot be rendered.
     #[error("{0}")]
     Failed(String),
@@ -68,16 +73,21 @@ impl Children {
     /// # Errors
     /// See [`RenderFailure`].
     pub async fn render(&self, order: &RenderOrder, recording: File, artifact: File) -> Result<Quality, RenderFailure> {
+        let order = ChildOrder::Render(Box::new(order.clone()));
+        self.rendered(order, &[recording.as_fd(), artifact.as_fd()]).await
+    }
+
+    /// Has a child render, and hears its one word.
+    pub(super) async fn rendered(&self, order: ChildOrder, files: &[BorrowedFd<'_>]) -> Result<Quality, RenderFailure> {
         /// One report: the stamp, or what a parser has to complain of.
         const MOST: usize = 64 << 10;
-        let order = ChildOrder::Render(Box::new(order.clone()));
         let mut report = None;
-        let files = [recording.as_fd(), artifact.as_fd()];
         let heard = |word| _ = report.get_or_insert(word);
-        self.ask(&order, &files, (MOST, self.timeouts.render), heard).await?;
+        self.ask(&order, files, (MOST, self.timeouts.render), heard).await?;
         match report {
             Some(RenderReport::Done(quality)) => Ok(*quality),
             Some(RenderReport::NoRoom(limit)) => Err(RenderFailure::NoRoom(limit)),
+            Some(RenderReport::Unlike(words)) => Err(RenderFailure::Unlike(words)),
             Some(RenderReport::Failed(words)) => Err(RenderFailure::Failed(words)),
             None => Err(ChildError::Failed {
                 role: order.role(),

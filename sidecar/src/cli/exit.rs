@@ -6,6 +6,9 @@ use crate::capture::CaptureError;
 use crate::listing::printable;
 use crate::runtime::{RecordError, Who};
 
+/// A function gained more than a pipeline allows.
+pub const TOO_DIFFERENT: u8 = 5;
+
 /// Prints the error and gives its exit code.
 pub fn report(error: &CaptureError) -> ExitCode {
     eprintln!("error: {error}");
@@ -44,6 +47,8 @@ fn code(error: &CaptureError) -> u8 {
         CaptureError::NotFinished(_)
         | CaptureError::Record(_)
         | CaptureError::Render(_)
+        | CaptureError::Unlike(_)
+        | CaptureError::Unreadable(_)
         | CaptureError::Child(_)
         | CaptureError::Internal { .. } => 1,
     }

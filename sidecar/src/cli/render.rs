@@ -67,11 +67,11 @@ pub struct RenderCommand {
     view: ViewFlags,
 }
 
-fn parse_names(text: &str) -> Result<Names, String> {
+pub(super) fn parse_names(text: &str) -> Result<Names, String> {
     Names::named(text).ok_or_else(|| format!("not one of {}", Names::ALL.map(Names::name).join(", ")))
 }
 
-fn parse_event(text: &str) -> Result<String, String> {
+pub(super) fn parse_event(text: &str) -> Result<String, String> {
     let names = Sampled::ALL.map(Sampled::name);
     match names.contains(&text) {
         true => Ok(text.to_owned()),
@@ -79,7 +79,7 @@ fn parse_event(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_format(text: &str) -> Result<Format, String> {
+pub(super) fn parse_format(text: &str) -> Result<Format, String> {
     let tip = |error: UnknownFormat| match output::is_file_name(text) {
         true => output::not_a_format(text),
         false => error.to_string(),
@@ -135,6 +135,32 @@ struct Chosen {
     view: View,
 }
 
+/// A file's bytes, and what it is: as it is told, else by its content.
+///
+/// # Errors
+/// It cannot be read, or is nothing that we know.
+pub(super) fn source(
+    input: &Path,
+    kind: Option<RecordingKind>,
+) -> Result<(impl Read, RecordingKind), Box<dyn std::error::Error>> {
+    let file: Box<dyn Read> = if input == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(File::open(input)?)
+    };
+    let mut file = BufReader::new(file);
+    let mut head = Vec::new();
+    let kind = match kind {
+        Some(kind) => kind,
+        None => {
+            file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+            recognise(&head)
+                .map_err(|error| format!("{error} (--input collapsed, pprof, nettrace or jfr reads it all the same)"))?
+        }
+    };
+    Ok((std::io::Cursor::new(head).chain(file), kind))
+}
+
 fn convert(
     input: &Path,
     kind: Option<RecordingKind>,
@@ -142,22 +168,7 @@ fn convert(
     filename: Option<PathBuf>,
     chosen: Chosen,
 ) -> Result<Option<PathBuf>, Box<dyn std::error::Error>> {
-    let source: Box<dyn Read> = if input == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(File::open(input)?)
-    };
-    let mut source = BufReader::new(source);
-    let mut head = Vec::new();
-    let kind = match kind {
-        Some(kind) => kind,
-        None => {
-            source.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-            recognise(&head)
-                .map_err(|error| format!("{error} (--input collapsed, pprof, nettrace or jfr reads it all the same)"))?
-        }
-    };
-    let source = head.as_slice().chain(source);
+    let (source, kind) = source(input, kind)?;
     let format = format
         .or_else(|| output::format_of(filename.as_deref()?))
         .unwrap_or(Format::Svg);

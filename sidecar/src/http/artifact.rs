@@ -57,7 +57,7 @@ fn fresh(artifact: Artifact, id: &str, disposition: &Disposition) -> Result<Resp
         location.extend(["&", name, "=", &query::encode(&value)]);
     }
     let length = artifact.meta.length;
-    let mut headers = headers(&artifact, id, disposition);
+    let mut headers = headers(&artifact, Some(id), disposition);
     // Whole or not at all: a part of it would be the address of something else.
     if let Ok(location) = HeaderValue::try_from(location) {
         headers.insert(CONTENT_LOCATION, location);
@@ -75,10 +75,10 @@ pub(super) async fn announced(state: &AppState, request: &CaptureRequest) -> Res
     Ok((OK, content_type, unknown_length).into_response())
 }
 
-/// The artifact of a kept capture, whole or in part, or the news that the client has it.
+/// The artifact of a kept capture, or one that is the same each time it is made, whole or in part, or the news that the client has it.
 pub(super) fn kept(
     artifact: Artifact,
-    id: &str,
+    id: Option<&str>,
     disposition: &Disposition,
     method: &Method,
     conditions: &HeaderMap,
@@ -115,7 +115,7 @@ pub(super) fn kept(
     }
 }
 
-fn headers(artifact: &Artifact, id: &str, disposition: &Disposition) -> HeaderMap {
+fn headers(artifact: &Artifact, id: Option<&str>, disposition: &Disposition) -> HeaderMap {
     let meta = &artifact.meta;
     let quality = &meta.quality;
     let mut headers = HeaderMap::new();
@@ -135,7 +135,7 @@ fn headers(artifact: &Artifact, id: &str, disposition: &Disposition) -> HeaderMa
     let counted = |count: Option<u64>| count.map(|count| count.to_string());
     let stamp = [
         ("repr-digest", Some(digest)),
-        ("sideflame-capture", Some(id.to_owned())),
+        ("sideflame-capture", id.map(str::to_owned)),
         ("sideflame-pod", quality.pod.clone()),
         ("sideflame-container", quality.container.clone()),
         ("sideflame-sampler", quality.sampler.clone()),

@@ -151,14 +151,19 @@ pub(super) async fn artifact(
     let format = pairs.value("format").map(format).transpose()?;
     let event = pairs.value("event").map(event).transpose()?;
     let view = views::parse(&pairs.views())?;
-    let disposition = match pairs.value("download") {
-        None | Some("0" | "false") => Disposition::Inline,
-        Some("" | "1" | "true") => Disposition::Attachment,
-        Some(other) => return Err(Problem::invalid_parameter("download", other, &["true", "false"])),
-    };
+    let disposition = disposition(&pairs)?;
     let capture = state.captures.get(&known(id)?)?;
     let artifact = state.captures.artifact(&capture, format, event.as_ref(), &view).await?;
-    artifact::kept(artifact, capture.id.as_str(), &disposition, &method, &headers)
+    artifact::kept(artifact, Some(capture.id.as_str()), &disposition, &method, &headers)
+}
+
+/// What browsers are told to do with it.
+pub(super) fn disposition(pairs: &Pairs) -> Result<Disposition, Problem> {
+    match pairs.value("download") {
+        None | Some("0" | "false") => Ok(Disposition::Inline),
+        Some("" | "1" | "true") => Ok(Disposition::Attachment),
+        Some(other) => Err(Problem::invalid_parameter("download", other, &["true", "false"])),
+    }
 }
 
 /// The `{id}` of a path; it fails when it is not UTF-8.

@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 
 use super::artifact::{self, Range};
+use super::diff::tar::{self, Piece, Tar};
 use super::guard::{Guard, GuardSettings};
 use super::{Problem, captures, query};
 
@@ -42,6 +43,30 @@ pub fn range(headers: &HeaderMap, length: u64) -> Result<Option<(u64, u64)>, &'s
         Range::Part { first, last } => Ok(Some((first, last))),
         Range::Unsatisfiable => Err("range_not_satisfiable"),
     }
+}
+
+/// The files of an archive that comes in pieces of `step` bytes, each with the size it was said to have, and whether the archive was whole;
+/// `None` if it is none.
+pub fn tar(archive: &[u8], step: usize) -> Option<(Vec<(u64, Vec<u8>)>, bool)> {
+    let (mut tar, mut files) = (Tar::new(), Vec::new());
+    for mut bytes in archive.chunks(step.max(1)) {
+        while let Some(piece) = tar.next(&mut bytes).ok()? {
+            match piece {
+                Piece::Begin(size) => files.push((size, Vec::new())),
+                Piece::Data(data) => files
+                    .last_mut()
+                    .iter_mut()
+                    .for_each(|(_, file)| file.extend_from_slice(data)),
+                Piece::End => {}
+            }
+        }
+    }
+    Some((files, tar.is_whole()))
+}
+
+/// An archive of two files.
+pub fn archive(before: &[u8], after: &[u8]) -> Vec<u8> {
+    tar::example::archive(before, after)
 }
 
 fn code(problem: Problem) -> &'static str {

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    captures, counters, doctor, dotnet_monitor, dump, histogram, index, metrics, openapi as own, pprof, processes,
-    profile, share, status, threads, timeline,
+    captures, counters, diff, doctor, dotnet_monitor, dump, histogram, index, metrics, openapi as own, pprof,
+    processes, profile, share, status, threads, timeline,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,8 @@ use super::{
         captures::artifact,
         share::share,
         timeline::timeline,
+        diff::diff,
+        diff::of_files,
         processes::processes,
         doctor::doctor,
         threads::threads,

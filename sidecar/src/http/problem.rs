@@ -50,6 +50,8 @@ enum Code {
     RangeNotSatisfiable,
     Impossible,
     NothingToKeep,
+    UnlikeRecordings,
+    UnreadableRecording,
     Indivisible,
     Busy,
     RenderFailed,
@@ -113,6 +115,16 @@ impl Code {
             ),
             Self::Impossible => ("impossible", S::UNPROCESSABLE_ENTITY, "impossible for this process"),
             Self::NothingToKeep => ("nothing_to_keep", S::UNPROCESSABLE_ENTITY, "nothing was recorded"),
+            Self::UnlikeRecordings => (
+                "unlike_recordings",
+                S::UNPROCESSABLE_ENTITY,
+                "these recordings cannot be compared",
+            ),
+            Self::UnreadableRecording => (
+                "unreadable_recording",
+                S::UNPROCESSABLE_ENTITY,
+                "this is no recording that can be read",
+            ),
             Self::Indivisible => (
                 "indivisible",
                 S::UNPROCESSABLE_ENTITY,

@@ -21,10 +21,12 @@ mod tests {
 
     use super::*;
     use crate::format::{Format, RecordingKind};
+    use crate::profile::diff::Base;
+    use crate::profile::diff::compare::{CompareOptions, Input, compare};
     use crate::profile::{Names, RenderOptions, View, render};
 
-    fn flame_graph(title: &str, stacks: &[u8]) -> String {
-        let options = RenderOptions {
+    fn options(title: &str) -> RenderOptions {
+        RenderOptions {
             format: Format::Svg,
             quality: None,
             sample_type: None,
@@ -33,9 +35,28 @@ mod tests {
             names: Names::default(),
             event: None,
             view: View::default(),
+        }
+    }
+
+    fn flame_graph(title: &str, stacks: &[u8]) -> String {
+        let mut svg = Vec::new();
+        render(stacks, RecordingKind::Collapsed, &options(title), &mut svg).unwrap();
+        String::from_utf8(svg).unwrap()
+    }
+
+    fn difference(before: &[u8], after: &[u8], base: Base) -> String {
+        let input = |recording| Input {
+            recording,
+            kind: RecordingKind::Collapsed,
+            options: options("<script>a()</script>"),
+        };
+        let how = CompareOptions {
+            format: Format::Svg,
+            normalise: None,
+            base,
         };
         let mut svg = Vec::new();
-        render(stacks, RecordingKind::Collapsed, &options, &mut svg).unwrap();
+        compare(input(before), input(after), &how, &mut svg).unwrap();
         String::from_utf8(svg).unwrap()
     }
 
@@ -72,6 +93,8 @@ mod tests {
         for svg in [
             flame_graph("cpu", b"main;work 3\n"),
             flame_graph("<script>a()</script>", hostile),
+            difference(hostile, b"main;work 3\n", Base::After),
+            difference(hostile, b"main;work 3\n", Base::Before),
         ] {
             let code = code(&svg);
             let (onload, script) = (&code[0], &code[1]);

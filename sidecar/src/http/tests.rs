@@ -570,3 +570,63 @@ async fn a_share_needs_a_pattern() {
         is(404, "no_such_capture")
     );
 }
+
+#[tokio::test]
+async fn a_difference_needs_two_captures_and_known_words() {
+    for (uri, expected) in [
+        ("/diff", "before"),
+        ("/diff?before=x&after=y&format=jfr", "format"),
+        ("/diff?before=x&after=y&normalise=minute", "normalise"),
+        ("/diff?before=x&after=y&base=both", "base"),
+        ("/diff?before=x&after=y&focus=(", "focus"),
+        ("/diff?before=x&after=y&download=maybe", "download"),
+    ] {
+        let refused = problem(get_with(uri, &[]).await).await;
+        assert_eq!(refused["code"], "invalid_parameter", "{uri}");
+        assert_eq!(refused["parameter"], expected, "{uri}");
+    }
+    assert_eq!(
+        code(get_with("/diff?before=x&after=y&seconds=1", &[]).await).await,
+        is(400, "unknown_parameter")
+    );
+    assert_eq!(
+        code(get_with("/diff?before=x&after=y", &[]).await).await,
+        is(404, "no_such_capture")
+    );
+    assert_eq!(
+        code(send(Method::POST, "/diff?before=x", &[], "").await).await,
+        is(400, "unknown_parameter")
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_archive_of_two_files_is_refused_before_a_child_is_started() {
+    use super::diff::tar::example::{archive, entry};
+
+    let post = async |body: Vec<u8>| problem(send(Method::POST, "/diff", &[], body).await).await;
+    let mut three = entry(b'0', b"a 1\n");
+    three.extend(archive(b"a 1\n", b"a 1\n"));
+    let two = archive(b"a 1\n", &[b'a'; 4000]);
+    for (body, detail) in [
+        (b"main;a 1\n".repeat(100), "no tar archive"),
+        (entry(b'0', b"a 1\n"), "1 files, not two"),
+        (Vec::new(), "0 files, not two"),
+        (two[..two.len() - 2000].to_vec(), "ends early"),
+        (three, "more than two"),
+    ] {
+        let refused = post(body).await;
+        assert_eq!(
+            (&refused["code"], &refused["status"]),
+            (&"malformed_body".into(), &400.into())
+        );
+        assert!(refused["detail"].as_str().unwrap().contains(detail), "{refused}");
+        assert!(refused["remedy"].as_str().unwrap().contains("tar -c"), "{refused}");
+    }
+    // The store of these tests has a megabyte.
+    let large = post(archive(&[b'a'; 3 << 20], b"a 1\n")).await;
+    assert_eq!(
+        (&large["code"], &large["status"]),
+        (&"store_full".into(), &507.into()),
+        "{large}"
+    );
+}

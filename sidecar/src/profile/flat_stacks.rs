@@ -3,6 +3,8 @@
 //! Inlined functions are frames of their own, equal names are one number, and the numbers are in the order of the names,
 //! so that comparing stacks compares numbers. Called by the flame tree and the collapsed writer.
 
+mod union;
+
 use std::borrow::Cow;
 
 use super::builder::ModelError;
@@ -12,6 +14,8 @@ use super::model::{FrameKind, Location, Profile};
 /// A frame: rank of its name, and kind. Packed, because there may be millions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frame(u32);
+
+pub use union::Union;
 
 const KIND_BITS: u32 = 3;
 pub(super) const KINDS: [FrameKind; FrameKind::COUNT] = [
@@ -121,6 +125,18 @@ impl<'a> FlatStacks<'a> {
             return Err(ModelError::Overflow);
         }
         Ok(flat)
+    }
+
+    /// The same stacks with other values.
+    pub fn weighted(&self, weights: Vec<u64>, total: u64) -> FlatStacks<'_> {
+        FlatStacks {
+            names: self.names.iter().map(|name| Cow::Borrowed(name.as_ref())).collect(),
+            weights,
+            total,
+            has_kinds: self.has_kinds,
+            frames: self.frames.clone(),
+            ends: self.ends.clone(),
+        }
     }
 
     /// How many stacks there are.

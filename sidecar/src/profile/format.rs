@@ -24,6 +24,11 @@ pub mod counters {
     pub mod read;
     pub mod write;
 }
+/// Two profiles against each other, by function and by stack.
+pub mod diff {
+    pub mod stacks;
+    pub mod table;
+}
 pub mod foreign;
 /// Go's dump of all goroutines.
 pub mod goroutines {
@@ -69,6 +74,7 @@ pub mod speedscope {
 }
 /// A flame graph for browsers.
 pub mod svg {
+    pub mod diff;
     pub mod write;
 }
 /// What each function took.

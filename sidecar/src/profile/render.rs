@@ -154,21 +154,11 @@ pub fn render(
     options: &RenderOptions,
     out: &mut impl Write,
 ) -> Result<Rendered, RenderError> {
-    let RenderOptions { format, ref event, .. } = *options;
-    let (quality, of_event) = match (options.quality.clone(), event) {
-        (Some(quality), Some(event)) => {
-            let (quality, of_event) = quality.of_event(event);
-            (Some(quality), of_event)
-        }
-        (quality, _) => (quality, None),
-    };
+    let format = options.format;
+    let (quality, _) = of_event(options);
     let recorded = || quality.clone().unwrap_or_default();
     if !kind.formats().contains(&format) {
-        return Err(RenderError::Unsupported {
-            kind,
-            format,
-            formats: kind.formats(),
-        });
+        return Err(unsupported(kind, format));
     }
     if !options.view.is_all() && !format.is_of_stacks() {
         return Err(RenderError::Indivisible {
@@ -182,22 +172,69 @@ pub fn render(
                 .collect(),
         });
     }
-    if options.view.is_of_time() && !kind.has_times() {
-        return Err(RenderError::NoTimes(kind));
-    }
     if kind == RecordingKind::Counters && format != kind.native_format() {
         return counted(input, format, recorded(), out);
     }
     // async-profiler's own text has annotations of frames, so it is rendered as well.
     let as_it_is = format == kind.native_format() && !matches!(kind, RecordingKind::Collapsed | RecordingKind::Pprof);
-    let Some(reader) = reader(kind).filter(|_| !as_it_is) else {
+    if as_it_is || reader(kind).is_none() {
         io::copy(&mut input, out).map_err(RenderError::Write)?;
         return Ok(Rendered {
             samples: None,
             unresolved: None,
             quality: recorded(),
         });
+    }
+    if (kind, format) == (RecordingKind::Pprof, Format::Pprof) && options.view.is_all() {
+        let mut bytes = Vec::new();
+        let mut input = input.take(MAX_INPUT + 1);
+        input.read_to_end(&mut bytes).map_err(RenderError::Read)?;
+        if input.limit() == 0 {
+            return Err(RenderError::TooLarge);
+        }
+        let (mut profile, quality) = read(bytes.as_slice(), kind, options)?;
+        return write(&mut profile, kind, options, quality, Some(&bytes), out);
+    }
+    let (mut profile, quality) = read(input, kind, options)?;
+    write(&mut profile, kind, options, quality, None, out)
+}
+
+fn unsupported(kind: RecordingKind, format: Format) -> RenderError {
+    RenderError::Unsupported {
+        kind,
+        format,
+        formats: kind.formats(),
+    }
+}
+
+/// The recorder's stamp, of the event that is asked for.
+fn of_event(options: &RenderOptions) -> (Option<Quality>, Option<OfEvent>) {
+    match (options.quality.clone(), &options.event) {
+        (Some(quality), Some(event)) => {
+            let (quality, of_event) = quality.of_event(event);
+            (Some(quality), of_event)
+        }
+        (quality, _) => (quality, None),
+    }
+}
+
+/// The whole profile in a recording, with the stamp of it that is known beside it.
+///
+/// # Errors
+/// It is too large, cut, malformed or something else, or no recording of stacks.
+pub(super) fn read(
+    input: impl Read,
+    kind: RecordingKind,
+    options: &RenderOptions,
+) -> Result<(Profile, Option<Quality>), RenderError> {
+    let (quality, of_event) = of_event(options);
+    let recorded = || quality.clone().unwrap_or_default();
+    let Some(reader) = reader(kind) else {
+        return Err(unsupported(kind, options.format));
     };
+    if options.view.is_of_time() && !kind.has_times() {
+        return Err(RenderError::NoTimes(kind));
+    }
     let read_options = ReadOptions {
         collapsed: options
             .collapsed
@@ -205,9 +242,9 @@ pub fn render(
             .unwrap_or_else(|| CollapsedValues::of(&recorded())),
         names: options.names,
         stamp: recorded(),
-        event: event.clone(),
+        event: options.event.clone(),
         slicing: Slicing {
-            cuts: match format {
+            cuts: match options.format {
                 Format::Timeline => timeline::write::cuts(&recorded()),
                 _ => options.view.slicing().cuts,
             },
@@ -216,14 +253,7 @@ pub fn render(
     };
     let most = if reader.streams() { u64::MAX } else { MAX_INPUT + 1 };
     let mut input = input.take(most);
-    let mut native = None;
-    let profile = if (kind, format) == (RecordingKind::Pprof, Format::Pprof) && options.view.is_all() {
-        let mut bytes = Vec::new();
-        input.read_to_end(&mut bytes).map_err(RenderError::Read)?;
-        reader.read(&mut native.insert(bytes).as_slice(), &read_options)
-    } else {
-        reader.read(&mut input, &read_options)
-    };
+    let profile = reader.read(&mut input, &read_options);
     if input.limit() == 0 {
         return Err(RenderError::TooLarge);
     }
@@ -237,7 +267,7 @@ pub fn render(
         (Some(quality), Some(of_event)) => Some(judged(&profile, quality, &of_event)?),
         (quality, _) => quality,
     };
-    write(&mut profile, kind, options, quality, native.as_deref(), out)
+    Ok((profile, quality))
 }
 
 /// Counters are no profile.
@@ -290,21 +320,27 @@ fn judged(profile: &Profile, mut quality: Quality, of_event: &OfEvent) -> Result
     Ok(quality)
 }
 
-fn write(
+/// A profile as its stacks are shown.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Which of its values.
+    pub(super) value_index: usize,
+    /// How many frames of a stack its sampler takes, where cut stacks are still to be marked.
+    pub(super) max_frames: Option<u32>,
+    /// The stamp of all of it, and how much is shown.
+    pub(super) rendered: Rendered,
+}
+
+/// Counts what the stamp needs, and leaves of the profile what is asked for.
+///
+/// # Errors
+/// There is no such value, or no such part.
+pub(super) fn prepare(
     profile: &mut Profile,
-    kind: RecordingKind,
     options: &RenderOptions,
     quality: Option<Quality>,
-    native: Option<&[u8]>,
-    out: &mut impl Write,
-) -> Result<Rendered, RenderError> {
-    let RenderOptions {
-        format,
-        ref title,
-        ref sample_type,
-        ref view,
-        ..
-    } = *options;
+) -> Result<Prepared, RenderError> {
+    let RenderOptions { sample_type, view, .. } = options;
     let Some(value_index) = profile.value_index(sample_type.as_deref()) else {
         let names = profile
             .sample_types
@@ -333,6 +369,32 @@ fn write(
         // Stacks that were turned around end in what is missing of them, and say so themselves.
         max_frames = max_frames.filter(|_| view.callers.is_none());
     }
+    Ok(Prepared {
+        value_index,
+        max_frames,
+        rendered,
+    })
+}
+
+fn write(
+    profile: &mut Profile,
+    kind: RecordingKind,
+    options: &RenderOptions,
+    quality: Option<Quality>,
+    native: Option<&[u8]>,
+    out: &mut impl Write,
+) -> Result<Rendered, RenderError> {
+    let RenderOptions {
+        format,
+        ref title,
+        ref sample_type,
+        ..
+    } = *options;
+    let Prepared {
+        value_index,
+        max_frames,
+        rendered,
+    } = prepare(profile, options, quality)?;
     let stamp = stamp::line(&rendered.quality);
     match (format, native) {
         (Format::Pprof, Some(bytes)) => out.write_all(bytes),

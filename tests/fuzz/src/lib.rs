@@ -55,6 +55,7 @@ targets![
     command_line,
     container,
     counters,
+    diff,
     documents,
     elf,
     elf_symbols,
@@ -80,6 +81,7 @@ targets![
     review,
     sockets,
     stamp,
+    tar,
     threads,
     unwind,
 ];

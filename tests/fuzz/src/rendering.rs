@@ -44,6 +44,7 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
             assert!(!text.iter().any(control), "{}", String::from_utf8_lossy(&text));
         }
     }
+    parts(bytes, kind);
     if let Some(text) = made(bytes, kind, Format::Collapsed, None) {
         let again = made(&text, RecordingKind::Collapsed, Format::Collapsed, None);
         let again = again.expect("our own text is read again");
@@ -51,9 +52,47 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
     }
 }
 
+/// Stacks with a match have the same value whichever way they are turned, and it is no more than that of all.
+fn parts(bytes: &[u8], kind: RecordingKind) {
+    let shown = |view: View| {
+        let options = RenderOptions {
+            view,
+            ..options(kind, Format::Collapsed, None)
+        };
+        let rendered = render(bytes, kind, &options, &mut io::sink()).ok()?;
+        let shown = rendered.quality.shown.expect("a part says how much it is");
+        assert!(shown.value <= shown.total);
+        Some(shown.value)
+    };
+    let pattern = || Some("a|[.;]".parse().expect("a pattern"));
+    let focus = shown(View {
+        focus: pattern(),
+        ..View::default()
+    });
+    let callers = shown(View {
+        callers: pattern(),
+        ..View::default()
+    });
+    // Values that overflow when they are added up are an error of the one that adds them up.
+    if let (Some(focus), Some(callers)) = (focus, callers) {
+        assert_eq!(focus, callers);
+    }
+}
+
 /// One format of it; `None` if it is no recording.
 pub(crate) fn made(bytes: &[u8], kind: RecordingKind, format: Format, quality: Option<Quality>) -> Option<Vec<u8>> {
-    let options = RenderOptions {
+    let options = options(kind, format, quality);
+    let mut out = Bounded {
+        bytes: Vec::new(),
+        // A frame of two bytes becomes a rectangle of some hundred; a name may be repeated, and is cut.
+        limit: (1 << 20) + 4096 * bytes.len(),
+    };
+    render(bytes, kind, &options, &mut out).ok()?;
+    Some(out.bytes)
+}
+
+fn options(kind: RecordingKind, format: Format, quality: Option<Quality>) -> RenderOptions {
+    RenderOptions {
         format,
         quality,
         sample_type: None,
@@ -62,14 +101,7 @@ pub(crate) fn made(bytes: &[u8], kind: RecordingKind, format: Format, quality: O
         names: Names::Normalised,
         event: (kind == RecordingKind::Jfr).then(|| "cpu".to_owned()),
         view: View::default(),
-    };
-    let mut out = Bounded {
-        bytes: Vec::new(),
-        // A frame of two bytes becomes a rectangle of some hundred; a name may be repeated, and is cut.
-        limit: (1 << 20) + 4096 * bytes.len(),
-    };
-    render(bytes, kind, &options, &mut out).ok()?;
-    Some(out.bytes)
+    }
 }
 
 pub(crate) fn stamp() -> Quality {
@@ -81,6 +113,11 @@ pub(crate) fn stamp() -> Quality {
         max_frames: Some(3),
         ..Quality::default()
     }
+}
+
+/// What a collapsed recording adds up to; 0 if it is none.
+pub(crate) fn sum_of(bytes: &[u8]) -> u64 {
+    made(bytes, RecordingKind::Collapsed, Format::Collapsed, None).map_or(0, |text| sum(&text))
 }
 
 /// Of the numbers at the ends of collapsed lines.

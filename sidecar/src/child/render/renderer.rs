@@ -55,7 +55,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
 }
 
 /// An error with its causes, as much of it as anybody reads: parts of a recording may be repeated in it.
-fn words(error: &dyn Error) -> String {
+pub(in crate::child) fn words(error: &dyn Error) -> String {
     const MOST: usize = 2000;
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let words = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");

@@ -44,7 +44,7 @@ fn ask_of(content: &[u8], method: &Method, conditions: &[(&str, &str)]) -> Resul
     }
     kept(
         artifact_of(content, Format::Pprof),
-        "0123",
+        Some("0123"),
         &Disposition::Inline,
         method,
         &headers,
@@ -211,7 +211,7 @@ fn no_svg_has_a_say_in_what_may_run_in_it() {
     for content in [&forged[..], b"<svg/>", b""] {
         let response = kept(
             artifact_of(content, Format::Svg),
-            "0123",
+            Some("0123"),
             &Disposition::Inline,
             &Method::GET,
             &HeaderMap::new(),

@@ -104,6 +104,28 @@ impl Problem {
         )
     }
 
+    pub(in crate::http) fn file_too_large(most: u64) -> Self {
+        Self::new(
+            Code::BodyTooLarge,
+            format!("a recording that is sent has at most {most} bytes"),
+            "compare large files with sideflame diff BEFORE AFTER",
+        )
+    }
+
+    pub(in crate::http) fn malformed_archive(detail: impl Into<String>) -> Self {
+        Self::new(
+            Code::MalformedBody,
+            detail,
+            "send two files in one archive: tar -c before.pb.gz after.pb.gz | curl --data-binary @- localhost:7117/diff",
+        )
+    }
+
+    pub(in crate::http) fn missing_capture(name: &str) -> Self {
+        let remedy =
+            format!("add {name}=ID of a finished capture, see GET /captures; files are compared by POST /diff");
+        Self::new(Code::InvalidParameter, format!("{name} is missing"), remedy).parameter(name)
+    }
+
     pub(in crate::http) fn unsupported_content_type() -> Self {
         let detail = "a body is JSON and says so";
         Self::new(
@@ -331,6 +353,16 @@ impl From<CaptureError> for Problem {
                 Code::RenderFailed,
                 detail,
                 "fetch another format of the same capture; please report this",
+            ),
+            CaptureError::Unlike(_) => Self::new(
+                Code::UnlikeRecordings,
+                detail,
+                "compare recordings of the same event; GET /captures lists what there is",
+            ),
+            CaptureError::Unreadable(_) => Self::new(
+                Code::UnreadableRecording,
+                detail,
+                "send two recordings as collapsed text, pprof, JFR or nettrace",
             ),
             CaptureError::NotRendered { capture, others, cause } => Self::from(*cause).kept(capture, &others),
             CaptureError::ShuttingDown => Self::new(Code::ShuttingDown, detail, "try again when it is back"),

@@ -1,7 +1,7 @@
 //! Who runs on a node, as the server knows it when a recording of all of it is planned.
 //!
 //! A value that crosses to the recorder. Names of pods are in it because the server has them from the kubelet; a process could
-//! only say what it likes. Made by `plan`, read by [`super::groups`].
+//! only say what it likes. Made by `plan`, read by `groups`.
 
 use serde::{Deserialize, Serialize};
 

@@ -14,21 +14,21 @@ use crate::profile::frame_name::{UNIT_CHARS, is_cut, is_unresolved, short_text};
 use crate::profile::model::{FrameKind, ValueType};
 
 /// A box of 0.01 % is a quarter of a pixel on the widest screen; zooming twice still shows it.
-const MIN_SHARE: f64 = 0.0001;
+pub(super) const MIN_SHARE: f64 = 0.0001;
 /// Bytes of boxes. inferno's script and style are 25 KiB; together the file stays below 2 MB for any profile.
-const BOXES_BYTES: usize = 1_850_000;
+pub(super) const BOXES_BYTES: usize = 1_850_000;
 /// inferno is given one line per box with its whole path. Only deep recursion of long names comes near.
-const PATH_BYTES: usize = 32 << 20;
+pub(super) const PATH_BYTES: usize = 32 << 20;
 /// What inferno writes for a box apart from its name, with large coordinates and values.
-const BOX_BYTES: usize = 270;
+pub(super) const BOX_BYTES: usize = 270;
 /// Holds the place of boxes at the bottom that are too small.
-const HIDDEN: &str = "(too small to show)";
+pub(super) const HIDDEN: &str = "(too small to show)";
 /// Longest name shown. The full one is in every other format.
 const MAX_NAME: usize = 1000;
 /// The subtitle is one line of 12-pixel type on 1200 pixels.
-const SUBTITLE_CHARS: usize = 168;
+pub(super) const SUBTITLE_CHARS: usize = 168;
 /// The title is in 17-pixel type, between "Reset Zoom" and "Search".
-const TITLE_CHARS: usize = 90;
+pub(super) const TITLE_CHARS: usize = 90;
 
 /// Grey, which no palette has.
 const UNRESOLVED: Color = Color { r: 170, g: 170, b: 170 };
@@ -76,7 +76,7 @@ pub fn write(
 }
 
 /// Says how large a box can be and still be missing.
-fn hidden_note(tree: &FlameTree, total: u64) -> String {
+pub(super) fn hidden_note(tree: &FlameTree, total: u64) -> String {
     if tree.heaviest_hidden == 0 {
         return String::new();
     }
@@ -128,7 +128,7 @@ fn annotation(kind: FrameKind) -> &'static str {
 
 /// A name that inferno reads back as this name. It trims lines, takes `# ` for a comment and a number after the last space
 /// for a count: a no-break space in that place looks the same and is none of these.
-fn line_name(name: &str) -> String {
+pub(super) fn line_name(name: &str) -> String {
     let mut name = short_text(name.trim(), MAX_NAME);
     if let Some((head, tail)) = name.rsplit_once(' ')
         && tail.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -142,7 +142,7 @@ fn line_name(name: &str) -> String {
 }
 
 /// Bytes of a name in the file: once in the tooltip and at most once in the box, escaped.
-fn shown_bytes(name: &str) -> usize {
+pub(super) fn shown_bytes(name: &str) -> usize {
     let bytes = name.bytes().take(MAX_NAME * 4);
     2 * bytes
         .map(|byte| {
@@ -156,7 +156,7 @@ fn shown_bytes(name: &str) -> usize {
 }
 
 /// The unit in which the total has at least five digits: inferno rounds what it shows, and computes percentages of it.
-fn scale(value: &ValueType, total: u64) -> (f64, String) {
+pub(super) fn scale(value: &ValueType, total: u64) -> (f64, String) {
     let units: &[(u64, &str)] = match value.unit.as_str() {
         "nanoseconds" => &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns")],
         "bytes" => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes")],
@@ -181,7 +181,7 @@ fn palette(stacks: &FlatStacks<'_>, value: &ValueType) -> Palette {
 }
 
 /// inferno takes an empty profile for an error; for us it is an answer.
-fn write_empty(title: &str, stamp: &str, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_empty(title: &str, stamp: &str, out: &mut impl Write) -> io::Result<()> {
     let stamp = short_text(stamp, SUBTITLE_CHARS);
     write!(
         out,
