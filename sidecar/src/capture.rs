@@ -314,7 +314,9 @@ impl Captures {
             children: &self.children,
             render: Children::render,
         };
-        let artifact = self.unless_closed(capture.artifact(wanted, &workshop)).await?;
+        // On the heap: what rendering holds would be a part of every future that waits for an artifact.
+        let artifact = Box::pin(capture.artifact(wanted, &workshop));
+        let artifact = self.unless_closed(artifact).await?;
         capture.mark_expendable();
         Ok(artifact)
     }

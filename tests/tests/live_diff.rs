@@ -1,5 +1,11 @@
 //! Differences of captures and files, tables, shares and parts, on an app that changes its split when it is told to.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot set up must fail loudly"
+)]
+
 use std::process::{Command, Output};
 
 use e2e::app::{self, App};

@@ -93,7 +93,7 @@ impl Captures {
     ) -> Result<Artifact, CaptureError> {
         let name = format!("diff_{}_{}.{}", before.id, after.id, request.format.extension());
         let sides = [self.side(before, request)?, self.side(after, request)?];
-        self.unless_closed(self.compare(sides, request, name)).await
+        self.unless_closed(Box::pin(self.compare(sides, request, name))).await
     }
 
     /// The difference of two files that were sent.
@@ -107,7 +107,7 @@ impl Captures {
             self.sent_side(before, request).await?,
             self.sent_side(after, request).await?,
         ];
-        let compared = self.unless_closed(self.compare(sides, request, name)).await;
+        let compared = self.unless_closed(Box::pin(self.compare(sides, request, name))).await;
         compared.map_err(|error| match error {
             // What was sent is the sender's.
             CaptureError::Render(words) => CaptureError::Unreadable(words),

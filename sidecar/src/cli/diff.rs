@@ -17,6 +17,7 @@ use crate::profile::render::RenderOptions;
 use crate::profile::{Names, View};
 
 const HELP: &str = "\
+Without --filename tables and stacks go to stdout, the rest into a new file, e.g. diff.svg.
 A change that chance explains is called noise: below 2 sqrt(a + b) of a and b samples.
 Exit codes: 0 done, 1 not compared, 2 usage, 5 a function gained more than --fail-over allows, beyond
 what chance brings about in a table of so many functions.";
@@ -35,7 +36,6 @@ pub struct DiffCommand {
     /// top, top.json, svg, pprof or collapsed [default: by the ending of FILE, else top]
     #[arg(short, long, visible_alias = "format", value_name = "FORMAT", value_parser = parse_diff_format)]
     output: Option<Format>,
-    /// File to write; - writes to stdout [default: stdout for text, else a new file: diff.svg]
     #[command(flatten)]
     file: FileFlag,
     /// How they are compared: per-second, share or none [default: per-second where both say how long they took, else share]

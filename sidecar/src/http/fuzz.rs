@@ -45,9 +45,11 @@ pub fn range(headers: &HeaderMap, length: u64) -> Result<Option<(u64, u64)>, &'s
     }
 }
 
-/// The files of an archive that comes in pieces of `step` bytes, each with the size it was said to have, and whether the archive was whole;
-/// `None` if it is none.
-pub fn tar(archive: &[u8], step: usize) -> Option<(Vec<(u64, Vec<u8>)>, bool)> {
+/// A file of an archive, with the size it was said to have.
+pub type Archived = (u64, Vec<u8>);
+
+/// The files of an archive that comes in pieces of `step` bytes, and whether it was whole; `None` if it is none.
+pub fn tar(archive: &[u8], step: usize) -> Option<(Vec<Archived>, bool)> {
     let (mut tar, mut files) = (Tar::new(), Vec::new());
     for mut bytes in archive.chunks(step.max(1)) {
         while let Some(piece) = tar.next(&mut bytes).ok()? {

@@ -33,12 +33,9 @@ pub fn text(diff: &Diff<'_>, changes: &Changes, show: &Show, headline: &str, out
         }
     }
     writeln!(out, "compared {}", show.words())?;
-    let halves: [(&str, fn(&Change) -> bool); 2] = [
-        ("gained", |change| change.gain() > 0.0),
-        ("lost", |change| change.gain() < 0.0),
-    ];
-    for (verb, is_of) in halves {
-        let all: Vec<_> = changes.functions.iter().filter(|change| is_of(change)).collect();
+    for (verb, sign) in [("gained", 1.0), ("lost", -1.0)] {
+        let is_of = |change: &&Change| change.gain() * sign > 0.0;
+        let all: Vec<_> = changes.functions.iter().filter(is_of).collect();
         let mut noise = 0;
         let shown = all.iter().filter(|change| {
             noise += usize::from(change.within_noise());

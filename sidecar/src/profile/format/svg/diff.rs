@@ -13,6 +13,7 @@ use super::write::{
     BOX_BYTES, BOXES_BYTES, HIDDEN, MIN_SHARE, PATH_BYTES, SUBTITLE_CHARS, TITLE_CHARS, hidden_note, line_name, scale,
     shown_bytes, write_empty,
 };
+use crate::profile::amount::precise;
 use crate::profile::diff::show::points;
 use crate::profile::diff::{Base, Diff};
 use crate::profile::flame_tree::{Budget, FlameTree};
@@ -22,6 +23,9 @@ use crate::profile::frame_name::short_text;
 const LEAST_POINTS: f64 = 0.05;
 /// What may be written behind a name.
 const NOTE_BYTES: usize = 2 * " [gone, -100.0%]".len();
+
+/// inferno multiplies values by colours and subtracts them: far below what its numbers hold they are as exact as a picture.
+const MOST: u64 = 1 << 50;
 
 /// Both values of a node, on the scale of the second.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,7 +61,8 @@ impl Both {
 /// # Errors
 /// The output fails.
 pub fn write(diff: &Diff<'_>, base: Base, title: &str, headline: &str, out: &mut impl Write) -> io::Result<()> {
-    let both: Vec<_> = both(diff);
+    let unit = (diff.scaled_whole(diff.before.total) / MOST + diff.after.total / MOST).saturating_add(1);
+    let both: Vec<_> = both(diff, unit);
     let widths: Vec<_> = both.iter().map(|both| both.width(base)).collect();
     let total = widths.iter().fold(0, |sum: u64, width| sum.saturating_add(*width));
     let title = short_text(&format!("{title}: {headline}"), TITLE_CHARS);
@@ -76,13 +81,13 @@ pub fn write(diff: &Diff<'_>, base: Base, title: &str, headline: &str, out: &mut
     };
     let tree = FlameTree::grow(&stacks, budget, |name| BOX_BYTES + NOTE_BYTES + shown_bytes(name));
     let sums = sums(diff, &both, &tree);
-    let lines = lines(diff, &sums, &tree, base);
-    let (factor, count_name) = scale(&diff.value, total);
+    let lines = lines(diff, &sums, &tree, (base, unit));
+    let (factor, count_name) = scale(&diff.value, total.saturating_mul(unit));
     let mut options = Options::default();
     options.title = title + &hidden_note(&tree, total);
     options.subtitle = Some(short_text(&legend, SUBTITLE_CHARS));
     options.count_name = count_name;
-    options.factor = factor;
+    options.factor = factor * precise(unit);
     // The difference of the two columns is that of the base from the other.
     options.negate_differentials = base == Base::Before;
     options.deterministic = true;
@@ -94,15 +99,14 @@ pub fn write(diff: &Diff<'_>, base: Base, title: &str, headline: &str, out: &mut
     inferno::flamegraph::from_lines(&mut options, lines, BufWriter::new(out))
 }
 
-fn both(diff: &Diff<'_>) -> Vec<Both> {
+/// The values of each stack, counted in `unit`s.
+fn both(diff: &Diff<'_>, unit: u64) -> Vec<Both> {
+    // A little is not nothing.
+    let counted = |value: u64, is_there: bool| if is_there { (value / unit).max(1) } else { 0 };
     let values = diff.union.before.iter().zip(&diff.union.after);
-    let both = values.map(|(before, after)| {
-        let scaled = diff.scaled_whole(*before);
-        Both {
-            // A little is not nothing.
-            before: if *before > 0 { scaled.max(1) } else { 0 },
-            after: *after,
-        }
+    let both = values.map(|(before, after)| Both {
+        before: counted(diff.scaled_whole(*before), *before > 0),
+        after: counted(*after, *after > 0),
     });
     both.collect()
 }
@@ -133,7 +137,7 @@ fn sums(diff: &Diff<'_>, both: &[Both], tree: &FlameTree) -> Vec<Both> {
 
 /// `path before after` per node with a width of its own, depth first, parents first: a box takes its colour from the first line
 /// that has it.
-fn lines(diff: &Diff<'_>, sums: &[Both], tree: &FlameTree, base: Base) -> Vec<String> {
+fn lines(diff: &Diff<'_>, sums: &[Both], tree: &FlameTree, (base, unit): (Base, u64)) -> Vec<String> {
     let mut lines = Vec::new();
     let mut path = String::new();
     let mut open = vec![(0, 0)];
@@ -147,7 +151,7 @@ fn lines(diff: &Diff<'_>, sums: &[Both], tree: &FlameTree, base: Base) -> Vec<St
             }
             let name = diff.union.stacks.names.get(node.rank).map_or("", |name| name);
             path.push_str(&line_name(name));
-            path.push_str(&note(diff, sum));
+            path.push_str(&note(diff, sum, unit));
         }
         if node.own > 0 {
             let children = node.children.iter().filter_map(|child| sums.get(*child));
@@ -169,9 +173,8 @@ fn lines(diff: &Diff<'_>, sums: &[Both], tree: &FlameTree, base: Base) -> Vec<St
 }
 
 /// What is written behind the name of a frame.
-fn note(diff: &Diff<'_>, Both { before, after }: Both) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than f64 has")]
-    let points = points(after as f64 - before as f64, diff);
+fn note(diff: &Diff<'_>, Both { before, after }: Both, unit: u64) -> String {
+    let points = points((precise(after) - precise(before)) * precise(unit), diff);
     match (before, after) {
         (0, 0) => String::new(),
         (_, 0) => format!(" [gone, {points:+.1}%]"),
