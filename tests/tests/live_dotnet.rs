@@ -286,7 +286,9 @@ fn formats_it_cannot_give_are_named_with_those_it_can() {
     let refused = server.get(&format!("/profile?pid={}&seconds=1&format=jfr", app.pid));
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert!(
-        refused.text().contains("svg, collapsed, pprof, speedscope, nettrace"),
+        refused
+            .text()
+            .contains("svg, collapsed, pprof, speedscope, top, top.json, nettrace"),
         "{}",
         refused.text()
     );
