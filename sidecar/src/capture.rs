@@ -9,9 +9,12 @@ pub mod diff;
 pub mod error;
 #[cfg(test)]
 mod examples;
+pub mod export;
 pub mod following;
+pub mod metadata;
 pub mod plan;
 pub mod registry;
+pub mod remarks;
 pub mod render_queue;
 pub mod request;
 pub mod selector;
@@ -45,6 +48,7 @@ use artifact::Workshop;
 use budget::Lease;
 use plan::CapturePlan;
 use registry::Registry;
+use remarks::RemarksChange;
 use render_queue::RenderQueue;
 use selector::Selector;
 use sharing::Sharing;
@@ -66,6 +70,8 @@ pub struct Settings {
     pub max_running: usize,
     /// Parent folder of the store; `None` is a place of our own below the temporary directory.
     pub store_directory: Option<PathBuf>,
+    /// Captures outlive the server: what an earlier one left there is kept, and what is there at our end stays.
+    pub keeps: bool,
     /// Bytes in the store.
     pub store_bytes: u64,
     /// Captures in the store.
@@ -254,6 +260,10 @@ impl Captures {
         // First the slot: who sees the end may start another capture at once.
         drop(slot);
         self.registry.end(&capture, lease, recorded);
+        // Without it the next server could not tell whether the recording is as it was.
+        if self.settings.keeps && capture.recording_digest().await.is_ok() {
+            self.registry.describe(&capture);
+        }
     }
 
     /// Waits until the capture is finished.
@@ -291,7 +301,7 @@ impl Captures {
         self.finished(capture).await?;
         let artifact = self.artifact(capture, None, None, view).await;
         // Without an artifact it stays as well: the error says how to get another one of it.
-        capture.mark_expendable();
+        self.registry.fetched(capture);
         guard.keep();
         artifact
     }
@@ -317,7 +327,7 @@ impl Captures {
         // On the heap: what rendering holds would be a part of every future that waits for an artifact.
         let artifact = Box::pin(capture.artifact(wanted, &workshop));
         let artifact = self.unless_closed(artifact).await?;
-        capture.mark_expendable();
+        self.registry.fetched(capture);
         Ok(artifact)
     }
 
@@ -358,6 +368,16 @@ impl Captures {
         Ok(capture)
     }
 
+    /// Changes what people say of a capture.
+    ///
+    /// # Errors
+    /// No such capture; a text that is not taken; of a pin, that the capture still runs or that enough are pinned.
+    pub fn remark(&self, id: &str, change: &RemarksChange) -> Result<Arc<Capture>, CaptureError> {
+        let capture = self.get(id)?;
+        self.registry.remark(&capture, change)?;
+        Ok(capture)
+    }
+
     /// Cancels a capture if it runs, waits until the target is clean, and removes all of it.
     ///
     /// # Errors
@@ -372,7 +392,7 @@ impl Captures {
     }
 
     /// Refuses new captures, cancels the running ones, waits until their targets are clean, at most 25 s, and
-    /// removes the store.
+    /// removes the store, unless the next server is to find something there.
     pub async fn shut_down(&self) {
         let captures = self.registry.close();
         for capture in &captures {
@@ -382,7 +402,7 @@ impl Captures {
         if tokio::time::timeout(SHUT_DOWN, ended).await.is_err() {
             tracing::warn!("recorders were still at work after {} s", SHUT_DOWN.as_secs());
         }
-        self.registry.remove_store();
+        self.registry.leave_store();
     }
 }
 

@@ -49,6 +49,7 @@ pub use problem::Problem;
 pub use serve::{Limits, serve};
 pub use token::Token;
 
+use captures::events::Streams;
 use guard::Guard;
 use metrics::Metrics;
 
@@ -57,6 +58,7 @@ use metrics::Metrics;
 struct AppState {
     captures: Arc<Captures>,
     metrics: Arc<Metrics>,
+    streams: Streams,
 }
 
 /// The whole API behind its guard.
@@ -65,6 +67,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
     let state = AppState {
         captures,
         metrics: Arc::clone(&metrics),
+        streams: Streams::default(),
     };
     let mut router = Router::new();
     for (path, methods) in routes() {
@@ -79,17 +82,24 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 26] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 28] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
         ("/captures", get(captures::list).post(captures::start)),
-        ("/captures/{id}", get(captures::one).delete(captures::delete)),
+        (
+            "/captures/{id}",
+            get(captures::one)
+                .patch(captures::remarks::remark)
+                .delete(captures::delete),
+        ),
         ("/captures/{id}/stop", post(captures::stop)),
         ("/captures/{id}/artifact", get(captures::artifact)),
         ("/captures/{id}/share", get(share::share)),
         ("/captures/{id}/timeline", get(timeline::timeline)),
         ("/diff", get(diff::diff).post(diff::of_files)),
+        ("/captures/{id}/events", get(captures::events::events)),
+        ("/captures/{id}/export", get(captures::export::export)),
         ("/processes", get(processes::processes)),
         ("/doctor", get(doctor::doctor)),
         ("/counters", get(counters::counters).head(counters::check)),

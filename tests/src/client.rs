@@ -39,9 +39,17 @@ impl Streamed {
     /// # Panics
     /// There is none, or it does not come within a minute.
     pub fn line(&mut self) -> String {
+        self.next_line().expect("the answer has ended")
+    }
+
+    /// The next line, without its end; `None` after the last.
+    ///
+    /// # Panics
+    /// It does not come within a minute.
+    pub fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
-        assert!(self.0.read_line(&mut line).expect("a line") > 0, "the answer has ended");
-        line.trim_end().to_owned()
+        let read = self.0.read_line(&mut line).expect("a line");
+        (read > 0).then(|| line.trim_end().to_owned())
     }
 }
 
@@ -117,6 +125,16 @@ impl Client {
     /// The server does not answer.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.try_send(method, path, headers)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// A request whose body is JSON.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub fn send_json(&self, method: &str, path: &str, body: &str) -> Answer {
+        let headers = [("Content-Type", "application/json")];
+        self.try_send_body(method, path, &headers, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 

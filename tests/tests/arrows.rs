@@ -43,7 +43,16 @@ const SIDECAR: &Table = &[
     ),
     (
         "capture",
-        &["child", "event", "format", "parameter", "process", "profile", "runtime"],
+        &[
+            "child",
+            "event",
+            "format",
+            "parameter",
+            "process",
+            "profile",
+            "redact",
+            "runtime",
+        ],
     ),
     (
         "listing",

@@ -90,6 +90,11 @@ impl ArtifactFile {
             name: None,
         }
     }
+
+    /// Its name in the store; `None` is the recording itself.
+    pub(super) fn stored_as(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +182,19 @@ impl Capture {
                 view: view.clone(),
             }),
         }
+    }
+
+    /// SHA-256 of the whole recording in hexadecimal digits.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) async fn recording_digest(&self) -> Result<String, CaptureError> {
+        let digest = self.digest.get_or_try_init(async || {
+            let KeptFile { file, lease: _reading } =
+                self.directory.open(None).map_err(|error| self.store_error(&error))?;
+            digest_of(file).await
+        });
+        digest.await.cloned()
     }
 
     /// An artifact, rendered into the store at the first request. What is `wanted` was checked by [`Self::wanted`].
@@ -267,11 +285,9 @@ impl Capture {
         let stored = self.directory.open(name.as_deref());
         let KeptFile { file, lease: _reading } = stored.map_err(|error| self.store_error(&error))?;
         let length = file.metadata().map_err(|error| CaptureError::store(&error))?.len();
-        let digest = tokio::task::spawn_blocking(move || digest(file)).await;
-        let sha256 = match digest {
-            Ok(Ok(sha256)) => sha256,
-            Ok(Err(error)) => return Err(CaptureError::store(&error)),
-            Err(error) => return Err(CaptureError::internal("read the artifact", &error)),
+        let sha256 = match &name {
+            Some(_) => digest_of(file).await?,
+            None => self.recording_digest().await?,
         };
         Ok(ArtifactFile {
             format,
@@ -366,7 +382,7 @@ impl Capture {
     }
 
     /// An error of the capture's folder: it is gone when the capture was deleted or expired meanwhile.
-    fn store_error(&self, error: &std::io::Error) -> CaptureError {
+    pub(super) fn store_error(&self, error: &std::io::Error) -> CaptureError {
         match error.kind() {
             std::io::ErrorKind::NotFound => CaptureError::NoSuchCapture(self.id.to_string()),
             _ => CaptureError::store(error),
@@ -422,6 +438,14 @@ impl Capture {
     }
 }
 
+async fn digest_of(file: File) -> Result<String, CaptureError> {
+    match tokio::task::spawn_blocking(move || digest(file)).await {
+        Ok(Ok(sha256)) => Ok(sha256),
+        Ok(Err(error)) => Err(CaptureError::store(&error)),
+        Err(error) => Err(CaptureError::internal("read the artifact", &error)),
+    }
+}
+
 pub(super) fn digest(mut file: File) -> std::io::Result<String> {
     let mut sha256 = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
@@ -431,7 +455,12 @@ pub(super) fn digest(mut file: File) -> std::io::Result<String> {
             read => sha256.update(&buffer[..read]),
         }
     }
-    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&sha256.finalize()))
+}
+
+/// Bytes as digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::remarks::InvalidRemark;
 use super::request::RequestError;
 use crate::child::{ChildError, InspectError, RenderFailure};
 use crate::event::Event;
@@ -81,6 +82,15 @@ pub enum CaptureError {
         what: String,
         /// Seconds.
         retry_after: u64,
+    },
+    /// A name or a note that is not taken.
+    #[error(transparent)]
+    Remark(#[from] InvalidRemark),
+    /// Enough is pinned.
+    #[error("{detail}")]
+    TooMuchPinned {
+        /// Figures.
+        detail: String,
     },
     /// No room in the store for another capture.
     #[error("the store is full: {detail}")]

@@ -23,6 +23,7 @@ pub(super) fn settings(store: &Path) -> Settings {
         store_directory: Some(store.to_owned()),
         store_bytes: 1 << 20,
         store_captures: 4,
+        keeps: false,
         expiry: Duration::from_secs(3600),
     }
 }
@@ -42,6 +43,7 @@ pub(super) fn plan(kind: RecordingKind) -> CapturePlan {
         order: RecordOrder::example(kind),
         format: kind.formats()[0],
         names: Names::default(),
+        verdicts: Arc::from([]),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows no runtime: what each has and takes is asked of [`crate::runtime`]. Pure but for a look at our own files. GET starts
 //! what HEAD announces, because both come from here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::{CaptureRequest, RequestError};
@@ -12,7 +13,9 @@ use crate::child::Inspection;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::Names;
-use crate::runtime::{self, ALREADY_PROFILED, Asked, Availability, PlanError, Reason, RecordOrder, RoomGrant, Runtime};
+use crate::runtime::{
+    self, ALREADY_PROFILED, Asked, Availability, PlanError, Reason, RecordOrder, RoomGrant, Runtime, Verdict,
+};
 
 /// What a capture will do.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +26,8 @@ pub struct CapturePlan {
     pub format: Format,
     /// How artifacts write names that differ from run to run.
     pub names: Names,
+    /// What the doctor said of the target then; empty of a whole node.
+    pub verdicts: Arc<[Verdict]>,
 }
 
 impl CapturePlan {
@@ -121,6 +126,7 @@ pub fn plan(
         },
         format,
         names: request.names,
+        verdicts: chosen.map_or_else(|| Arc::from([]), |chosen| Arc::clone(&chosen.verdicts)),
     })
 }
 

@@ -3,21 +3,23 @@
 use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
-use std::time::SystemTime;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::artifact::Made;
+use super::metadata::{Evidence, Metadata, Outcome};
 use super::plan::CapturePlan;
+use super::remarks::{Remarks, RemarksChange};
 use super::store::CaptureDirectory;
 use super::{CaptureError, unix_millis};
 use crate::child::Command;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::{Names, Quality};
-use crate::runtime::{Phase, Who};
+use crate::runtime::{Phase, RecordError, Who};
 
 /// Unguessable name of a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +34,12 @@ impl CaptureId {
         let mut bytes = [0; 8];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(Self(format!("{:016x}", u64::from_ne_bytes(bytes))))
+    }
+
+    /// The id that is written so, if it is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 16 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
     }
 
     /// The digits.
@@ -76,11 +84,17 @@ pub struct Capture {
     pub names: Names,
     /// When it was accepted.
     pub created_at: SystemTime,
+    /// The process as it was then.
+    pub evidence: Evidence,
     /// Its folder in the store.
     pub(super) directory: CaptureDirectory,
     state: watch::Sender<CaptureState>,
-    /// Set when it ends.
-    expires_at: OnceLock<SystemTime>,
+    sampling_since: OnceLock<Instant>,
+    /// Set when it ends; not while it is pinned.
+    expires_at: Mutex<Option<SystemTime>>,
+    remarks: Mutex<Remarks>,
+    /// SHA-256 of the recording in hexadecimal digits.
+    pub(super) digest: tokio::sync::OnceCell<String>,
     commands: watch::Sender<Command>,
     expendable: AtomicBool,
     /// Several wait for artifacts of it, and some have not had theirs.
@@ -108,9 +122,13 @@ impl Capture {
             format: plan.format,
             names: plan.names,
             created_at: SystemTime::now(),
+            evidence: Evidence::of(plan),
             directory,
             state: watch::Sender::new(CaptureState::Running(Phase::Attaching)),
-            expires_at: OnceLock::new(),
+            sampling_since: OnceLock::new(),
+            expires_at: Mutex::default(),
+            remarks: Mutex::default(),
+            digest: tokio::sync::OnceCell::new(),
             commands,
             expendable: AtomicBool::new(false),
             held: AtomicBool::new(false),
@@ -118,6 +136,38 @@ impl Capture {
             making: tokio::sync::Mutex::default(),
         };
         (capture, heard)
+    }
+
+    /// One of a server that is gone. What was being recorded then has failed.
+    pub(super) fn restored(id: CaptureId, metadata: Metadata, directory: CaptureDirectory) -> Self {
+        let created_at = metadata.created_at();
+        let (state, digest) = match metadata.end.map(|end| end.outcome) {
+            Some(Outcome::Finished { quality, sha256, .. }) => (CaptureState::Finished(quality), sha256),
+            Some(Outcome::Failed { error }) => (CaptureState::Failed(error.into()), None),
+            None => (CaptureState::Failed(RecordError::Interrupted.into()), None),
+        };
+        Self {
+            id,
+            target: Who::from(&metadata.evidence.process),
+            event: metadata.event,
+            seconds: metadata.seconds,
+            kind: metadata.kind,
+            format: metadata.format,
+            names: metadata.names,
+            created_at,
+            evidence: metadata.evidence,
+            directory,
+            state: watch::Sender::new(state),
+            sampling_since: OnceLock::new(),
+            expires_at: Mutex::default(),
+            remarks: Mutex::new(metadata.remarks),
+            digest: tokio::sync::OnceCell::new_with(digest),
+            commands: watch::channel(Command::default()).0,
+            expendable: AtomicBool::new(metadata.fetched),
+            held: AtomicBool::new(false),
+            artifacts: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Where it stands now.
@@ -131,17 +181,57 @@ impl Capture {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
+        if phase == Phase::Sampling {
+            let _ = self.sampling_since.set(Instant::now());
+        }
         self.state.send_replace(CaptureState::Running(phase));
     }
 
     pub(super) fn finish(&self, quality: Quality, expires_at: SystemTime) {
-        let _ = self.expires_at.set(expires_at);
+        self.expire_at(Some(expires_at));
         self.state.send_replace(CaptureState::Finished(Box::new(quality)));
     }
 
     pub(super) fn fail(&self, error: CaptureError, expires_at: SystemTime) {
-        let _ = self.expires_at.set(expires_at);
+        self.expire_at(Some(expires_at));
         self.state.send_replace(CaptureState::Failed(error));
+    }
+
+    /// When it will be forgotten, once that is known.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn expire_at(&self, time: Option<SystemTime>) {
+        *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
+    /// What people say of it.
+    pub fn remarks(&self) -> Remarks {
+        self.said().clone()
+    }
+
+    pub(super) fn remark(&self, change: &RemarksChange) {
+        self.said().apply(change);
+    }
+
+    fn said(&self) -> MutexGuard<'_, Remarks> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is kept whatever comes.
+    pub fn is_pinned(&self) -> bool {
+        self.said().pinned
+    }
+
+    /// True until it has ended.
+    pub fn is_running(&self) -> bool {
+        matches!(*self.state.borrow(), CaptureState::Running(_))
+    }
+
+    /// SHA-256 of the recording, if somebody has counted it.
+    pub(super) fn known_digest(&self) -> Option<String> {
+        self.digest.get().cloned()
     }
 
     /// Tells the recorder; too late is no error.
@@ -160,9 +250,14 @@ impl Capture {
         }
     }
 
-    /// Whoever asked for it has had an answer, so it need not be kept when there is no room.
-    pub(super) fn mark_expendable(&self) {
-        self.expendable.store(true, Ordering::Relaxed);
+    /// Whoever asked for it has had an answer, so it need not be kept when there is no room. True the first time.
+    pub(super) fn mark_expendable(&self) -> bool {
+        !self.expendable.swap(true, Ordering::Relaxed)
+    }
+
+    /// See [`Self::mark_expendable`].
+    pub(super) fn is_expendable(&self) -> bool {
+        self.expendable.load(Ordering::Relaxed)
     }
 
     /// It is not evicted until [`Self::release`].
@@ -175,15 +270,59 @@ impl Capture {
         self.held.store(false, Ordering::Relaxed);
     }
 
-    /// Failed, or finished and expendable; not while something of it is rendered or read.
+    /// Failed, or finished and expendable; not while something of it is rendered or read, and not if it is pinned.
     pub(super) fn may_be_evicted(&self) -> bool {
+        if self.is_pinned() {
+            return false;
+        }
         match *self.state.borrow() {
             CaptureState::Running(_) => false,
             CaptureState::Finished(_) => {
                 let at_rest = self.making.try_lock().is_ok() && self.directory.removable_bytes().is_some();
-                at_rest && !self.held.load(Ordering::Relaxed) && self.expendable.load(Ordering::Relaxed)
+                at_rest && !self.held.load(Ordering::Relaxed) && self.is_expendable()
             }
             CaptureState::Failed(_) => true,
+        }
+    }
+
+    /// Removes what was made of the recording and can be made again; not while something is made or read. True if there was
+    /// something.
+    pub(super) fn remove_artifacts(&self) -> bool {
+        let Ok(_making) = self.making.try_lock() else {
+            return false;
+        };
+        let removed = self.directory.remove_artifacts();
+        let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+        artifacts.forget(&removed);
+        !removed.is_empty()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let since = self.sampling_since.get();
+        let mut elapsed = since.map_or(0, |since| {
+            u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+        });
+        let mut bytes = self.directory.recording_bytes();
+        let (status, phase) = match self.state() {
+            CaptureState::Running(phase) => {
+                let growing = self.directory.open_growing().and_then(|file| file.metadata());
+                bytes = growing.map_or(0, |file| file.len());
+                (Status::Running, Some(phase))
+            }
+            CaptureState::Finished(quality) => {
+                elapsed = quality.duration_ms.unwrap_or(elapsed);
+                (Status::Finished, None)
+            }
+            CaptureState::Failed(_) => (Status::Failed, None),
+        };
+        Progress {
+            id: self.id.to_string(),
+            status,
+            phase,
+            elapsed_ms: elapsed,
+            seconds: self.seconds,
+            bytes,
         }
     }
 
@@ -194,8 +333,12 @@ impl Capture {
             CaptureState::Finished(quality) => (Status::Finished, None, Some(quality.shown()), None),
             CaptureState::Failed(error) => (Status::Failed, None, None, Some(error.to_string())),
         };
+        let remarks = self.remarks();
         Snapshot {
             id: self.id.to_string(),
+            capture_name: remarks.name,
+            note: remarks.note,
+            pinned: remarks.pinned,
             status,
             phase,
             target: self.target.clone(),
@@ -208,7 +351,7 @@ impl Capture {
             format: self.format,
             formats: self.kind.formats().to_vec(),
             created_at_ms: unix_millis(self.created_at),
-            expires_at_ms: self.expires_at.get().copied().map(unix_millis),
+            expires_at_ms: self.expires_at().map(unix_millis),
             quality,
             error,
         }
@@ -233,6 +376,14 @@ pub enum Status {
 pub struct Snapshot {
     /// Name, part of the URL.
     pub id: String,
+    /// What people call it; `name` is that of the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_name: Option<String>,
+    /// What people say of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// It is kept until it is deleted or unpinned.
+    pub pinned: bool,
     /// Life in one word.
     pub status: Status,
     /// What the recorder does, while running.
@@ -254,8 +405,8 @@ pub struct Snapshot {
     pub formats: Vec<Format>,
     /// When it was accepted, milliseconds after the Unix epoch.
     pub created_at_ms: u64,
-    /// When it will be forgotten, milliseconds after the Unix epoch, once it has ended. A full store forgets earlier
-    /// what was fetched.
+    /// When it will be forgotten, milliseconds after the Unix epoch, once it has ended, unless it is pinned. A full store forgets
+    /// earlier what was fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
     /// The quality stamp, when finished.
@@ -264,6 +415,32 @@ pub struct Snapshot {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// How far a capture is.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Name, part of the URL.
+    pub id: String,
+    /// Life in one word.
+    pub status: Status,
+    /// What the recorder does, while running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Milliseconds since sampling began, in the end for how long it sampled; 0 before.
+    pub elapsed_ms: u64,
+    /// Seconds asked for.
+    pub seconds: u64,
+    /// Bytes of the recording that are in the store.
+    pub bytes: u64,
+}
+
+impl Progress {
+    /// Whether there is more to tell than that time has passed.
+    pub fn differs(&self, later: &Self) -> bool {
+        (self.status, self.phase, self.bytes) != (later.status, later.phase, later.bytes)
+    }
 }
 
 /// Captures by outcome, for `/metrics`.

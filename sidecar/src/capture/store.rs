@@ -1,11 +1,11 @@
 //! The spool on disk: one folder per capture below a folder per server, all 0700.
 //!
-//! A server holds a lock on its folder; the next one removes folders that are not locked, so a crash leaves nothing for
-//! long. Called by the registry.
+//! A server holds a lock on its folder. Of folders that are not locked the next one takes over the captures, where it was
+//! told its place ([`Settings::keeps`](super::Settings)), and removes the rest, so that a crash leaves nothing for long. Called by the registry.
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::budget::Lease;
 use super::state::CaptureId;
-use folder::{OwnFolder, private_file};
+use folder::{Folder, OwnFolder, kept_file, private_file};
 
 mod folder;
 
@@ -30,18 +30,67 @@ struct Shared {
 }
 
 const RECORDING: &str = "recording";
+/// What a capture says of itself to the next server.
+const METADATA: &str = "metadata.json";
+
+/// Longest text a capture says of itself; most of it are the threads of a process.
+pub const LARGEST_METADATA: u64 = 1 << 20;
+
+/// A capture of a server that is gone. What it says may be anything.
+#[derive(Debug)]
+pub struct Found {
+    /// The name of its folder.
+    pub id: CaptureId,
+    /// Its folder, of which nothing is leased.
+    pub directory: CaptureDirectory,
+    /// What it says of itself, [`LARGEST_METADATA`] bytes at most.
+    pub metadata: Vec<u8>,
+    /// Length of the recording; `None` if there is none that is a plain file of ours.
+    pub recording: Option<u64>,
+}
 
 impl Store {
-    /// Makes our folder below `parent`, without one in a place of its own below the temporary directory, and removes those
-    /// of servers that are gone.
+    /// Makes our folder below `parent`, without one in a place of its own below the temporary directory. Those of servers that
+    /// are gone are taken over if `adopt`, else removed.
     ///
     /// # Errors
     /// `parent` cannot be made or written, or is not ours.
-    pub fn open(parent: Option<&Path>) -> io::Result<Self> {
+    pub fn open(parent: Option<&Path>, adopt: bool) -> io::Result<Self> {
         Ok(Self(Arc::new(Shared {
-            own: OwnFolder::make(parent)?,
+            own: OwnFolder::make(parent, adopt)?,
             readers: AtomicUsize::new(0),
         })))
+    }
+
+    /// The captures that were here before us. Of each only the recording and the metadata are left; what is neither whole nor
+    /// ours is removed.
+    pub fn found(&self) -> Vec<Found> {
+        let ids = self.0.own.folder.captures();
+        let found = ids.into_iter().filter_map(|id| {
+            let directory = self.directory(&id);
+            match directory.look(id) {
+                Ok((id, metadata, recording)) => Some(Found {
+                    id,
+                    directory,
+                    metadata,
+                    recording,
+                }),
+                Err(error) => {
+                    tracing::warn!(%error, "a capture of an earlier server cannot be read");
+                    directory.remove();
+                    None
+                }
+            }
+        });
+        found.collect()
+    }
+
+    fn directory(&self, id: &CaptureId) -> CaptureDirectory {
+        CaptureDirectory {
+            name: id.clone(),
+            store: Arc::clone(&self.0),
+            leases: Mutex::default(),
+        }
     }
 
     /// A folder for one capture.
@@ -49,11 +98,7 @@ impl Store {
     /// # Errors
     /// It cannot be made.
     pub fn create(&self, id: &CaptureId) -> io::Result<CaptureDirectory> {
-        let directory = CaptureDirectory {
-            name: id.clone(),
-            store: Arc::clone(&self.0),
-            leases: Mutex::default(),
-        };
+        let directory = self.directory(id);
         DirBuilder::new().mode(0o700).create(directory.path())?;
         Ok(directory)
     }
@@ -181,12 +226,68 @@ impl CaptureDirectory {
         private_file(&self.path().join(RECORDING))
     }
 
-    /// Keeps `lease` for the whole recording, whose writer has ended.
+    /// Keeps `lease` for the whole recording, whose writer has ended. Gives its length.
     ///
     /// # Errors
     /// The length of the file cannot be read.
-    pub fn keep_recording(&self, lease: Lease) -> io::Result<()> {
-        self.keep(None, lease, &File::open(self.path().join(RECORDING))?)
+    pub fn keep_recording(&self, lease: Lease) -> io::Result<u64> {
+        let file = kept_file(&self.path().join(RECORDING))?;
+        self.keep(None, lease, &file)?;
+        Ok(file.metadata()?.len())
+    }
+
+    /// Says `metadata` of the capture to the next server, in place of what was said before. It need not survive the machine,
+    /// only us, so nothing is forced to the disk.
+    ///
+    /// # Errors
+    /// What `open`, `write` and `rename` say.
+    pub fn describe(&self, metadata: &[u8], lease: Lease) -> io::Result<()> {
+        let mut partial = self.create_partial(METADATA)?;
+        partial.file.write_all(metadata)?;
+        partial.publish(lease)
+    }
+
+    /// What it has of an earlier server, after removing all the rest.
+    fn look(&self, id: CaptureId) -> io::Result<(CaptureId, Vec<u8>, Option<u64>)> {
+        let folder = Folder::of_ours(&self.path())?;
+        folder.clear_but(&[RECORDING, METADATA]);
+        let mut metadata = Vec::new();
+        let file = kept_file(&folder.path().join(METADATA))?;
+        if file.metadata()?.len() > LARGEST_METADATA {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        file.take(LARGEST_METADATA).read_to_end(&mut metadata)?;
+        let recording = kept_file(&folder.path().join(RECORDING));
+        let recording = recording.and_then(|file| Ok(file.metadata()?.len())).ok();
+        Ok((id, metadata, recording))
+    }
+
+    /// Removes all but what it says of itself.
+    pub fn empty(&self) {
+        if let Ok(folder) = Folder::of_ours(&self.path()) {
+            folder.clear_but(&[METADATA]);
+        }
+        self.leases().retain(|name, _| name.as_deref() == Some(METADATA));
+    }
+
+    /// Removes the files that were made of the recording and are not being read. Gives their names.
+    pub fn remove_artifacts(&self) -> Vec<String> {
+        let mut removed = Vec::new();
+        self.leases().retain(|name, lease| match name.as_deref() {
+            None | Some(METADATA) => true,
+            Some(_) if Arc::strong_count(lease) > 1 => true,
+            Some(name) => {
+                let _ = std::fs::remove_file(self.path().join(name));
+                removed.push(name.to_owned());
+                false
+            }
+        });
+        removed
+    }
+
+    /// Bytes of its recording.
+    pub fn recording_bytes(&self) -> u64 {
+        self.leases().get(&None).map_or(0, |lease| lease.bytes())
     }
 
     /// Opens a whole file of this capture for reading: the recording without `name`.
@@ -199,7 +300,7 @@ impl CaptureDirectory {
             .get(&name.map(str::to_owned))
             .map(Arc::clone)
             .ok_or(io::ErrorKind::NotFound)?;
-        let file = File::open(self.path().join(name.unwrap_or(RECORDING)))?;
+        let file = kept_file(&self.path().join(name.unwrap_or(RECORDING)))?;
         let lease = ReadLease::new(lease, &self.store);
         Ok(KeptFile { file, lease })
     }
@@ -209,7 +310,7 @@ impl CaptureDirectory {
     /// # Errors
     /// What `open` says; NotFound before it is begun.
     pub fn open_growing(&self) -> io::Result<File> {
-        File::open(self.path().join(RECORDING))
+        kept_file(&self.path().join(RECORDING))
     }
 
     /// Creates a file that becomes visible under `name` only when whole.
@@ -257,6 +358,23 @@ impl CaptureDirectory {
         self.store.own.folder.path().join(self.name.as_str())
     }
 
+    /// Where a file of it is.
+    #[cfg(test)]
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// The names of its files, sorted.
+    #[cfg(test)]
+    pub(super) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
     fn partial(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.partial"))
     }
@@ -272,7 +390,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store, CaptureDirectory) {
         let parent = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(parent.path())).unwrap();
+        let store = Store::open(Some(parent.path()), false).unwrap();
         let directory = store.create(&CaptureId::random().unwrap()).unwrap();
         (parent, store, directory)
     }

@@ -45,6 +45,8 @@ fn code(error: &CaptureError) -> u8 {
         CaptureError::Record(RecordError::Cancelled) | CaptureError::ShuttingDown => 130,
         CaptureError::NotRendered { cause, .. } => code(cause),
         CaptureError::NotFinished(_)
+        | CaptureError::Remark(_)
+        | CaptureError::TooMuchPinned { .. }
         | CaptureError::Record(_)
         | CaptureError::Render(_)
         | CaptureError::Unlike(_)

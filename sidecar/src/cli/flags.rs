@@ -99,6 +99,7 @@ impl CaptureServiceFlags {
             max_seconds,
             max_running,
             store_directory: store_dir,
+            keeps: false,
             store_bytes: store_size,
             store_captures: usize::from(store_captures),
             expiry: store_expiry,

@@ -101,11 +101,14 @@ pub fn run(command: ServeCommand) -> ExitCode {
     } = command;
     start_log(log_format, log_level);
     abort_on_panic();
+    let mut settings = captures.settings(usize::from(max_captures));
+    // A place of our own choice is not one where the next server would look.
+    settings.keeps = settings.store_directory.is_some();
     let start = Start {
         listen,
         token_file,
         dotnet_port,
-        settings: captures.settings(usize::from(max_captures)),
+        settings,
     };
     match block_on(serve(start, exit_when_idle, retry_start)) {
         Ok(Ok(())) => ExitCode::SUCCESS,

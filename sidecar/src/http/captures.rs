@@ -22,6 +22,9 @@ use crate::event::Event;
 use crate::format::Format;
 
 pub(super) mod body;
+pub(super) mod events;
+pub(super) mod export;
+pub(super) mod remarks;
 
 /// Largest body we read: parameters, nothing else.
 const LARGEST_BODY: usize = 64 << 10;
@@ -186,6 +189,15 @@ pub(super) fn event(name: &str) -> Result<Event, Problem> {
 
 /// The parameters in the body, if there is one.
 async fn parameters(request: Request) -> Result<Vec<(String, String)>, Problem> {
+    let bytes = json(request).await?;
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    body::parse(&bytes)
+}
+
+/// The body, which says that it is JSON unless it is empty.
+async fn json(request: Request) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
     let length = parts
         .headers
@@ -196,7 +208,7 @@ async fn parameters(request: Request) -> Result<Vec<(String, String)>, Problem> 
     }
     let bytes = read(body).await?;
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(bytes);
     }
     let content_type = parts
         .headers
@@ -207,7 +219,7 @@ async fn parameters(request: Request) -> Result<Vec<(String, String)>, Problem> 
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(Problem::unsupported_content_type());
     }
-    body::parse(&bytes)
+    Ok(bytes)
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, Problem> {

@@ -44,6 +44,8 @@ enum Code {
     AlreadyProfiled,
     CaptureNotFinished,
     CaptureCancelled,
+    CaptureInterrupted,
+    TooMuchPinned,
     BodyTooLarge,
     QueryTooLong,
     UnsupportedContentType,
@@ -101,6 +103,8 @@ impl Code {
             Self::AlreadyProfiled => ("already_profiled", S::CONFLICT, "another profiler is at work"),
             Self::CaptureNotFinished => ("capture_not_finished", S::CONFLICT, "the capture is not finished"),
             Self::CaptureCancelled => ("capture_cancelled", S::CONFLICT, "the capture was cancelled"),
+            Self::CaptureInterrupted => ("capture_interrupted", S::CONFLICT, "the server ended in mid-capture"),
+            Self::TooMuchPinned => ("too_much_pinned", S::CONFLICT, "enough is pinned"),
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::QueryTooLong => ("query_too_long", S::URI_TOO_LONG, "the query string is too long"),
             Self::UnsupportedContentType => (

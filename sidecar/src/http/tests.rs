@@ -24,6 +24,7 @@ fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
         max_seconds: 600,
         max_running: 2,
         store_directory: Some(directory.path().to_owned()),
+        keeps: false,
         store_bytes: 1 << 20,
         store_captures: 4,
         expiry: std::time::Duration::from_secs(60),

@@ -104,6 +104,9 @@ pub enum RecordError {
     /// The server gave up on the capture.
     #[error("the capture was cancelled")]
     Cancelled,
+    /// The server ended before the capture did; its successor says so.
+    #[error("sideflame was restarted in mid-capture")]
+    Interrupted,
     /// Our own fault or the machine's.
     #[error("failed to {step}: {detail}")]
     Internal {

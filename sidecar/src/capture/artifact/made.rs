@@ -48,4 +48,14 @@ impl Made {
         }
         self.parts.pop_front().map(|(_, oldest)| oldest)
     }
+
+    /// Forgets what lay in these files, which are gone.
+    pub(crate) fn forget(&mut self, gone: &[String]) {
+        let is_there = |file: &ArtifactFile| {
+            file.stored_as()
+                .is_none_or(|name| !gone.iter().any(|gone| gone == name))
+        };
+        self.whole.retain(|_, file| is_there(file));
+        self.parts.retain(|(_, file)| is_there(file));
+    }
 }

@@ -24,6 +24,7 @@ fn settings(library: bool) -> Settings {
         max_seconds: 600,
         max_running: 1,
         store_directory: None,
+        keeps: false,
         store_bytes: 1 << 20,
         store_captures: 1,
         expiry: Duration::ZERO,

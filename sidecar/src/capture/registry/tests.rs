@@ -2,7 +2,9 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::capture::CaptureState;
-use crate::capture::examples::{finished, plan, quality, registry};
+use std::path::Path;
+
+use crate::capture::examples::{finished, plan, quality, registry, settings};
 use crate::format::RecordingKind;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -121,7 +123,7 @@ async fn after_a_shutdown_nothing_is_registered_and_the_store_stays_away() {
     assert!(matches!(refused, CaptureError::ShuttingDown), "{refused}");
     assert_eq!(folders(&store), 1);
     registry.end(&running, registry.lease(0), Err(RecordError::Cancelled));
-    registry.remove_store();
+    registry.leave_store();
     assert!(registry.register(&plan(KIND)).is_err());
     assert_eq!(std::fs::read_dir(store.path()).unwrap().count(), 0);
 }
@@ -133,7 +135,7 @@ async fn a_lease_that_grows_evicts_what_was_fetched_oldest_first() {
         settings.store_captures = 10;
     });
     let fetched = [(); 3].map(|()| finished(&registry, KIND, 20));
-    fetched.iter().for_each(|capture| capture.mark_expendable());
+    assert!(fetched.iter().all(|capture| capture.mark_expendable()));
     let awaited = finished(&registry, KIND, 20);
     let failed = start(&registry);
     fail(&registry, &failed, RecordError::TargetExited);
@@ -207,4 +209,154 @@ async fn an_expiry_of_centuries_is_possible() {
     let (_store, registry) = registry(|settings| settings.expiry = Duration::from_secs(u64::MAX / 1000));
     let capture = finished(&registry, KIND, 10);
     assert!(kept(&registry, &capture));
+}
+
+/// A registry whose captures outlive it, in `store`.
+fn keeping(store: &Path, change: impl FnOnce(&mut Settings)) -> Arc<Registry> {
+    let mut settings = settings(store);
+    settings.keeps = true;
+    change(&mut settings);
+    Registry::open(&settings).unwrap()
+}
+
+/// Ends the server, as SIGKILL does: nothing is said, and the lock is free.
+async fn kill(registry: Arc<Registry>) {
+    let gone = Arc::downgrade(&registry);
+    drop(registry);
+    // Its task lets go of it at its next turn.
+    while gone.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_next_server_has_what_was_finished_and_says_of_the_rest_that_it_was_interrupted() {
+    let store = tempfile::tempdir().unwrap();
+    let before = keeping(store.path(), |_| {});
+    let whole = finished(&before, KIND, 10);
+    whole.mark_expendable();
+    whole.recording_digest().await.unwrap();
+    let said = RemarksChange {
+        name: Some("before".to_owned()),
+        ..RemarksChange::default()
+    };
+    before.remark(&whole, &said).unwrap();
+    let half = start(&before);
+    half.directory.create_recording().unwrap().set_len(10).unwrap();
+    let failed = start(&before);
+    fail(&before, &failed, RecordError::TargetExited);
+    let artifact = whole.directory.create_partial("svg").unwrap();
+    artifact.publish(before.lease(10)).unwrap();
+    let (told, ids) = (Metadata::of(&whole), [&whole, &half, &failed].map(|one| one.id.clone()));
+    drop((whole, half, failed));
+    kill(before).await;
+
+    let after = keeping(store.path(), |_| {});
+    assert_eq!(after.list().len(), 3);
+    let [whole, half, failed] = ids.map(|id| after.get(id.as_str()).unwrap());
+    assert_eq!(Metadata::of(&whole), told);
+    let files = |capture: &Capture| capture.directory.files();
+    assert_eq!(
+        files(&whole),
+        ["metadata.json", "recording"],
+        "what is made of it is made again"
+    );
+    let error = |capture: &Capture| match capture.state() {
+        CaptureState::Failed(CaptureError::Record(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(error(&half), RecordError::Interrupted);
+    assert_eq!(error(&failed), RecordError::TargetExited);
+    assert_eq!(
+        (files(&half), files(&failed)),
+        (vec!["metadata.json".to_owned()], vec!["metadata.json".to_owned()])
+    );
+    let leased: u64 = [&whole, &half, &failed]
+        .map(|one| one.directory.removable_bytes().unwrap())
+        .iter()
+        .sum();
+    assert_eq!(after.reserved(), leased);
+    after.list().iter().for_each(|capture| after.forget(&capture.id));
+    assert_eq!(after.reserved(), 0);
+    after.leave_store();
+    assert_eq!(std::fs::read_dir(store.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_or_has_expired_or_is_damaged_is_not_adopted() {
+    let store = tempfile::tempdir().unwrap();
+    let before = keeping(store.path(), |_| {});
+    let old = finished(&before, KIND, 10);
+    old.expire_at(Some(SystemTime::now() - MINUTE));
+    before.describe(&old);
+    let damaged = finished(&before, KIND, 10);
+    before.describe(&damaged);
+    std::fs::write(damaged.directory.file("metadata.json"), "{").unwrap();
+    let planted = finished(&before, KIND, 10);
+    std::fs::remove_file(planted.directory.file("metadata.json")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", planted.directory.file("metadata.json")).unwrap();
+    let kept = finished(&before, KIND, 10).id.clone();
+    drop((old, damaged, planted));
+    kill(before).await;
+
+    let after = keeping(store.path(), |_| {});
+    assert_eq!(
+        after.list().iter().map(|one| one.id.clone()).collect::<Vec<_>>(),
+        [kept.clone()]
+    );
+    let newer = finished(&after, KIND, 20).id.clone();
+    kill(after).await;
+    let small = keeping(store.path(), |settings| settings.store_captures = 1);
+    assert_eq!(
+        small.list().iter().map(|one| one.id.clone()).collect::<Vec<_>>(),
+        [newer]
+    );
+    kill(small).await;
+    let tiny = keeping(store.path(), |settings| settings.store_bytes = 19);
+    assert_eq!((tiny.list().len(), tiny.reserved()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pinned_is_neither_evicted_nor_forgotten_and_half_of_the_store_may_be() {
+    let (_store, registry) = registry(|settings| settings.store_bytes = 100);
+    let pin = |capture: &Capture, pinned| {
+        let change = RemarksChange {
+            pinned: Some(pinned),
+            ..RemarksChange::default()
+        };
+        registry.remark(capture, &change)
+    };
+    let running = start(&registry);
+    assert!(matches!(pin(&running, true), Err(CaptureError::NotFinished(_))));
+    registry.forget(&running.id);
+    let [first, second] = [(); 2].map(|()| finished(&registry, KIND, 20));
+    let large = finished(&registry, KIND, 40);
+    pin(&first, true).unwrap();
+    pin(&first, true).unwrap();
+    assert!(
+        matches!(pin(&large, true), Err(CaptureError::TooMuchPinned { .. })),
+        "too many bytes"
+    );
+    pin(&second, true).unwrap();
+    let small = finished(&registry, KIND, 1);
+    assert!(
+        matches!(pin(&small, true), Err(CaptureError::TooMuchPinned { .. })),
+        "two of four"
+    );
+    for capture in [&first, &second, &large, &small] {
+        capture.mark_expendable();
+    }
+    let svg = first.directory.create_partial("svg").unwrap();
+    svg.file.set_len(5).unwrap();
+    svg.publish(registry.lease(5)).unwrap();
+    assert_eq!(registry.lease(100).bytes(), 60, "all but what is pinned");
+    assert!(kept(&registry, &first) && kept(&registry, &second));
+    assert!(!kept(&registry, &large) && !kept(&registry, &small));
+    sleep(600 * MINUTE).await;
+    assert!(kept(&registry, &first) && first.expires_at().is_none());
+    pin(&first, false).unwrap();
+    sleep(59 * MINUTE).await;
+    assert!(kept(&registry, &first));
+    sleep(2 * MINUTE).await;
+    assert!(!kept(&registry, &first) && kept(&registry, &second));
 }

@@ -2,7 +2,8 @@
 //!
 //! In a shared `/tmp` others may plant links, fifos and folders under every name they can guess. So a folder is opened
 //! without following a link, its owner and mode are read from the descriptor, and everything below is reached through
-//! that descriptor (`/proc/self/fd/N/…`): what is put in its place later is never touched. Must not know captures.
+//! that descriptor (`/proc/self/fd/N/…`): what is put in its place later is never touched. Must not know captures beyond
+//! the names of their folders and whether they are described.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
+use super::METADATA;
 use crate::capture::state::CaptureId;
 
 const LOCK: &str = "lock";
@@ -29,6 +31,44 @@ impl Folder {
         Ok(Self(open(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, false)?))
     }
 
+    /// Opens a folder that nobody else may look into.
+    ///
+    /// # Errors
+    /// It is a link or no folder, or others own it or may enter it.
+    pub(super) fn of_ours(path: &Path) -> io::Result<Self> {
+        let folder = Self::open(path)?;
+        if is_ours_alone(&folder.0.metadata()?) {
+            Ok(folder)
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "others own it or may look into it",
+            ))
+        }
+    }
+
+    /// Ids of the captures that have a folder in it.
+    pub(super) fn captures(&self) -> Vec<CaptureId> {
+        let entries = std::fs::read_dir(self.path()).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| CaptureId::parse(entry.file_name().to_str()?))
+            .collect()
+    }
+
+    /// Removes what is in it but for the entries called so.
+    pub(super) fn clear_but(&self, kept: &[&str]) {
+        for entry in std::fs::read_dir(self.path()).into_iter().flatten().flatten() {
+            if kept.iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
+            // Neither follows a link.
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(entry.path()),
+                _ => std::fs::remove_file(entry.path()),
+            };
+        }
+    }
+
     /// Leads to the folder whatever became of its name; not to be used after `self` is gone.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
@@ -36,13 +76,7 @@ impl Folder {
 
     /// Removes what is in it.
     fn clear(&self) {
-        for entry in std::fs::read_dir(self.path()).into_iter().flatten().flatten() {
-            // Neither follows a link.
-            let _ = match entry.file_type() {
-                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(entry.path()),
-                _ => std::fs::remove_file(entry.path()),
-            };
-        }
+        self.clear_but(&[]);
     }
 }
 
@@ -57,18 +91,33 @@ pub(super) struct OwnFolder {
 }
 
 impl OwnFolder {
-    /// Makes our folder below `given`, without it below the temporary directory, and removes those of servers that are gone.
+    /// Makes our folder below `given`, without it below the temporary directory, or with `adopt` takes over that of a server
+    /// that is gone, and what others left that are gone as well. Without, their folders are removed, but not those in which
+    /// captures are described: these wait for a server that adopts them.
     ///
     /// # Errors
     /// `given` is a link or somebody else's; nothing can be made there.
-    pub(super) fn make(given: Option<&Path>) -> io::Result<Self> {
+    pub(super) fn make(given: Option<&Path>, adopt: bool) -> io::Result<Self> {
         /// Each time it fails, another server that starts was within a few microseconds of us.
         const TRIES: usize = 100;
         let parent = match given {
             Some(path) => given_parent(path)?,
             None => parent_of_ours(&std::env::temp_dir())?,
         };
-        sweep(&parent);
+        let adopted = if adopt {
+            take_over(&parent)
+        } else {
+            sweep(&parent);
+            None
+        };
+        if let Some((name, leftover)) = adopted {
+            return Ok(Self {
+                folder: leftover.folder,
+                parent,
+                name,
+                _lock: leftover.lock,
+            });
+        }
         for _ in 0..TRIES {
             let name = new_folder(&parent)?;
             if let Some((folder, lock)) = claim(&parent.path().join(&name))? {
@@ -160,54 +209,107 @@ fn private_folder(path: &Path) -> io::Result<Folder> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let folder = Folder::open(path)?;
-    if is_ours_alone(&folder.0.metadata()?) {
-        Ok(folder)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "others own it or may look into it",
-        ))
+    Folder::of_ours(path)
+}
+
+/// The folder of a server that is gone, locked by us from now on: neither its server nor another one takes it.
+#[derive(Debug)]
+struct Leftover {
+    folder: Folder,
+    lock: File,
+}
+
+impl Leftover {
+    /// `None` if there never was a lock in it. Its server died before it had one, and there is nothing in it; or it
+    /// starts, and will make another one.
+    ///
+    /// # Errors
+    /// It is not ours, or its server lives.
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        let folder = Folder::of_ours(path)?;
+        // Whatever has the name of the lock: opening it neither waits nor follows.
+        let lock = open(&folder.path().join(LOCK), OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, true);
+        let lock = match lock {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            lock => lock?,
+        };
+        let lock_file = lock.metadata()?;
+        if !lock_file.is_file() || lock_file.uid() != geteuid().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        lock.try_lock()?;
+        // Else another server took it over and removed it while we came here.
+        if lock.metadata()?.nlink() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Some(Self { folder, lock }))
+    }
+
+    /// True if a server that adopts has something of it.
+    fn is_described(&self) -> bool {
+        let described = |id: &CaptureId| {
+            let metadata = self.folder.path().join(id.as_str()).join(METADATA);
+            metadata.symlink_metadata().is_ok()
+        };
+        self.folder.captures().iter().any(described)
     }
 }
 
-/// Removes the folders of servers that are gone, and nothing else.
+/// Removes the folders of servers that are gone and left nothing to adopt, and nothing else.
 fn sweep(parent: &Folder) {
-    for entry in std::fs::read_dir(parent.path()).into_iter().flatten().flatten() {
-        if is_name(&entry.file_name()) {
-            let _ = remove_leftover(&entry.path());
-        }
+    for path in folders_of_servers(parent) {
+        let _ = match Leftover::open(&path) {
+            Ok(Some(leftover)) if !leftover.is_described() => {
+                // Locked until all is gone, so that its owner cannot take it for its own meanwhile.
+                leftover.folder.clear();
+                std::fs::remove_dir(path)
+            }
+            Ok(None) => std::fs::remove_dir(path),
+            Ok(Some(_)) | Err(_) => Ok(()),
+        };
     }
+}
+
+/// Takes the folder of a server that is gone, with its name, and moves into it what others left that are gone as well.
+fn take_over(parent: &Folder) -> Option<(String, Leftover)> {
+    let mut taken: Option<(String, Leftover)> = None;
+    for path in folders_of_servers(parent) {
+        let leftover = match Leftover::open(&path) {
+            Ok(Some(leftover)) => leftover,
+            Ok(None) => {
+                let _ = std::fs::remove_dir(path);
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let Some((_, own)) = &taken else {
+            let name = path.file_name().and_then(OsStr::to_str).map(str::to_owned);
+            taken = name.map(|name| (name, leftover));
+            continue;
+        };
+        for id in leftover.folder.captures() {
+            let [from, to] = [&leftover.folder, &own.folder].map(|folder| folder.path().join(id.as_str()));
+            // What is there already has another's name by chance, or somebody planted it: it stays.
+            if to.symlink_metadata().is_err() {
+                let _ = std::fs::rename(from, to);
+            }
+        }
+        leftover.folder.clear();
+        let _ = std::fs::remove_dir(path);
+    }
+    taken
+}
+
+/// Whatever has the name of a server's folder.
+fn folders_of_servers(parent: &Folder) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent.path()).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| is_name(&entry.file_name()));
+    named.map(|entry| entry.path()).collect()
 }
 
 fn is_name(name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
     digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-}
-
-fn remove_leftover(path: &Path) -> io::Result<()> {
-    let folder = Folder::open(path)?;
-    if !is_ours_alone(&folder.0.metadata()?) {
-        return Ok(());
-    }
-    // Whatever has the name of the lock: opening it neither waits nor follows.
-    let lock = open(&folder.path().join(LOCK), OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, true);
-    // Held until all is gone, so that its owner cannot take it for its own meanwhile.
-    let _held = match lock {
-        Ok(lock) => {
-            let lock_file = lock.metadata()?;
-            if !lock_file.is_file() || lock_file.uid() != geteuid().as_raw() {
-                return Ok(());
-            }
-            lock.try_lock()?;
-            folder.clear();
-            Some(lock)
-        }
-        // Its server died before it had a lock: there is nothing in it. Or it starts, and will make another one.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    std::fs::remove_dir(path)
 }
 
 fn is_ours_alone(metadata: &Metadata) -> bool {
@@ -220,6 +322,18 @@ fn open(path: &Path, flags: OFlag, write: bool) -> io::Result<File> {
         .write(write)
         .custom_flags(flags.bits())
         .open(path)
+}
+
+/// Opens a file of ours for reading: what is not a plain file, or has another name as well, is neither followed nor
+/// waited for.
+pub(super) fn kept_file(path: &Path) -> io::Result<File> {
+    let file = open(path, OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, false)?;
+    let facts = file.metadata()?;
+    if facts.is_file() && facts.nlink() <= 1 && facts.uid() == geteuid().as_raw() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// A new file of ours; whatever has the name already is an error.

@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use super::super::dotnet_monitor;
 use super::{Code, Problem};
 use crate::capture::CaptureError;
+use crate::capture::remarks::InvalidRemark;
 use crate::capture::request::{RequestError, shorten};
 use crate::child::ChildError;
 use crate::format::Format;
@@ -94,6 +95,22 @@ impl Problem {
         let remedy =
             "send a JSON object with the parameters of GET /profile, e.g. {\"seconds\": 10, \"event\": \"cpu\"}";
         Self::new(Code::MalformedBody, detail, remedy)
+    }
+
+    pub(in crate::http) fn malformed_remarks(detail: impl Into<String>) -> Self {
+        let remedy =
+            "send a JSON object with what changes: {\"name\": \"before the fix\", \"note\": \"…\", \"pinned\": true}";
+        Self::new(Code::MalformedBody, detail, remedy)
+    }
+
+    pub(in crate::http) fn too_many_streams(most: usize) -> Self {
+        let detail = format!("{most} clients are told of captures as they go on");
+        Self::new(
+            Code::Busy,
+            detail,
+            "close one of them, or ask GET /captures/{id} now and then",
+        )
+        .header(RETRY_AFTER, "5")
     }
 
     pub(in crate::http) fn body_too_large(most: usize) -> Self {
@@ -337,6 +354,17 @@ impl From<CaptureError> for Problem {
                 "wait; a running capture can be ended: GET /captures, then POST /captures/{id}/stop",
             )
             .header(RETRY_AFTER, retry_after.to_string()),
+            CaptureError::Remark(InvalidRemark { field, .. }) => Self::new(
+                Code::InvalidParameter,
+                detail,
+                format!("shorten {field}, or leave it out"),
+            )
+            .parameter(field),
+            CaptureError::TooMuchPinned { .. } => Self::new(
+                Code::TooMuchPinned,
+                detail,
+                "unpin another one, PATCH /captures/{id} with {\"pinned\": false}, or GET /captures/{id}/export and keep the archive",
+            ),
             CaptureError::StoreFull { .. } => Self::store_full(NoRoom::Store, detail),
             CaptureError::NoRoom(limit) => Self::store_full(limit, detail),
             CaptureError::Child(ChildError::OutOfMemory { .. }) => Self::out_of_memory(detail),
@@ -406,6 +434,7 @@ impl From<RecordError> for Problem {
             RecordError::Killed => Self::child_killed(detail),
             RecordError::NothingToKeep { .. } => Self::new(Code::NothingToKeep, detail, "let it run for longer"),
             RecordError::Cancelled => Self::new(Code::CaptureCancelled, detail, "start another one"),
+            RecordError::Interrupted => Self::new(Code::CaptureInterrupted, detail, "start another one"),
             RecordError::Internal { .. } => Self::new(Code::Internal, detail, REPORT),
         }
     }

@@ -19,13 +19,13 @@ fn count(folder: &Path) -> usize {
 #[test]
 fn a_crashed_servers_folder_is_removed_and_a_running_ones_is_not() {
     let parent = tempfile::tempdir().unwrap();
-    let running = OwnFolder::make(Some(parent.path())).unwrap();
+    let running = OwnFolder::make(Some(parent.path()), false).unwrap();
     let crashed = folder_in(parent.path());
     std::fs::write(crashed.join(LOCK), "").unwrap();
     std::fs::create_dir(crashed.join("capture")).unwrap();
     std::fs::write(crashed.join("capture/recording"), "data").unwrap();
     let _died_in_its_first_microseconds = folder_in(parent.path());
-    let started = OwnFolder::make(Some(parent.path())).unwrap();
+    let started = OwnFolder::make(Some(parent.path()), false).unwrap();
     assert_eq!(count(parent.path()), 2);
     assert!(parent.path().join(&running.name).join(LOCK).exists());
     started.remove();
@@ -52,7 +52,7 @@ fn what_is_planted_neither_hangs_the_start_nor_is_followed_or_deleted() {
     std::fs::create_dir(&stranger).unwrap();
     std::fs::write(stranger.join(LOCK), "").unwrap();
 
-    OwnFolder::make(Some(parent.path())).unwrap().remove();
+    OwnFolder::make(Some(parent.path()), false).unwrap().remove();
     for kept in [
         fifo.join(LOCK),
         link.join(LOCK),
@@ -72,7 +72,7 @@ fn a_link_is_no_store_and_the_error_says_what_to_give() {
     let link = parent.path().join("store");
     symlink(outside.path(), &link).unwrap();
     for path in [link.clone(), link.join("")] {
-        let error = OwnFolder::make(Some(&path)).unwrap_err().to_string();
+        let error = OwnFolder::make(Some(&path), false).unwrap_err().to_string();
         assert!(error.contains("a link") && error.contains("--store-dir"), "{error}");
     }
     assert_eq!(count(outside.path()), 0);
@@ -129,7 +129,7 @@ fn servers_that_start_at_once_keep_their_folders() {
     let own: Vec<OwnFolder> = std::thread::scope(|scope| {
         let start = || {
             (0..16)
-                .map(|_| OwnFolder::make(Some(parent.path())).unwrap())
+                .map(|_| OwnFolder::make(Some(parent.path()), false).unwrap())
                 .collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
@@ -143,4 +143,55 @@ fn servers_that_start_at_once_keep_their_folders() {
         );
     }
     assert_eq!(count(parent.path()), own.len());
+}
+
+#[test]
+fn a_server_that_adopts_takes_what_dead_servers_left_and_leaves_a_living_ones_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let living = OwnFolder::make(Some(parent.path()), true).unwrap();
+    let id = || CaptureId::random().unwrap();
+    let describe = |folder: &Path, id: &CaptureId| {
+        let capture = folder.join(id.as_str());
+        DirBuilder::new().mode(0o700).create(&capture).unwrap();
+        std::fs::write(capture.join(METADATA), "{}").unwrap();
+    };
+    let (of_living, of_dead) = (id(), [id(), id()]);
+    describe(&living.folder.path(), &of_living);
+    for id in &of_dead {
+        let dead = folder_in(parent.path());
+        std::fs::write(dead.join(LOCK), "").unwrap();
+        describe(&dead, id);
+    }
+    // Who does not adopt leaves it to those who do.
+    OwnFolder::make(Some(parent.path()), false).unwrap().remove();
+    assert_eq!(count(parent.path()), 3);
+
+    let next = OwnFolder::make(Some(parent.path()), true).unwrap();
+    let mut taken = next.folder.captures();
+    taken.sort();
+    let mut expected = of_dead.to_vec();
+    expected.sort();
+    assert_eq!(taken, expected);
+    assert_eq!(living.folder.captures(), [of_living]);
+    assert_eq!(count(parent.path()), 2, "one of the folders is the next server's own");
+    assert_eq!(
+        OwnFolder::make(Some(parent.path()), true).unwrap().folder.captures(),
+        []
+    );
+}
+
+#[test]
+fn what_is_planted_where_a_recording_was_is_neither_followed_nor_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain");
+    std::fs::write(&plain, "data").unwrap();
+    assert!(kept_file(&plain).is_ok());
+    let named = |name: &str| folder.path().join(name);
+    symlink(&plain, named("link")).unwrap();
+    mkfifo(&named("fifo"), Mode::S_IRWXU).unwrap();
+    std::fs::create_dir(named("folder")).unwrap();
+    std::fs::hard_link(&plain, named("again")).unwrap();
+    for planted in ["link", "fifo", "folder", "again", "plain"] {
+        assert!(kept_file(&named(planted)).is_err(), "{planted}");
+    }
 }
