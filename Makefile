@@ -100,8 +100,10 @@ static: toolchain
 .PHONY: soak
 soak: COMPONENTS := async-profiler dotnet-3.1
 soak: APPS := java-17 dotnet go
-soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps; memory and descriptors must come back
+soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps, then 50 clients for 5 minutes; memory and descriptors must come back
 	$(call timed,tests/rig/soak.sh)
+	@cargo build --locked --workspace --bins
+	$(call timed,SIDEFLAME_LOAD_SECONDS=300 cargo test --locked --workspace --test many_clients)
 
 .PHONY: bench
 bench: build static apps ## Measure against named peers, as ratios

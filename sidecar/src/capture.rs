@@ -287,8 +287,8 @@ impl Captures {
             return Box::pin(self.shared(request, (plan, inspections), arriving)).await;
         }
         drop(arriving);
-        let capture = self.start_alone(plan).await?;
-        let artifact = self.wait_for(&capture, &request.view).await?;
+        let capture = Box::pin(self.start_alone(plan)).await?;
+        let artifact = Box::pin(self.wait_for(&capture, &request.view)).await?;
         Ok((capture, artifact))
     }
 

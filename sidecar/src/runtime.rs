@@ -187,10 +187,11 @@ pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
 }
 
 /// What a recording becomes where that is not said. A session of .NET that was put together by hand is for tools that read all of it.
-pub fn usual_format(runtime: Runtime, kind: RecordingKind, options: &Options) -> Option<Format> {
+pub fn usual_format(runtime: Runtime, (kind, event): (RecordingKind, &Event), options: &Options) -> Option<Format> {
     match runtime {
         Runtime::Dotnet if options.dotnet.are_for_tools() => Some(kind.native_format()),
-        Runtime::Jvm | Runtime::Dotnet | Runtime::Go | Runtime::Native => kind.formats().first().copied(),
+        Runtime::Jvm => jvm::plan::usual_format(kind, event),
+        Runtime::Dotnet | Runtime::Go | Runtime::Native => kind.formats().first().copied(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use e2e::app::{self, App};
-use e2e::{Server, target_files};
+use e2e::{Server, jfr, target_files};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -271,12 +271,6 @@ fn an_archive_has_the_capture_and_the_process_and_none_of_our_secrets() {
     assert!(line.iter().any(|argument| argument == "demo.shop.Split"), "{about}");
     assert_eq!(about["process"]["facts"]["runtime"], "jvm");
     let doctor = json("doctor.json");
-    let of_cpu = doctor
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|verdict| verdict["event"] == "cpu")
-        .unwrap();
     let accept = [("Accept", "application/json")];
     let now = server
         .send("GET", &format!("/doctor?pid={}", app.pid), &accept)
@@ -299,6 +293,40 @@ fn an_archive_has_the_capture_and_the_process_and_none_of_our_secrets() {
         .output()
         .unwrap();
     assert!(!check.status.success());
+}
+
+#[test]
+fn a_jfr_has_no_secrets_unless_they_are_asked_for() {
+    let flags = ["-Dpassword=hunter2"];
+    let app = App::start(app::java("17", &flags, "cpu"));
+    let server = Server::default();
+    let profile = |more: &str| {
+        let answer = server.get(&format!("/profile?pid={}&seconds=1&format=jfr{more}", app.pid));
+        answer.ok().body
+    };
+    let has = |file: &[u8], text: &str| file.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    let (blanked, kept) = (profile(""), profile("&secrets=keep"));
+    assert!(has(&kept, "-Dpassword=hunter2"), "the test provokes nothing");
+    assert!(!has(&blanked, "hunter2"));
+    for jdk in ["17", "25"] {
+        let summary = jfr::summary(jdk, &blanked);
+        assert!(jfr::number(&summary, "jdk.ExecutionSample", 1) > 0, "{summary}");
+        let properties = jfr::events(jdk, &blanked, "jdk.InitialSystemProperty");
+        assert!(
+            properties.contains("key = \"password\"") && properties.contains("value = \"*******\""),
+            "{properties}"
+        );
+        let jvm = jfr::events(jdk, &blanked, "jdk.JVMInformation");
+        assert!(jvm.contains("OpenJDK") && !jvm.contains("demo.shop"), "{jvm}");
+        assert!(jfr::events(jdk, &blanked, "jdk.ActiveSetting").contains("cpu-clock"));
+    }
+    let refused = server.get(&format!("/profile?pid={}&seconds=1&secrets=keep", app.pid));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (400, "invalid_parameter"),
+        "{}",
+        refused.text()
+    );
 }
 
 /// Gives a client `most` bytes of what `server` answers, and cuts the connection, as a port-forward that drops.

@@ -170,3 +170,75 @@ fn a_full_disk_loses_no_finished_artifact() {
     assert_as_it_was(&server, &kept);
     assert!(java.is_alive() && talker.is_alive());
 }
+
+#[test]
+fn a_read_only_disk_is_named_and_loses_nothing() {
+    let java = App::start(app::java("17", &[], "cpu"));
+    let folder = std::env::temp_dir().join(format!("sideflame-readonly-{}", std::process::id()));
+    let server = server_after("mount -t tmpfs tmpfs \"$0\" &&", &folder, &[]);
+    let kept = finished(&server, &java);
+    let remount = |how: &str| {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &server.pid().to_string(), "mount", "-o"]);
+        let done = command.arg(format!("remount,{how}")).arg(&folder).status().unwrap();
+        assert!(done.success());
+    };
+    remount("ro");
+    let pprof = format!("/captures/{}/artifact?format=pprof", kept.0);
+    for path in [&format!("/profile?pid={}&seconds=1", java.pid), &pprof] {
+        let answer = server.get(path);
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (507, "store_read_only"),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_as_it_was(&server, &kept);
+    assert!(target_files::left(java.pid).is_empty());
+    remount("rw");
+    server.get(&pprof).ok();
+    server.get(&format!("/profile?pid={}&seconds=1", java.pid)).ok();
+    assert_as_it_was(&server, &kept);
+}
+
+#[test]
+fn two_hundred_captures_go_through_a_full_store_and_none_that_is_wanted_is_lost() {
+    const SIZE: u64 = 8 << 20;
+    let mut go = Command::new(cache::file("apps/go/split"));
+    let app = App::start({
+        go.args(["-pprof", "127.0.0.1:0", "cpu"]);
+        go
+    });
+    let server = Server::start(&["--store-captures", "8", "--store-size", "8MiB"]);
+    let capture = || {
+        let id = server.capture(&format!("pid={}&event=goroutine&format=pprof", app.pid));
+        server.wait_for(&id, &["finished"]);
+        id
+    };
+    let fetch = |id: &str| server.get(&format!("/captures/{id}/artifact")).whole();
+    let pinned = capture();
+    let before = (pinned.clone(), fetch(&pinned));
+    server
+        .send_json("PATCH", &format!("/captures/{pinned}"), r#"{"pinned": true}"#)
+        .ok();
+    let unfetched = [capture(), capture(), capture()];
+    for _ in 0..200 {
+        let id = capture();
+        fetch(&id);
+        let stored: u64 = server.stored().iter().map(|(_, length)| length).sum();
+        assert!(stored <= SIZE, "{stored} bytes");
+    }
+    let captures = server.get("/captures").ok().json();
+    assert_eq!(captures.as_array().unwrap().len(), 8, "{captures}");
+    assert_as_it_was(&server, &before);
+    // What nobody had and what is pinned make no room.
+    let more = [capture(), capture(), capture(), capture()];
+    let full = server.send("POST", &format!("/captures?pid={}&event=goroutine", app.pid), &[]);
+    assert_full(&full, "at most 8", "sideflame.io/capture-size");
+    for id in unfetched.iter().chain(&more) {
+        fetch(id);
+    }
+    fetch(&capture());
+    assert_as_it_was(&server, &before);
+}

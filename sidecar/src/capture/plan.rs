@@ -213,7 +213,10 @@ fn kind_and_format(request: &CaptureRequest, runtime: Runtime) -> Result<(Record
         .find_map(|format| Some((serving(format)?, format)));
     let default = || {
         let kind = *kinds.first()?;
-        Some((kind, runtime::usual_format(runtime, kind, &request.options)?))
+        Some((
+            kind,
+            runtime::usual_format(runtime, (kind, &request.event), &request.options)?,
+        ))
     };
     preferred.or_else(default).ok_or_else(|| CaptureError::EventNotOffered {
         runtime,

@@ -65,6 +65,7 @@ enum Code {
     ShuttingDown,
     StepTimedOut,
     StoreFull,
+    StoreReadOnly,
     OutOfMemory,
     ChildKilled,
 }
@@ -152,6 +153,11 @@ impl Code {
                 "the process did not answer in time",
             ),
             Self::StoreFull => ("store_full", S::INSUFFICIENT_STORAGE, "the store is full"),
+            Self::StoreReadOnly => (
+                "store_read_only",
+                S::INSUFFICIENT_STORAGE,
+                "the store cannot be written",
+            ),
             Self::OutOfMemory => ("out_of_memory", S::SERVICE_UNAVAILABLE, "out of memory"),
             Self::ChildKilled => ("child_killed", S::SERVICE_UNAVAILABLE, "a process of ours was killed"),
         }

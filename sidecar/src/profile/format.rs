@@ -42,10 +42,12 @@ pub mod jfr {
     #[cfg(any(test, feature = "fuzzing"))]
     pub mod example;
     mod frames;
+    mod leaks;
     mod metadata;
     mod pools;
     pub mod read;
     pub mod sampled;
+    pub mod secrets;
     mod values;
 
     pub use error::JfrError;

@@ -118,8 +118,11 @@ impl Options {
         } else {
             return Err(Refusal::because("there is no such parameter"));
         };
-        // `threads=false` asks a process that has no threads to split for nothing.
-        let asks = !matches!(parameter.takes, Takes::Flag) || parameter.takes.flag(value)?;
+        // `threads=false` asks a process that has no threads to split for nothing, as any other default does.
+        let asks = match parameter.takes {
+            Takes::Flag => parameter.takes.flag(value)?,
+            _ => parameter.default != Some(value),
+        };
         if asks {
             self.given.push((runtimes, parameter.name));
         }

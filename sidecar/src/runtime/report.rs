@@ -142,6 +142,9 @@ pub enum NoRoom {
     /// The file system below it has no room, or the user's quota is used up.
     #[error("the disk below the store is full")]
     Disk,
+    /// Nothing can be written into that file system at all, as after an error of its disk.
+    #[error("the disk below the store is read-only")]
+    ReadOnly,
 }
 
 impl NoRoom {
@@ -150,6 +153,7 @@ impl NoRoom {
         match error.kind() {
             ErrorKind::FileTooLarge => Some(Self::Store),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(Self::Disk),
+            ErrorKind::ReadOnlyFilesystem => Some(Self::ReadOnly),
             _ => None,
         }
     }
@@ -188,6 +192,7 @@ mod tests {
             (Errno::ENOSPC, Some(NoRoom::Disk)),
             (Errno::EDQUOT, Some(NoRoom::Disk)),
             (Errno::EFBIG, Some(NoRoom::Store)),
+            (Errno::EROFS, Some(NoRoom::ReadOnly)),
             (Errno::EIO, None),
         ];
         for (errno, expected) in cases {

@@ -1,11 +1,14 @@
 //! A JFR that async-profiler left in the application's `/tmp`: on its way into the store whole or not at all, and then all that is
 //! made of it.
 
+use std::io::Cursor;
+
 use sideflame::format::RecordingKind;
 use sideflame::profile::Names;
 use sideflame::profile::format::jfr::example;
 use sideflame::profile::format::jfr::read::read;
 use sideflame::profile::format::jfr::sampled::Sampled;
+use sideflame::profile::format::jfr::secrets;
 use sideflame::profile::model::Profile;
 use sideflame::profile::slicing::{Cuts, Slicing};
 use sideflame::runtime::jvm::transfer::jfr;
@@ -43,7 +46,8 @@ fn sliced(bytes: &[u8], wanted: Sampled, whole: &Profile) {
 
 fn moved(bytes: &[u8]) {
     let mut moved = Vec::new();
-    let Ok(facts) = jfr(&mut parts::file(bytes), &mut moved) else {
+    blanked(bytes);
+    let Ok(facts) = jfr(&mut parts::file(bytes), true, &mut moved) else {
         assert!(moved.is_empty());
         return;
     };
@@ -56,6 +60,35 @@ fn moved(bytes: &[u8]) {
     }
 }
 
+/// What is blanked is as long as it was, has nothing else to blank, and is the same to who reads the samples.
+fn blanked(bytes: &[u8]) {
+    let mut blanked = Vec::new();
+    if jfr(&mut parts::file(bytes), false, &mut blanked).is_err() {
+        return;
+    }
+    assert_eq!(blanked.len(), bytes.len());
+    let found = secrets::find(&mut Cursor::new(bytes)).unwrap();
+    // Asterisks are a text as any other.
+    let again = secrets::find(&mut Cursor::new(&blanked));
+    assert_eq!(again.unwrap(), found);
+    for secret in &found {
+        let from = usize::try_from(secret.at).unwrap();
+        let text = &blanked[from..from + usize::try_from(secret.length).unwrap()];
+        assert!(text.iter().all(|byte| *byte == b'*'));
+    }
+    for wanted in [Sampled::Cpu, Sampled::Wall, Sampled::Alloc, Sampled::Heap, Sampled::Lock] {
+        let samples = |bytes: &[u8]| {
+            let profile = read(bytes, Some(wanted), Names::Normalised, Slicing::default()).ok()?;
+            let said = format!("{profile:?}");
+            // The order of a table of hashes is another each time.
+            let (before, table) = said.split_once("table: {").unwrap();
+            let (_, after) = table.split_once('}').unwrap();
+            Some(format!("{before}{after}"))
+        };
+        assert_eq!(samples(bytes), samples(&blanked));
+    }
+}
+
 pub(crate) fn seeds() -> Vec<Seed> {
     let chunk = |size: usize| {
         let mut bytes = b"FLR\0\0\x02\0\x01".to_vec();
@@ -65,6 +98,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
     };
     vec![
         ("everything", example::everything()),
+        ("secret", example::secret()),
         ("one", chunk(100)),
         ("two", [chunk(80), chunk(68)].concat()),
         ("cut", chunk(100)[..90].to_vec()),

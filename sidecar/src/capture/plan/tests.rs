@@ -211,7 +211,7 @@ fn events_that_only_async_profiler_names_fall_with_cpu_and_counters_with_each_ot
     for (event, key) in [
         ("page-faults", "attach_disabled"),
         ("cache-misses", "no_hardware_counter"),
-        ("alloc,nativemem", "attach_disabled"),
+        ("alloc,page-faults", "attach_disabled"),
     ] {
         let error = refused(&[("event", event)], &jvm(verdicts.clone()), true);
         assert!(

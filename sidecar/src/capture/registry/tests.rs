@@ -295,14 +295,14 @@ async fn what_does_not_fit_or_has_expired_or_is_damaged_is_not_adopted() {
     let planted = finished(&before, KIND, 10);
     std::fs::remove_file(planted.directory.file("metadata.json")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", planted.directory.file("metadata.json")).unwrap();
-    let kept = finished(&before, KIND, 10).id.clone();
+    let whole = finished(&before, KIND, 10).id.clone();
     drop((old, damaged, planted));
     kill(before).await;
 
     let after = keeping(store.path(), |_| {});
     assert_eq!(
         after.list().iter().map(|one| one.id.clone()).collect::<Vec<_>>(),
-        [kept.clone()]
+        vec![whole]
     );
     let newer = finished(&after, KIND, 20).id.clone();
     kill(after).await;

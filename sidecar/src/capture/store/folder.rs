@@ -28,7 +28,7 @@ pub(super) struct Folder(File);
 impl Folder {
     /// Opens what is itself a folder, no link to one.
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(open(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, false)?))
+        Ok(Self(open(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?))
     }
 
     /// Opens a folder that nobody else may look into.
@@ -149,7 +149,10 @@ fn new_folder(parent: &Folder) -> io::Result<String> {
 fn claim(path: &Path) -> io::Result<Option<(Folder, File)>> {
     let claimed = || {
         let folder = Folder::open(path)?;
-        let lock = private_file(&folder.path().join(LOCK))?;
+        let path = folder.path().join(LOCK);
+        private_file(&path)?;
+        // Open for reading only, it does not keep the file system from being made read-only.
+        let lock = open(&path, OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)?;
         match lock.try_lock() {
             Ok(()) if lock.metadata()?.nlink() > 0 && is_ours_alone(&folder.0.metadata()?) => Ok((folder, lock)),
             Ok(()) | Err(TryLockError::WouldBlock) => Err(io::ErrorKind::NotFound.into()),
@@ -200,7 +203,7 @@ fn parent_of_ours(temporary: &Path) -> io::Result<Folder> {
     let usual = temporary.join(format!("sideflame-store-{}", geteuid()));
     private_folder(&usual).or_else(|error| {
         tracing::warn!(%error, usual = %usual.display(), "the usual folder of the store cannot be used; making one beside it");
-        Ok(Folder(open(temporary, OFlag::O_DIRECTORY, false)?))
+        Ok(Folder(open(temporary, OFlag::O_DIRECTORY)?))
     })
 }
 
@@ -228,7 +231,7 @@ impl Leftover {
     fn open(path: &Path) -> io::Result<Option<Self>> {
         let folder = Folder::of_ours(path)?;
         // Whatever has the name of the lock: opening it neither waits nor follows.
-        let lock = open(&folder.path().join(LOCK), OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, true);
+        let lock = open(&folder.path().join(LOCK), OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK);
         let lock = match lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             lock => lock?,
@@ -316,18 +319,14 @@ fn is_ours_alone(metadata: &Metadata) -> bool {
     metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0
 }
 
-fn open(path: &Path, flags: OFlag, write: bool) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(write)
-        .custom_flags(flags.bits())
-        .open(path)
+fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
 }
 
 /// Opens a file of ours for reading: what is not a plain file, or has another name as well, is neither followed nor
 /// waited for.
 pub(super) fn kept_file(path: &Path) -> io::Result<File> {
-    let file = open(path, OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, false)?;
+    let file = open(path, OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)?;
     let facts = file.metadata()?;
     if facts.is_file() && facts.nlink() <= 1 && facts.uid() == geteuid().as_raw() {
         Ok(file)

@@ -220,6 +220,11 @@ impl Problem {
                 "free space on the disk below --store-dir, in a pod the node's; what was captured before is still \
                  there, and DELETE of captures of GET /captures frees their part"
             }
+            NoRoom::ReadOnly => {
+                let remedy = "see the log of the node for why the file system below --store-dir is read-only; what was captured \
+                              before can be fetched as it is";
+                return Self::new(Code::StoreReadOnly, detail, remedy);
+            }
         };
         Self::new(Code::StoreFull, detail, remedy)
     }

@@ -22,12 +22,16 @@ use crate::runtime::{Availability, Examination, JavaVm, Reason, RuntimeFacts, Ta
 /// Events async-profiler samples, in the order of the table.
 const SAMPLED: [Event; 5] = [Event::Cpu, Event::Wall, Event::Alloc, Event::Heap, Event::Lock];
 
+/// Hooks that only async-profiler has a name for, in the same order.
+const HOOKS: [&str; 4] = ["nativemem", "leaks", "nativelock", "latency"];
+
 /// Events of other runtimes.
 const FOREIGN: [Event; 3] = [Event::Block, Event::Threadcreate, Event::Exceptions];
 
 /// Verdicts for every event of the runtime.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let sampled = SAMPLED.into_iter().chain([hardware::CYCLES.clone()]);
+    let hooks = HOOKS.map(|name| Event::Named(name.to_owned()));
+    let sampled = SAMPLED.into_iter().chain([hardware::CYCLES.clone()]).chain(hooks);
     let sampled = sampled.collect::<Vec<_>>();
     let foreign = FOREIGN.into_iter().map(|event| {
         let reason = no_such_event(&event);
@@ -78,7 +82,7 @@ fn verdict(
 pub fn judged_as(event: &Event) -> &Event {
     match event {
         event if hardware::is_hardware(event) => &hardware::CYCLES,
-        Event::Named(_) => &Event::Cpu,
+        Event::Named(name) if !HOOKS.contains(&name.as_str()) => &Event::Cpu,
         event => event,
     }
 }
@@ -243,6 +247,16 @@ fn limitation(table: &ProcessTable, process: &Process, event: &Event) -> Option<
         }
         Event::Wall => virtual_threads::unseen(table, process),
         Event::Heap => Some(heap_since_start()),
+        Event::Named(name) if name == "leaks" => Some(Reason::new(
+            "leaks_since_start",
+            "only memory allocated during the capture is seen, without its last tenth, and what is still in use counts as well",
+            "capture for longer than what the application does takes; interval=1k samples small allocations more often",
+        )),
+        Event::Named(name) if name == "latency" => Some(Reason::new(
+            "calls_slower",
+            "the methods that trace= names are changed for the time of the capture: every call of them gets slower",
+            "name few methods, and such that are not called a million times a second",
+        )),
         _ => None,
     }
 }

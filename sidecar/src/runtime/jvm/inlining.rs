@@ -32,7 +32,7 @@ pub fn unseen(startup: &Startup, table: &ProcessTable, root: &TargetRoot, proces
 
 /// True of events that come while code runs. Allocations, locks and calls come at places that every JVM knows.
 pub fn interrupt_code(event: &Event) -> bool {
-    const AT_CALLS: [&str; 2] = ["nativemem", "nativelock"];
+    const AT_CALLS: [&str; 4] = ["nativemem", "leaks", "nativelock", "latency"];
     match event {
         Event::Cpu | Event::Wall => true,
         // A method that is called, `java.lang.Thread.start`, but no `kernel:tracepoint`.

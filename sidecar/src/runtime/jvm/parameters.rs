@@ -21,6 +21,12 @@ pub struct JvmOptions {
     pub cstack: Option<String>,
     /// Features of the walk.
     pub features: Vec<String>,
+    /// Methods whose long calls are recorded, as async-profiler takes them.
+    pub trace: Vec<String>,
+    /// Seconds between two looks at all processes.
+    pub processes: Option<u64>,
+    /// A JFR keeps what it says of arguments and properties.
+    pub keep_secrets: bool,
     /// Options of async-profiler that say how something is sampled, each with its comma.
     pub sampling: Vec<&'static str>,
     /// Those that say how names are written.
@@ -30,11 +36,17 @@ pub struct JvmOptions {
 /// The option of async-profiler that leaves the kernel out.
 pub const USER_ONLY: &str = ",alluser";
 
+/// The option of async-profiler that leaves out what native memory is freed.
+pub const NO_FREE: &str = ",nofree";
+
 /// Modes of `cstack`.
 const CSTACK: [&str; 5] = ["fp", "dwarf", "vm", "vmx", "no"];
 
 /// Features that add frames and cannot hurt. Others of async-profiler's test itself, or take its fallbacks away.
 const FEATURES: [&str; 2] = ["vtable", "comptask"];
+
+/// What becomes of secrets in a JFR.
+const SECRETS: [&str; 2] = ["blank", "keep"];
 
 /// Patterns in one request: as many as an option string of async-profiler holds with ease.
 const MOST_PATTERNS: usize = 16;
@@ -42,7 +54,7 @@ const MOST_PATTERNS: usize = 16;
 const PATTERNS: Takes = Takes::Text("up to 16 frame patterns of 1 to 256 characters without , and ;");
 
 /// The table.
-pub static ROWS: [Row<JvmOptions>; 12] = [
+pub static ROWS: [Row<JvmOptions>; 15] = [
     Row::new(
         Parameter {
             excludes: &["frequency"],
@@ -150,7 +162,7 @@ pub static ROWS: [Row<JvmOptions>; 12] = [
             default: Some("false"),
             ..Parameter::new("nofree", "", Takes::Flag, "Do not record what nativemem sees freed")
         },
-        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, ",nofree"),
+        |options, takes, value| set_flag(&mut options.sampling, takes.flag(value)?, NO_FREE),
     ),
     Row::new(
         Parameter {
@@ -173,6 +185,63 @@ pub static ROWS: [Row<JvmOptions>; 12] = [
         },
         |options, takes, value| set_flag(&mut options.style, takes.flag(value)?, ",lib"),
     ),
+    Row::new(
+        Parameter {
+            repeatable: true,
+            ..Parameter::new(
+                "trace",
+                "METHOD",
+                Takes::Text(
+                    "up to 16 methods as package.Class.method, each perhaps with a time, e.g. demo.shop.Cart.total:50ms",
+                ),
+                "Methods whose calls event=latency records, those that take at least the time; every call of them gets slower",
+            )
+        },
+        |options, _, value| {
+            if !is_traced(value) || options.trace.len() >= MOST_PATTERNS {
+                return Err(Refusal::default());
+            }
+            options.trace.push(value.to_owned());
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "proc",
+            "SECONDS",
+            Takes::Number {
+                what: "seconds",
+                least: 1,
+                most: 3600,
+            },
+            "Record CPU time, memory and I/O of all processes in a JFR, every so many seconds",
+        ),
+        |options, takes, value| {
+            options.processes = Some(takes.number(value)?);
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter {
+            default: Some("blank"),
+            ..Parameter::new(
+                "secrets",
+                "WHAT",
+                Takes::Name {
+                    names: || SECRETS.map(str::to_owned).into(),
+                    or: None,
+                },
+                "Whether a JFR keeps command lines and the values of system properties and environment variables",
+            )
+        },
+        |options, _, value| {
+            if !SECRETS.contains(&value) {
+                return Err(Refusal::default());
+            }
+            options.keep_secrets = value == "keep";
+            Ok(())
+        },
+    ),
 ];
 
 fn set_flag(options: &mut Vec<&'static str>, on: bool, option: &'static str) -> Result<(), Refusal> {
@@ -180,6 +249,17 @@ fn set_flag(options: &mut Vec<&'static str>, on: bool, option: &'static str) -> 
         options.push(option);
     }
     Ok(())
+}
+
+/// `package.Class.method` or `package.Class.*`, perhaps with `:50ms`.
+fn is_traced(text: &str) -> bool {
+    let (method, time) = match text.split_once(':') {
+        Some((method, time)) => (method, Some(time)),
+        None => (text, None),
+    };
+    let named = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '*' | '<' | '>');
+    let is_method = method.contains('.') && method.len() <= 256 && method.chars().all(named);
+    is_method && time.is_none_or(|time| is_interval(time) && !time.ends_with(['b', 'k', 'm', 'g']))
 }
 
 fn is_interval(text: &str) -> bool {
@@ -222,6 +302,19 @@ mod tests {
         for bad in ["10ms,file=x", "ms", "-1ms", "0", "10 ms", "1000000000000ms"] {
             assert!(set("interval", bad).is_err(), "{bad:?}");
         }
+        for bad in [
+            "total",
+            "a.b,file=x",
+            "a.b:50",
+            "a.b:1k",
+            "a.b:",
+            "a.b:1ms:2ms",
+            "a.b(I)V",
+        ] {
+            let refused = set("trace", bad).is_err();
+            assert_eq!(refused, bad != "a.b:50", "{bad:?}");
+        }
+        assert_eq!(set("trace", "demo.shop.Cart.total:50ms").unwrap().trace.len(), 1);
         assert_eq!(set("interval", "512k").unwrap().interval.as_deref(), Some("512k"));
     }
 }

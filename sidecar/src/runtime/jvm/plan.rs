@@ -13,7 +13,7 @@ use super::sampling::{self, Engine, Part, Sampling};
 use super::settings::JvmSettings;
 use super::transfer::Scale;
 use crate::event::Event;
-use crate::format::RecordingKind;
+use crate::format::{Format, RecordingKind};
 use crate::profile::quality::Clock;
 use crate::runtime::{Asked, PlanError};
 
@@ -52,6 +52,8 @@ pub struct JvmPlan {
     pub max_frames: u32,
     /// What happens in the kernel is left out.
     pub user_only: bool,
+    /// What a JFR says of arguments and properties stays in it.
+    pub keep_secrets: bool,
     survivors: bool,
     /// Of several events, what the numbers of each are.
     pub parts: Vec<Part>,
@@ -71,7 +73,17 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Several(_) => &[RecordingKind::Jfr],
         Event::Goroutine => &[RecordingKind::Threads],
+        // No text has addresses or durations.
+        Event::Named(name) if matches!(name.as_str(), "leaks" | "latency") => &[RecordingKind::Jfr],
         _ => &[RecordingKind::Collapsed, RecordingKind::Jfr],
+    }
+}
+
+/// What a recording of one event becomes where that is not said: a picture, also where only a JFR has what it is made of.
+pub fn usual_format(kind: RecordingKind, event: &Event) -> Option<Format> {
+    match (kind, event, recordings(event)) {
+        (RecordingKind::Jfr, Event::Named(_), [RecordingKind::Jfr]) => Some(Format::Svg),
+        _ => kind.formats().first().copied(),
     }
 }
 
@@ -98,6 +110,12 @@ pub fn plan(asked: &Asked<'_>, settings: &JvmSettings) -> Result<JvmPlan, PlanEr
         parts,
     } = sampling::of(asked)?;
     let max_frames = options.max_frames.unwrap_or(MAX_FRAMES);
+    if options.keep_secrets && asked.kind != RecordingKind::Jfr {
+        return Err(PlanError::Unsuitable {
+            parameter: "secrets",
+            message: "only a JFR has them to keep: format=jfr".to_owned(),
+        });
+    }
     Ok(JvmPlan {
         library: settings.library().map_err(PlanError::Impossible)?.to_owned(),
         kind: asked.kind,
@@ -110,6 +128,7 @@ pub fn plan(asked: &Asked<'_>, settings: &JvmSettings) -> Result<JvmPlan, PlanEr
         scale,
         max_frames,
         user_only: options.sampling.contains(&parameters::USER_ONLY),
+        keep_secrets: options.keep_secrets,
         survivors,
         parts,
         walk: walk(options, max_frames),
@@ -133,6 +152,9 @@ fn walk(options: &JvmOptions, max_frames: u32) -> String {
         walk.extend([",features=", &options.features.join("+")]);
     }
     walk.extend(options.sampling.iter().copied());
+    if let Some(seconds) = options.processes {
+        walk.extend([",proc=", &seconds.to_string()]);
+    }
     walk
 }
 

@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
         };
         let mut file = open(RECORDING)?;
         let moved = match plan.kind {
-            RecordingKind::Jfr => transfer::jfr(&mut file, output),
+            RecordingKind::Jfr => transfer::jfr(&mut file, plan.keep_secrets, output),
             _ if plan.sizes(SIZES).is_some() => transfer::survivors(&file, &open(SIZES)?, plan.interval, output),
             _ => transfer::collapsed(&mut file, plan.scale, output),
         }?;

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::doctor;
 use super::interval::{self, Measure};
-use super::parameters::JvmOptions;
+use super::parameters::{self, JvmOptions};
 use super::transfer::Scale;
 use crate::event::Event;
+use crate::format::RecordingKind;
 use crate::profile::quality::Clock;
 use crate::runtime::{Asked, PlanError};
 
@@ -105,6 +106,19 @@ pub struct Part {
 /// What async-profiler would misread, or an event or a combination that a JVM does not have.
 pub fn of(asked: &Asked<'_>) -> Result<Sampling, PlanError> {
     let options = &asked.options.jvm;
+    let is_latency = |event: &Event| matches!(event, Event::Named(name) if name == "latency");
+    if !options.trace.is_empty() && !asked.event.parts().iter().any(is_latency) {
+        return Err(PlanError::unsuitable(
+            "trace",
+            "it is what event=latency is of: give that",
+        ));
+    }
+    if options.processes.is_some() && asked.kind != RecordingKind::Jfr {
+        return Err(PlanError::unsuitable(
+            "proc",
+            "only a JFR has what it records: format=jfr",
+        ));
+    }
     match asked.event {
         Event::Several(_) => several(asked, options),
         event => one(event, asked, options),
@@ -179,6 +193,35 @@ fn one(event: &Event, asked: &Asked<'_>, options: &JvmOptions) -> Result<Samplin
                 let interval = measured(Measure::Bytes, ALLOC_INTERVAL)?;
                 hook(format!(",nativemem={interval}"), interval, "bytes")
             }
+            "leaks" => {
+                if options.sampling.contains(&parameters::NO_FREE) {
+                    return Err(PlanError::unsuitable(
+                        "nofree",
+                        "what was freed is what tells leaks from the rest",
+                    ));
+                }
+                let interval = measured(Measure::Bytes, ALLOC_INTERVAL)?;
+                hook(format!(",nativemem={interval}"), interval, "bytes")
+            }
+            "latency" => {
+                if options.frequency.is_some() || options.interval.is_some() {
+                    let parameter = if options.frequency.is_some() {
+                        "frequency"
+                    } else {
+                        "interval"
+                    };
+                    return Err(PlanError::unsuitable(
+                        parameter,
+                        "every call that takes long enough is recorded: trace=METHOD:50ms",
+                    ));
+                }
+                if options.trace.is_empty() {
+                    let message = "event=latency is of methods that trace= names, e.g. trace=demo.shop.Cart.total:50ms";
+                    return Err(PlanError::unsuitable("trace", message));
+                }
+                let traced = options.trace.iter().map(|method| format!(",trace={method}"));
+                hook(traced.collect(), 0, "nanoseconds")
+            }
             "nativelock" => {
                 let interval = measured(Measure::Duration, LOCK_INTERVAL)?;
                 hook(format!(",nativelock={interval}"), interval, "nanoseconds")
@@ -223,6 +266,8 @@ fn several(asked: &Asked<'_>, options: &JvmOptions) -> Result<Sampling, PlanErro
             match (&sampled.engine, &whole) {
                 // The hook of live objects is that of allocations, which a JFR has both.
                 (Engine::Off, _) if event == Event::Alloc && events.contains(&Event::Heap) => {}
+                // So are leaks among all native memory.
+                (Engine::Off, _) if hooks.contains(&sampled.others) => {}
                 (Engine::Off, _) => hooks.push_str(&sampled.others),
                 (_, None) => {
                     sampled = one(&event, asked, options)?;

@@ -4,11 +4,12 @@
 //! async-profiler writes; must not know how they came to be. Called by the recorder.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::profile::format::jfr::secrets::{self, Blanked};
 use crate::profile::survivors;
 use crate::runtime::RecordError;
 
@@ -51,8 +52,21 @@ fn broken(detail: impl Into<String>) -> RecordError {
 }
 
 /// Streams `file`, exactly as long as it is now, through `each`.
-fn stream(file: &mut File, mut each: impl FnMut(&[u8]) -> Result<(), RecordError>) -> Result<u64, RecordError> {
-    let length = file.metadata().map_err(|error| broken(error.to_string()))?.len();
+fn stream(file: &mut File, each: impl FnMut(&[u8]) -> Result<(), RecordError>) -> Result<u64, RecordError> {
+    let length = length_of(file)?;
+    stream_of(file, length, each)?;
+    Ok(length)
+}
+
+fn length_of(file: &File) -> Result<u64, RecordError> {
+    Ok(file.metadata().map_err(|error| broken(error.to_string()))?.len())
+}
+
+fn stream_of(
+    file: &mut impl Read,
+    length: u64,
+    mut each: impl FnMut(&[u8]) -> Result<(), RecordError>,
+) -> Result<(), RecordError> {
     let mut chunk = vec![0; CHUNK];
     let mut left = length;
     while left > 0 {
@@ -67,7 +81,7 @@ fn stream(file: &mut File, mut each: impl FnMut(&[u8]) -> Result<(), RecordError
             Err(error) => return Err(broken(error.to_string())),
         }
     }
-    Ok(length)
+    Ok(())
 }
 
 fn store(output: &mut dyn Write, bytes: &[u8]) -> Result<(), RecordError> {
@@ -237,15 +251,22 @@ impl<'a> Stacks<'a> {
 /// Size of a JFR chunk's header: magic, version, size, two offsets, four times, features.
 const JFR_HEADER: u64 = 68;
 
-/// Moves a JFR.
+/// Moves a JFR, with its secrets if `keep_secrets`, else with asterisks in their place.
 ///
 /// # Errors
-/// [`RecordError::Protocol`] if its chunks do not add up to the file, that is, if it was cut;
-/// [`RecordError::StoreFull`].
-pub fn jfr(file: &mut File, output: &mut dyn Write) -> Result<Moved, RecordError> {
-    let length = file.metadata().map_err(|error| broken(error.to_string()))?.len();
-    expect_whole_chunks(length, |header, offset| file.read_exact_at(header, offset))?;
-    let bytes = stream(file, |chunk| store(output, chunk))?;
+/// [`RecordError::Protocol`] if its chunks do not add up to the file, that is, if it was cut, or its secrets cannot be
+/// told from the rest; [`RecordError::StoreFull`].
+pub fn jfr(file: &mut File, keep_secrets: bool, output: &mut dyn Write) -> Result<Moved, RecordError> {
+    let bytes = length_of(file)?;
+    expect_whole_chunks(bytes, |header, offset| file.read_exact_at(header, offset))?;
+    let found = if keep_secrets {
+        Ok(Vec::new())
+    } else {
+        secrets::find(file)
+    };
+    let found = found.map_err(|error| broken(format!("{error}; secrets=keep takes it as it is")))?;
+    file.rewind().map_err(|error| broken(error.to_string()))?;
+    stream_of(&mut Blanked::new(file, found), bytes, |chunk| store(output, chunk))?;
     Ok(Moved { bytes, sum: 0 })
 }
 
@@ -277,8 +298,6 @@ fn expect_whole_chunks(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Seek;
-
     use super::*;
 
     fn scaled(text: &[u8], scale: Scale, step: usize) -> (Vec<u8>, Lines) {

@@ -41,6 +41,12 @@ pub enum JfrError {
     /// Something within something, without an end.
     #[error("it is nested too deeply")]
     TooDeep,
+    /// Something that is to be blanked is written where it cannot be.
+    #[error("it has a secret that cannot be blanked")]
+    Secret,
+    /// A part of its time was asked for, of what only the whole tells.
+    #[error("leaks are what was not given back until the end: they are of the whole recording, without from and to")]
+    WholeOnly,
     /// It does not fit the model.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -73,6 +73,8 @@ pub(super) struct Recorder {
     pub(super) wall: u64,
     /// Bytes between two sampled allocations.
     pub(super) alloc: u64,
+    /// Bytes between two sampled allocations of native code.
+    pub(super) nativemem: u64,
 }
 
 /// What a field is to a sample.
@@ -137,6 +139,7 @@ impl<'t> Samples<'t> {
                 "jdk.ThreadPark" if by_async_profiler => Source::Of(Sampled::Lock),
                 "profiler.Malloc" => Source::Of(Sampled::Nativemem),
                 "profiler.NativeLock" => Source::Of(Sampled::Nativelock),
+                "jdk.MethodTrace" => Source::Of(Sampled::Latency),
                 _ => continue,
             };
             let role = |field: &Field| match field.name.as_str() {
@@ -183,7 +186,11 @@ impl<'t> Samples<'t> {
             }
         }
         // A duration may be negative where clocks disagree.
-        let amount = i64::try_from(better.unwrap_or(amount)).map_or(0, i64::unsigned_abs);
+        let mut amount = i64::try_from(better.unwrap_or(amount)).map_or(0, i64::unsigned_abs);
+        if *source == Source::Of(Sampled::Nativemem) {
+            // A sample stands for as much as passed since the last one, as in the text of the same event.
+            amount = amount.max(self.recorder.nativemem);
+        }
         let key = Key {
             source: *source,
             stack,
@@ -218,6 +225,7 @@ impl<'t> Samples<'t> {
             "interval" => recorder.interval = number(),
             "wall" => recorder.wall = number(),
             "alloc" => recorder.alloc = number(),
+            "nativemem" => recorder.nativemem = number(),
             _ => {}
         }
         Ok(())

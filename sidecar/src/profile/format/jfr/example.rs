@@ -24,6 +24,17 @@ pub fn everything() -> Vec<u8> {
     ])
 }
 
+/// With something to blank.
+pub fn secret() -> Vec<u8> {
+    chunk(&[
+        setting("event", "cpu-clock"),
+        property("password", "hunter2"),
+        cpu(STACK),
+        property("colour", ""),
+        pools(),
+    ])
+}
+
 /// Ids of types, as async-profiler has them.
 pub(crate) const TYPES: &[Described] = &[
     (4, "boolean", &[]),
@@ -86,6 +97,11 @@ pub(crate) const TYPES: &[Described] = &[
             ("objectClass", 21, "pool"),
             ("allocationSize", 11, ""),
         ],
+    ),
+    (
+        119,
+        "jdk.InitialSystemProperty",
+        &[("startTime", 11, ""), ("key", 20, ""), ("value", 20, "")],
     ),
 ];
 
@@ -250,6 +266,11 @@ pub(crate) fn pools() -> Vec<u8> {
 
 pub(crate) fn cpu(stack: u64) -> Vec<u8> {
     event(101, &numbers(&[1, stack, DEFAULT]))
+}
+
+/// A property of the system.
+pub(crate) fn property(key: &str, value: &str) -> Vec<u8> {
+    event(119, &[number(1), text(key), text(value)].concat())
 }
 
 pub(crate) fn setting(name: &str, value: &str) -> Vec<u8> {

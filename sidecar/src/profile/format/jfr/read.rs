@@ -12,6 +12,7 @@ use super::JfrError;
 use super::cursor::{Cursor, big_endian};
 use super::events::{Clock, Key, Recorder, Samples, Source, Sum};
 use super::frames::Frames;
+use super::leaks::{Calls, Leaks};
 use super::metadata::Types;
 use super::pools::Pools;
 use super::sampled::Sampled;
@@ -21,16 +22,16 @@ use crate::profile::builder::{ModelError, ProfileBuilder};
 use crate::profile::format::{ReadError, ReadOptions, Reader};
 use crate::profile::frame_name::{CUT, UNKNOWN};
 use crate::profile::hidden_class::Names;
-use crate::profile::model::{FrameKind, Profile};
-use crate::profile::slicing::Slicing;
+use crate::profile::model::{FrameKind, LocationId, Profile};
+use crate::profile::slicing::{Cuts, Slicing};
 use crate::profile::thread_root::ThreadRoot;
 
 /// Bytes before the first event of a chunk.
 const HEADER: usize = 68;
 /// The type of the event that describes the types.
-const METADATA: u64 = 0;
+pub(super) const METADATA: u64 = 0;
 /// The type of the event that has constants.
-const CHECKPOINT: u64 = 1;
+pub(super) const CHECKPOINT: u64 = 1;
 
 /// The reader of JFR.
 #[derive(Debug)]
@@ -61,6 +62,9 @@ pub fn read(
     names: Names,
     slicing: Slicing,
 ) -> Result<Profile, JfrError> {
+    if wanted == Some(Sampled::Leaks) && slicing.cuts != Cuts::None {
+        return Err(JfrError::WholeOnly);
+    }
     let mut reading = Reading {
         wanted,
         names,
@@ -70,6 +74,7 @@ pub fn read(
         builder: None,
         samples: 0,
         span: None,
+        leaks: Leaks::default(),
     };
     let mut body = Vec::new();
     while let Some(header) = Header::next(&mut input)? {
@@ -85,21 +90,24 @@ pub fn read(
 
 /// What stands before the events of a chunk.
 #[derive(Debug)]
-struct Header {
+pub(super) struct Header {
     /// Bytes of the chunk behind its header.
-    rest: u64,
+    pub(super) rest: u64,
     /// Where among them the types are described.
-    metadata: usize,
+    pub(super) metadata: usize,
     start_nanos: u64,
     duration_nanos: u64,
     start_ticks: u64,
     ticks_per_second: u64,
-    compressed: bool,
+    pub(super) compressed: bool,
 }
 
 impl Header {
+    /// Bytes before the first event.
+    pub(super) const BYTES: u64 = HEADER as u64;
+
     /// The header of the next chunk; `None` at the end of the file.
-    fn next(input: &mut impl Read) -> Result<Option<Self>, JfrError> {
+    pub(super) fn next(input: &mut impl Read) -> Result<Option<Self>, JfrError> {
         let mut bytes = [0; HEADER];
         let mut filled = 0;
         while filled < HEADER {
@@ -176,6 +184,8 @@ struct Reading {
     samples: u64,
     /// First and last nanosecond after the Unix epoch.
     span: Option<(u64, u64)>,
+    /// Where they are wanted.
+    leaks: Leaks,
 }
 
 impl Reading {
@@ -198,13 +208,19 @@ impl Reading {
             // Said once, in the first chunk.
             samples.recorder = std::mem::take(&mut self.recorder);
         }
+        let mut calls = (self.wanted == Some(Sampled::Leaks)).then(|| Calls::of(&types));
         let mut pools = Pools::default();
         let mut events = Cursor::new(body, compressed);
         while let Some((id, content)) = event(&mut events, compressed)? {
             match id {
                 METADATA => {}
                 CHECKPOINT => pools.read(content, &types)?,
-                id => samples.take(id, content)?,
+                id => {
+                    if let Some(calls) = &mut calls {
+                        calls.take(id, content.clone())?;
+                    }
+                    samples.take(id, content)?;
+                }
             }
         }
         let end = header.start_nanos.saturating_add(header.duration_nanos);
@@ -212,6 +228,9 @@ impl Reading {
         self.span = Some((start.min(header.start_nanos), last.max(end)));
         let Samples { sums, recorder, .. } = samples;
         self.recorder = recorder;
+        if let Some(calls) = calls {
+            return self.add_calls(calls, &pools);
+        }
         let mut sums: Vec<(Sampled, Key, Sum)> = sums
             .into_iter()
             .map(|(key, sum)| (sampled(key, &pools), key, sum))
@@ -248,17 +267,7 @@ impl Reading {
             {
                 stack.push(class);
             }
-            match pools.stack_of(key.stack) {
-                Some(of) => {
-                    for frame in of.frames {
-                        stack.push(frames.location(builder, *frame)?);
-                    }
-                    if of.truncated {
-                        stack.push(builder.frame(CUT, FrameKind::Native)?);
-                    }
-                }
-                None => stack.push(builder.frame(UNKNOWN, FrameKind::Native)?),
-            }
+            push_stack(&mut stack, key.stack, pools, &mut frames, builder)?;
             let (row, width) = values.of(*sum, |ticks| header.nanos(ticks))?;
             if self.slicing.by_thread {
                 let root = match threads.entry(key.thread) {
@@ -278,6 +287,19 @@ impl Reading {
         Ok(())
     }
 
+    fn add_calls(&mut self, calls: Calls<'_>, pools: &Pools<'_>) -> Result<(), JfrError> {
+        let (builder, _) = match &mut self.builder {
+            Some(made) => made,
+            empty => empty.insert(builder(Sampled::Leaks, &self.recorder, self.names)?),
+        };
+        let mut frames = Frames::of(pools);
+        self.leaks.add(calls, self.recorder.nativemem, |key| {
+            let mut stack = Vec::new();
+            push_stack(&mut stack, key, pools, &mut frames, builder)?;
+            Ok(stack)
+        })
+    }
+
     fn finish(mut self) -> Result<Profile, JfrError> {
         let Some((start, end)) = self.span else {
             return Err(JfrError::Cut);
@@ -285,16 +307,39 @@ impl Reading {
         if self.wanted.is_none() && self.seen.len() > 1 {
             return Err(JfrError::Several(self.seen.into_iter().collect()));
         }
-        let (builder, _) = match self.builder.take() {
+        let (mut builder, _) = match self.builder.take() {
             Some(made) => made,
             None => builder(self.wanted.unwrap_or(Sampled::Cpu), &self.recorder, self.names)?,
         };
+        self.samples += self.leaks.finish(&mut builder)?;
         let mut profile = builder.finish();
         profile.time_nanos = i64::try_from(start).unwrap_or_default();
         profile.duration_nanos = i64::try_from(end.saturating_sub(start)).unwrap_or_default();
         profile.recorded_samples = Some(self.samples);
         Ok(profile)
     }
+}
+
+/// Adds the frames of a stack, the innermost first.
+fn push_stack(
+    stack: &mut Vec<LocationId>,
+    key: u64,
+    pools: &Pools<'_>,
+    frames: &mut Frames<'_, '_>,
+    builder: &mut ProfileBuilder,
+) -> Result<(), JfrError> {
+    match pools.stack_of(key) {
+        Some(of) => {
+            for frame in of.frames {
+                stack.push(frames.location(builder, *frame)?);
+            }
+            if of.truncated {
+                stack.push(builder.frame(CUT, FrameKind::Native)?);
+            }
+        }
+        None => stack.push(builder.frame(UNKNOWN, FrameKind::Native)?),
+    }
+    Ok(())
 }
 
 fn builder(wanted: Sampled, recorder: &Recorder, names: Names) -> Result<(ProfileBuilder, Values), ModelError> {

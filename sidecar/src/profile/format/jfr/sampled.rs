@@ -17,11 +17,15 @@ pub enum Sampled {
     Nativemem,
     /// Native code that waits for a lock.
     Nativelock,
+    /// Memory that native code asked for and did not give back.
+    Leaks,
+    /// Calls of methods that took long.
+    Latency,
 }
 
 impl Sampled {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Cpu,
         Self::Wall,
         Self::Alloc,
@@ -29,6 +33,8 @@ impl Sampled {
         Self::Lock,
         Self::Nativemem,
         Self::Nativelock,
+        Self::Leaks,
+        Self::Latency,
     ];
 
     /// What is meant by the name of an event. All that is no kind of its own interrupts threads.
@@ -49,6 +55,8 @@ impl Sampled {
             Self::Lock => "lock",
             Self::Nativemem => "nativemem",
             Self::Nativelock => "nativelock",
+            Self::Leaks => "leaks",
+            Self::Latency => "latency",
         }
     }
 }

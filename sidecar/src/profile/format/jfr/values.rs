@@ -42,6 +42,8 @@ impl Values {
             Sampled::Lock => ("delay", "nanoseconds", 0),
             Sampled::Nativemem => ("nativemem", "bytes", 0),
             Sampled::Nativelock => ("nativelock", "nanoseconds", 0),
+            Sampled::Leaks => ("leaks", "bytes", 0),
+            Sampled::Latency => ("latency", "nanoseconds", 0),
         };
         let (name, unit) = match (sampled, interval) {
             (Sampled::Cpu | Sampled::Wall, 0) => ("samples", "count"),
@@ -83,9 +85,9 @@ impl Values {
                 let value = sum.samples.checked_mul(self.interval).ok_or(ModelError::Overflow)?;
                 return Ok(([number(sum.samples)?, number(value)?], 2));
             }
-            Sampled::Alloc | Sampled::Nativemem => sum.amount,
+            Sampled::Alloc | Sampled::Nativemem | Sampled::Leaks => sum.amount,
             Sampled::Heap => survivors::weight(sum.samples, sum.amount, self.interval),
-            Sampled::Lock | Sampled::Nativelock => nanos(sum.amount),
+            Sampled::Lock | Sampled::Nativelock | Sampled::Latency => nanos(sum.amount),
         };
         Ok(([number(value)?, 0], 1))
     }

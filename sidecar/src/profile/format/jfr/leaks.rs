@@ -1,0 +1,146 @@
+//! Native memory that was asked for during the recording and not given back: each allocation without a free of its address.
+//!
+//! async-profiler writes events of a thread in blocks, so an address may be freed in the file before it is allocated: a
+//! chunk's calls are put in the order of their time first. What was allocated in the last tenth of the time is left
+//! out, as most of it is only in use. Called by [`super::read`].
+
+use std::collections::HashMap;
+
+use super::JfrError;
+use super::cursor::Cursor;
+use super::metadata::{Type, Types, Value};
+use crate::profile::builder::{ModelError, ProfileBuilder};
+use crate::profile::model::LocationId;
+
+/// A call of `malloc` or `free`.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    time: u64,
+    address: u64,
+    /// Key of the stack, and bytes; `None` of a free.
+    allocated: Option<(u64, u64)>,
+}
+
+/// The calls of a chunk.
+#[derive(Debug)]
+pub(super) struct Calls<'t> {
+    types: &'t Types,
+    malloc: Option<(u64, &'t Type)>,
+    free: Option<(u64, &'t Type)>,
+    calls: Vec<Call>,
+}
+
+impl<'t> Calls<'t> {
+    pub(super) fn of(types: &'t Types) -> Self {
+        let named = |name: &str| types.iter().find(|(_, of_id)| of_id.name == name);
+        Self {
+            types,
+            malloc: named("profiler.Malloc"),
+            free: named("profiler.Free"),
+            calls: Vec::new(),
+        }
+    }
+
+    /// Takes an event of the type `id`, if it is one of the two.
+    pub(super) fn take(&mut self, id: u64, mut cursor: Cursor<'_>) -> Result<(), JfrError> {
+        let is = |kind: Option<(u64, &'t Type)>| kind.filter(|(known, _)| *known == id).map(|(_, of_id)| of_id);
+        let (of_id, allocates) = match (is(self.malloc), is(self.free)) {
+            (Some(malloc), _) => (malloc, true),
+            (None, Some(free)) => (free, false),
+            (None, None) => return Ok(()),
+        };
+        let (mut time, mut address, mut stack, mut size) = (0, 0, 0, 0);
+        for field in &of_id.fields {
+            match (field.name.as_str(), self.types.field(&mut cursor, field)?) {
+                ("startTime", Value::Number(number)) => time = number,
+                ("address", Value::Number(number)) => address = number,
+                ("stackTrace", Value::Number(number)) => stack = number,
+                ("size", Value::Number(number)) => size = number,
+                _ => {}
+            }
+        }
+        self.calls.push(Call {
+            time,
+            address,
+            allocated: allocates.then_some((stack, size)),
+        });
+        Ok(())
+    }
+}
+
+/// What is allocated after the chunks so far.
+#[derive(Debug, Default)]
+pub(super) struct Leaks {
+    live: HashMap<u64, Live, ahash::RandomState>,
+    stacks: Vec<Vec<LocationId>>,
+    /// First and last call.
+    span: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Live {
+    time: u64,
+    /// Its place among the stacks.
+    stack: usize,
+    bytes: u64,
+}
+
+impl Leaks {
+    /// The part of the time at whose end allocations are not counted is one of so many.
+    const TAIL: u64 = 10;
+
+    /// Takes a chunk, of which `stack` tells the stack of a key. Of `interval` bytes one is sampled.
+    pub(super) fn add(
+        &mut self,
+        calls: Calls<'_>,
+        interval: u64,
+        mut stack: impl FnMut(u64) -> Result<Vec<LocationId>, JfrError>,
+    ) -> Result<(), JfrError> {
+        let mut calls = calls.calls;
+        // Stable: of calls at the same time the order in the file counts.
+        calls.sort_by_key(|call| call.time);
+        let mut known: HashMap<u64, usize, ahash::RandomState> = HashMap::default();
+        for call in calls {
+            let (first, last) = self.span.unwrap_or((call.time, call.time));
+            self.span = Some((first.min(call.time), last.max(call.time)));
+            let Some((key, size)) = call.allocated else {
+                self.live.remove(&call.address);
+                continue;
+            };
+            let stack = match known.get(&key) {
+                Some(place) => *place,
+                None => {
+                    self.stacks.push(stack(key)?);
+                    known.insert(key, self.stacks.len() - 1);
+                    self.stacks.len() - 1
+                }
+            };
+            let live = Live {
+                time: call.time,
+                stack,
+                bytes: size.max(interval),
+            };
+            self.live.insert(call.address, live);
+        }
+        Ok(())
+    }
+
+    /// Adds what is left to a profile of bytes; gives how many allocations that are.
+    pub(super) fn finish(self, builder: &mut ProfileBuilder) -> Result<u64, ModelError> {
+        let (first, last) = self.span.unwrap_or_default();
+        let end = last - (last - first) / Self::TAIL;
+        let mut sums: Vec<u64> = vec![0; self.stacks.len()];
+        let mut allocations = 0;
+        for live in self.live.into_values().filter(|live| live.time <= end) {
+            if let Some(sum) = sums.get_mut(live.stack) {
+                *sum = sum.checked_add(live.bytes).ok_or(ModelError::Overflow)?;
+                allocations += 1;
+            }
+        }
+        for (stack, bytes) in self.stacks.iter().zip(sums).filter(|(_, bytes)| *bytes > 0) {
+            let bytes = i64::try_from(bytes).map_err(|_| ModelError::Overflow)?;
+            builder.sample(stack, &[bytes], &[])?;
+        }
+        Ok(allocations)
+    }
+}
