@@ -4,7 +4,7 @@
 type Pool<'a> = (u64, &'a [(u64, Vec<u8>)]);
 
 /// A type: id, name, and the name, the type and the kind of each field.
-pub(crate) type Described = (u64, &'static str, &'static [(&'static str, u64, &'static str)]);
+pub(crate) type Described<'a> = (u64, &'static str, &'a [(&'static str, u64, &'static str)]);
 
 /// All that is understood.
 pub fn everything() -> Vec<u8> {
@@ -35,8 +35,43 @@ pub fn secret() -> Vec<u8> {
     ])
 }
 
+/// A chunk whose events may be [`malloc`] and [`free`], too.
+pub(crate) fn native(events: &[Vec<u8>]) -> Vec<u8> {
+    let allocated = [
+        ("startTime", 11, ""),
+        ("address", 11, ""),
+        ("size", 11, ""),
+        ("stackTrace", 26, "pool"),
+    ];
+    let freed = [("startTime", 11, ""), ("address", 11, "")];
+    let own: [Described<'_>; 2] = [(120, "profiler.Malloc", &allocated), (121, "profiler.Free", &freed)];
+    chunk_of(&metadata(&[TYPES, &own].concat()), events)
+}
+
+/// Native memory that is asked for.
+pub(crate) fn malloc(time: u64, address: u64, size: u64, stack: u64) -> Vec<u8> {
+    event(120, &numbers(&[time, address, size, stack]))
+}
+
+/// Native memory that is given back.
+pub(crate) fn free(time: u64, address: u64) -> Vec<u8> {
+    event(121, &numbers(&[time, address]))
+}
+
+/// With something that leaks.
+pub fn leaking() -> Vec<u8> {
+    native(&[
+        setting("nativemem", "100"),
+        free(20, 1),
+        malloc(10, 1, 64, STACK),
+        malloc(11, 2, 200, OTHER_STACK),
+        free(1000, 9),
+        pools(),
+    ])
+}
+
 /// Ids of types, as async-profiler has them.
-pub(crate) const TYPES: &[Described] = &[
+pub(crate) const TYPES: &[Described<'static>] = &[
     (4, "boolean", &[]),
     (10, "int", &[]),
     (11, "long", &[]),
@@ -134,7 +169,7 @@ pub(crate) fn event(id: u64, content: &[u8]) -> Vec<u8> {
 }
 
 /// The event that describes `types`.
-pub(crate) fn metadata(types: &[Described]) -> Vec<u8> {
+pub(crate) fn metadata(types: &[Described<'_>]) -> Vec<u8> {
     let mut strings: Vec<String> = Vec::new();
     let mut index = |text: &str| {
         let known = strings.iter().position(|known| known == text);

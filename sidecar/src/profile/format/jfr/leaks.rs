@@ -144,3 +144,55 @@ impl Leaks {
         Ok(allocations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{OTHER_STACK, STACK, free, malloc, native, pools, setting};
+    use super::super::read::read;
+    use super::super::sampled::Sampled;
+    use crate::profile::hidden_class::Names;
+    use crate::profile::slicing::Slicing;
+
+    /// Bytes and allocations that leak in a file of these chunks.
+    fn leaks(chunks: &[&[Vec<u8>]]) -> (Vec<i64>, u64) {
+        let chunk = |events: &&[Vec<u8>]| native(&[*events, &[pools()]].concat());
+        let file: Vec<u8> = chunks.iter().flat_map(chunk).collect();
+        let profile = read(&*file, Some(Sampled::Leaks), Names::Normalised, Slicing::default()).unwrap();
+        let values = profile.samples().map(|sample| sample.values[0]).collect();
+        (values, profile.recorded_samples.unwrap())
+    }
+
+    #[test]
+    fn what_is_freed_in_any_order_of_the_file_and_in_a_later_chunk_is_no_leak() {
+        let end = free(1000, 99);
+        let one = [
+            free(20, 1),
+            malloc(10, 1, 64, STACK),
+            malloc(11, 2, 100, STACK),
+            malloc(12, 3, 30, STACK),
+        ];
+        let two = [malloc(30, 4, 5, OTHER_STACK), free(40, 2), end];
+        assert_eq!(leaks(&[&one, &two]), (vec![30, 5], 2));
+        // An address may be used again.
+        let again = [
+            malloc(1, 1, 10, STACK),
+            free(2, 1),
+            malloc(3, 1, 20, STACK),
+            free(1000, 99),
+        ];
+        assert_eq!(leaks(&[&again]), (vec![20], 1));
+    }
+
+    #[test]
+    fn the_last_tenth_is_left_out_and_a_sample_stands_for_its_interval() {
+        let events = [
+            setting("nativemem", "1000"),
+            malloc(0, 1, 10, STACK),
+            malloc(900, 2, 5000, STACK),
+            malloc(901, 3, 7, STACK),
+            free(1000, 99),
+        ];
+        assert_eq!(leaks(&[&events]), (vec![6000], 2));
+        assert_eq!(leaks(&[&[]]), (vec![], 0));
+    }
+}

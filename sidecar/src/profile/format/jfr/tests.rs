@@ -329,7 +329,7 @@ fn samples_are_told_apart_by_when_they_were_and_the_rest_is_counted() {
 #[test]
 fn threads_are_chosen_by_name_or_number_and_split_by() {
     const THREAD: u64 = 22;
-    let mut types: Vec<Described> = TYPES.to_vec();
+    let mut types: Vec<Described<'_>> = TYPES.to_vec();
     types.retain(|(id, ..)| *id != 101);
     types.push((
         THREAD,
