@@ -84,7 +84,7 @@ fn captures_outlive_a_killed_server_and_half_ones_are_named() {
     let quality = server.get(&format!("/captures/{whole}")).ok().json()["quality"].clone();
     let half = server.capture(&format!("pid={}&seconds=120", app.pid));
     server.wait_for(&half, &["sampling"]);
-    // As the kernel does it that has no memory left for the container: nobody is left to clean.
+    // As the kernel does it that has no memory left for the container: none is left to clean.
     kill(Pid::from_raw(server.pid()), Signal::SIGSTOP).unwrap();
     kill(Pid::from_raw(server.recorder().unwrap()), Signal::SIGKILL).unwrap();
     server.end(Signal::SIGKILL);

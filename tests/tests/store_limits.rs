@@ -232,7 +232,7 @@ fn two_hundred_captures_go_through_a_full_store_and_none_that_is_wanted_is_lost(
     let captures = server.get("/captures").ok().json();
     assert_eq!(captures.as_array().unwrap().len(), 8, "{captures}");
     assert_as_it_was(&server, &before);
-    // What nobody had and what is pinned make no room.
+    // What was not fetched and what is pinned make no room.
     let more = [capture(), capture(), capture(), capture()];
     let full = server.send("POST", &format!("/captures?pid={}&event=goroutine", app.pid), &[]);
     assert_full(&full, "at most 8", "sideflame.io/capture-size");

@@ -77,7 +77,7 @@ pub struct Metadata {
     /// How names are written.
     pub names: Names,
     created_at_ms: u64,
-    /// Whom it is of.
+    /// The process it is of.
     pub evidence: Evidence,
     /// What people say of it.
     pub remarks: Remarks,

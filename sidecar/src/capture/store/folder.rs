@@ -31,7 +31,7 @@ impl Folder {
         Ok(Self(open(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?))
     }
 
-    /// Opens a folder that nobody else may look into.
+    /// Opens a folder that is ours alone.
     ///
     /// # Errors
     /// It is a link or no folder, or others own it or may enter it.

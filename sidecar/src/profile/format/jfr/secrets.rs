@@ -1,4 +1,4 @@
-//! Where a JFR has what is nobody's business: values of environment variables and system properties, and command lines. They
+//! Where a JFR has what may be secret: values of environment variables and system properties, and command lines. They
 //! are found by what the file says of its types, and blanked by asterisks while it is copied: sizes and offsets stay, so that
 //! every reader takes it, and each key still has a value.
 //!
@@ -92,7 +92,7 @@ pub fn find(input: &mut (impl Read + Seek)) -> Result<Vec<Secret>, JfrError> {
 
 fn secret_types(types: &Types) -> HashMap<u64, &'static [&'static str], ahash::RandomState> {
     let secret = types.iter().filter_map(|(id, of_id)| {
-        // What is the file's own is nobody's event, whatever it is called.
+        // What is the file's own is no event, whatever it is called.
         let (_, fields) = SECRET
             .iter()
             .filter(|_| id > CHECKPOINT)
