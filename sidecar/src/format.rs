@@ -161,6 +161,8 @@ pub enum RecordingKind {
     NettraceThreads,
     /// Go's (gzipped) `profile.proto`.
     Pprof,
+    /// The same by our own sampler, with the times of its samples.
+    PprofTimed,
     /// Go's execution trace.
     Trace,
     /// Values of counters, a line of JSON each.
@@ -184,7 +186,7 @@ impl RecordingKind {
             Self::Collapsed => Format::Collapsed,
             Self::Jfr => Format::Jfr,
             Self::Nettrace | Self::NettraceThreads | Self::Heap => Format::Nettrace,
-            Self::Pprof => Format::Pprof,
+            Self::Pprof | Self::PprofTimed => Format::Pprof,
             Self::Trace => Format::Trace,
             Self::Counters => Format::Jsonl,
             Self::Dump => Format::Dump,
@@ -194,7 +196,7 @@ impl RecordingKind {
 
     /// True if it says when its samples were.
     pub fn has_times(self) -> bool {
-        matches!(self, Self::Jfr | Self::Nettrace)
+        matches!(self, Self::Jfr | Self::Nettrace | Self::PprofTimed)
     }
 
     /// Formats that can be had from this recording.
@@ -207,6 +209,15 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+            ],
+            Self::PprofTimed => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
+                Format::Timeline,
             ],
             Self::Jfr => &[
                 Format::Jfr,

@@ -89,6 +89,40 @@ fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
 }
 
 #[test]
+fn one_recording_of_several_events_has_the_split_of_each() {
+    for jdk in ["17", "25"] {
+        let app = App::start(app::java(jdk, &[], "cpu,alloc,lock"));
+        let server = Server::default();
+        let id = server.capture(&format!("pid={}&event=cpu,alloc,lock&seconds=15", app.pid));
+        server.wait_for(&id, &["finished"]);
+        for (event, functions) in [
+            ("cpu", ["Split.sixty", "Split.thirty", "Split.ten"]),
+            ("alloc", ["Split.allocSixty", "Split.allocThirty", "Split.allocTen"]),
+            ("lock", ["Split.lockSixty", "Split.lockThirty", "Split.lockTen"]),
+        ] {
+            let [sixty, thirty, ten] = functions;
+            let split = [(sixty, 0.6), (thirty, 0.3), (ten, 0.1)];
+            eprintln!("JDK {jdk}");
+            shares::assert_split(&collapsed(&server, &id, &format!("event={event}")), split);
+            let picture = server
+                .get(&format!("/captures/{id}/artifact?format=svg&event={event}"))
+                .ok()
+                .text();
+            assert!(functions.iter().all(|function| picture.contains(function)), "{event}");
+        }
+        let half = collapsed(&server, &id, "event=alloc&from=8");
+        shares::assert_split(
+            &half,
+            [
+                ("Split.allocSixty", 0.6),
+                ("Split.allocThirty", 0.3),
+                ("Split.allocTen", 0.1),
+            ],
+        );
+    }
+}
+
+#[test]
 fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
     let app = App::start(app::dotnet("8", "cpu"));
     let server = Server::default();
@@ -106,6 +140,45 @@ fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
     assert!(
         worker.lines().all(|line| line.starts_with("[shop-worker-1 tid=")),
         "{worker}"
+    );
+}
+
+#[test]
+fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
+    let mut command = std::process::Command::new(e2e::cache::file("apps/c/split"));
+    command.arg("cpu");
+    let app = App::start(command);
+    let server = Server::default();
+    let id = server.capture(&format!(
+        "pid={}&event=cpu&seconds=12&frequency=199&threads=true",
+        app.pid
+    ));
+    server.wait_for(&id, &["finished"]);
+    let whole = collapsed(&server, &id, "");
+    let [early, late] = ["to=6", "from=6"].map(|view| collapsed(&server, &id, view));
+    for part in [&early, &late] {
+        shares::assert_split(part, [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)]);
+        let share = total(part) / total(&whole);
+        assert!((share - 0.5).abs() < 0.05, "{share}");
+    }
+    let parts = total(&early) + total(&late);
+    assert!(
+        (parts / total(&whole) - 1.0).abs() < 0.001,
+        "{parts} of {}",
+        total(&whole)
+    );
+    let worker = collapsed(&server, &id, "thread=^cpu-0$&by=thread-name");
+    assert!(total(&worker) > 0.9 * total(&whole), "{worker}");
+    assert!(worker.lines().all(|line| line.starts_with("[cpu-0];")), "{worker}");
+    let timeline = server.get(&format!("/captures/{id}/timeline")).ok().json();
+    let values = timeline["events"][0]["values"].as_array().unwrap();
+    let busy = values.iter().filter(|value| value.as_u64() > Some(0)).count();
+    assert!(values.len() >= 600 && busy * 10 > values.len() * 8, "{timeline}");
+    // Others read it as any profile.
+    let url = format!("{}/captures/{id}/artifact?format=pprof", server.url);
+    shares::assert_split(
+        &shares::go_tool(&[url]),
+        [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)],
     );
 }
 

@@ -29,7 +29,7 @@ pub struct Evidence {
     pub sideflame: String,
     /// The process, without what only we can use.
     pub process: Target,
-    /// Its arguments, secrets hidden, the first [`Self::MOST_ARGUMENTS`] bytes.
+    /// Its arguments, secrets hidden, the first 8 KiB.
     pub command_line: Vec<String>,
     /// The doctor's words on each event.
     pub verdicts: Vec<Verdict>,

@@ -151,6 +151,12 @@ pub fn parse(pairs: &[(String, String)]) -> Result<View, RequestError> {
 /// # Errors
 /// [`CaptureError::Indivisible`], or a range of time of a recording without times.
 pub(super) fn divisible(view: &View, format: Format, kind: RecordingKind) -> Result<(), CaptureError> {
+    if let (Some(from), Some(to)) = (view.from, view.to)
+        && from >= to
+    {
+        let message = "it ends before it begins: to is a later moment than from".to_owned();
+        return Err(CaptureError::Request(RequestError::Unsuitable { name: "to", message }));
+    }
     if view.is_of_time() && format == Format::Timeline {
         let message = "a timeline is of the whole capture".to_owned();
         return Err(CaptureError::Request(RequestError::Unsuitable {
@@ -229,6 +235,8 @@ mod tests {
         }
         assert!(parse(&[pair("by", "label:")]).is_err() && parse(&[pair("by", "colour")]).is_err());
         assert!(divisible(&view, Format::Svg, RecordingKind::Jfr).is_ok());
+        let turned = parse(&[pair("from", "2"), pair("to", "2")]).unwrap();
+        assert!(divisible(&turned, Format::Svg, RecordingKind::Jfr).is_err());
         let refused = divisible(&view, Format::Svg, RecordingKind::Collapsed).unwrap_err();
         assert!(refused.to_string().contains("format=jfr"), "{refused}");
     }

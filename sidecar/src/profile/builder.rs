@@ -222,6 +222,14 @@ impl ProfileBuilder {
     /// # Errors
     /// The stack is too deep, the values are too many or add up to too much, or the profile is too large.
     pub fn sample(&mut self, stack: &[LocationId], values: &[i64], labels: &[Label]) -> Result<(), ModelError> {
+        self.sample_row(stack, values, labels).map(drop)
+    }
+
+    /// The same; gives the row of the sample among all.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    pub fn sample_row(&mut self, stack: &[LocationId], values: &[i64], labels: &[Label]) -> Result<u32, ModelError> {
         let Self {
             profile,
             samples,
@@ -251,7 +259,7 @@ impl ProfileBuilder {
             for (sum, value) in profile.values[first..first + expected].iter_mut().zip(values) {
                 *sum = sum.checked_add(*value).ok_or(ModelError::Overflow)?;
             }
-            return Ok(());
+            return Ok(row);
         }
         let lines = stack
             .iter()
@@ -276,7 +284,7 @@ impl ProfileBuilder {
         let row = push(&mut profile.rows, SampleRow { stack, labels }, "samples")?;
         append(&mut profile.values, values, "values")?;
         samples.insert_unique(hash, row, |&row| rehash(profile, hasher, row));
-        Ok(())
+        Ok(row)
     }
 
     /// The profile.

@@ -62,6 +62,7 @@ pub mod histogram {
 pub mod nettrace;
 /// `profile.proto` of pprof: the file Go writes and `go tool pprof` reads.
 pub mod pprof {
+    pub mod moments;
     pub mod proto;
     pub mod read;
     pub mod wire;
@@ -102,7 +103,7 @@ use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
 use jfr::read::Jfr;
 use nettrace::read::{Heap, Nettrace, NettraceThreads};
-use pprof::read::Pprof;
+use pprof::read::{Pprof, PprofTimed};
 use thread_dump::read::ThreadDump;
 
 /// How many bytes of a file's beginning are enough for [`recognise`].
@@ -112,7 +113,7 @@ pub const HEAD: usize = 64 << 10;
 const READERS: &[&dyn Reader] = &[&Jfr, &Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
 
 /// Readers of what looks like another recording: only who made it knows what it is of.
-const TOLD: &[&dyn Reader] = &[&NettraceThreads, &Heap];
+const TOLD: &[&dyn Reader] = &[&NettraceThreads, &Heap, &PprofTimed];
 
 /// Recordings that are handed out as they are, and how they begin.
 const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Trace, b"go 1.")];

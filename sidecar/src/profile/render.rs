@@ -176,7 +176,11 @@ pub fn render(
         return counted(input, format, recorded(), out);
     }
     // async-profiler's own text has annotations of frames, so it is rendered as well.
-    let as_it_is = format == kind.native_format() && !matches!(kind, RecordingKind::Collapsed | RecordingKind::Pprof);
+    let as_it_is = format == kind.native_format()
+        && !matches!(
+            kind,
+            RecordingKind::Collapsed | RecordingKind::Pprof | RecordingKind::PprofTimed
+        );
     if as_it_is || reader(kind).is_none() {
         io::copy(&mut input, out).map_err(RenderError::Write)?;
         return Ok(Rendered {
@@ -185,7 +189,10 @@ pub fn render(
             quality: recorded(),
         });
     }
-    if (kind, format) == (RecordingKind::Pprof, Format::Pprof) && options.view.is_all() {
+    if matches!(kind, RecordingKind::Pprof | RecordingKind::PprofTimed)
+        && format == Format::Pprof
+        && options.view.is_all()
+    {
         let mut bytes = Vec::new();
         let mut input = input.take(MAX_INPUT + 1);
         input.read_to_end(&mut bytes).map_err(RenderError::Read)?;

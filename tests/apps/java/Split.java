@@ -3,7 +3,7 @@ package demo.shop;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.locks.LockSupport;
 
-/** Spends a resource in a known split, 60/30/10, over three functions: {@code Split <scenario> [threads]}. */
+/** Spends a resource in a known split, 60/30/10, over three functions: {@code Split <scenario>[,<scenario>...] [threads]}. */
 public final class Split extends Thread {
     private static final int BLOCK = 1024;
     private static final long MILLI = 1_000_000;
@@ -28,8 +28,10 @@ public final class Split extends Thread {
         String scenario = args.length > 0 ? args[0] : "cpu";
         int threads = args.length > 1 ? Integer.parseInt(args[1]) : scenario.equals("threads") ? 4 : 1;
         warmUp();
-        for (int i = 1; i <= threads; i++) {
-            new Split("shop-worker-" + i, scenario, threads).start();
+        for (String one : scenario.split(",")) {
+            for (int i = 1; i <= threads; i++) {
+                new Split("shop-worker-" + i, one, threads).start();
+            }
         }
         // One second of the real load settles the compilers and the first garbage collections.
         Thread.sleep(1000);

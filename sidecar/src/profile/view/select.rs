@@ -8,7 +8,7 @@ use super::split::split;
 use super::{Pattern, PatternError, View};
 use crate::profile::builder::{ModelError, append, push};
 use crate::profile::frame_name::{CUT, UNKNOWN, is_cut, plain, short_text};
-use crate::profile::model::{FrameKind, Function, Line, Location, LocationId, Profile, SampleRow, Span};
+use crate::profile::model::{FrameKind, Function, FunctionId, Line, Location, LocationId, Profile, SampleRow, Span};
 use crate::profile::quality::Shown;
 use crate::profile::strings::StringId;
 
@@ -228,7 +228,7 @@ fn depth(profile: &Profile, stack: &[LocationId]) -> usize {
     stack.iter().map(frames).sum()
 }
 
-fn outermost(profile: &Profile, id: LocationId) -> Option<&Function> {
+pub(super) fn outermost(profile: &Profile, id: LocationId) -> Option<&Function> {
     let location = profile.locations().get(id.index())?;
     let line = profile.lines(location).last()?;
     profile.functions().get(line.function.index())
@@ -247,21 +247,24 @@ fn ends_cut(profile: &Profile, stack: &[LocationId]) -> bool {
 
 /// The frame that stands for callers that are missing.
 fn cut_mark(profile: &mut Profile, made: &mut Option<LocationId>) -> Result<LocationId, ModelError> {
-    if let Some(id) = made {
-        return Ok(*id);
+    match made {
+        Some(id) => Ok(*id),
+        none => Ok(*none.insert(new_frame(profile, CUT, FrameKind::Other)?)),
     }
+}
+
+/// A frame that is no more than a name.
+pub(super) fn new_frame(profile: &mut Profile, name: &str, kind: FrameKind) -> Result<LocationId, ModelError> {
     let empty = StringId::default();
-    let name = profile.strings.intern(CUT)?;
-    let row = Function {
-        name,
+    let function = Function {
+        name: profile.strings.intern(name)?,
         system_name: empty,
         file: empty,
         start_line: 0,
-        kind: FrameKind::Other,
+        kind,
     };
-    let function = crate::profile::model::FunctionId(push(&mut profile.functions, row, "functions")?);
     let line = Line {
-        function,
+        function: FunctionId(push(&mut profile.functions, function, "functions")?),
         line: 0,
         column: 0,
     };
@@ -271,7 +274,7 @@ fn cut_mark(profile: &mut Profile, made: &mut Option<LocationId>) -> Result<Loca
         folded: false,
         lines: append(&mut profile.lines, &[line], "lines")?,
     };
-    Ok(*made.insert(LocationId(push(&mut profile.locations, location, "locations")?)))
+    Ok(LocationId(push(&mut profile.locations, location, "locations")?))
 }
 
 /// Locations of several lines, the other way around, from a line on.

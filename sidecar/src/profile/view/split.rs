@@ -4,13 +4,11 @@
 
 use hashbrown::HashMap;
 
-use super::select::{SelectError, merge, retain};
+use super::select::{SelectError, merge, new_frame, outermost, retain};
 use super::{By, View};
-use crate::profile::builder::{ModelError, append, push};
+use crate::profile::builder::{ModelError, append};
 use crate::profile::frame_name::plain;
-use crate::profile::model::{
-    FrameKind, Function, FunctionId, Label, LabelValue, Line, Location, LocationId, Profile, SampleRow,
-};
+use crate::profile::model::{FrameKind, Label, LabelValue, LocationId, Profile, SampleRow, Span};
 use crate::profile::slicing::PART;
 use crate::profile::strings::StringId;
 use crate::profile::thread_samples::{NAME, TID};
@@ -143,9 +141,7 @@ impl Keys {
 /// The thread at the root of a stack.
 fn root_of(profile: &Profile, row: SampleRow) -> Option<&str> {
     let id = row.stack.of(&profile.stacks).last()?;
-    let location = profile.locations().get(id.index())?;
-    let line = profile.lines(location).last()?;
-    let function = profile.functions().get(line.function.index())?;
+    let function = outermost(profile, *id)?;
     (function.kind == FrameKind::Thread).then(|| profile.text(function.name))
 }
 
@@ -164,7 +160,7 @@ fn put(profile: &mut Profile, row: usize, root: Option<LocationId>) -> Result<()
         row.stack = span;
         if root.is_none() {
             // The thread was told apart for the choice only.
-            row.labels = crate::profile::model::Span::default();
+            row.labels = Span::default();
         }
     }
     Ok(())
@@ -185,26 +181,7 @@ fn frame(
             limit: MOST_ROOTS,
         });
     }
-    let empty = StringId::default();
-    let function = Function {
-        name: profile.strings.intern(&text)?,
-        system_name: empty,
-        file: empty,
-        start_line: 0,
-        kind: FrameKind::Thread,
-    };
-    let line = Line {
-        function: FunctionId(push(&mut profile.functions, function, "functions")?),
-        line: 0,
-        column: 0,
-    };
-    let location = Location {
-        mapping: None,
-        address: 0,
-        folded: false,
-        lines: append(&mut profile.lines, &[line], "lines")?,
-    };
-    let id = LocationId(push(&mut profile.locations, location, "locations")?);
+    let id = new_frame(profile, &text, FrameKind::Thread)?;
     made.insert(text, id);
     Ok(id)
 }

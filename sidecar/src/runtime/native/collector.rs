@@ -3,6 +3,7 @@
 //! Must not know how records arrive, nor what addresses are called. Called by [`super::record`].
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::address_spaces::AddressSpaces;
 use super::groups::Groups;
@@ -48,6 +49,8 @@ pub(super) struct Collector<'a> {
     first: HashSet<i32>,
     /// When it began, by the clock of the samples.
     began: u64,
+    /// Nanoseconds of an interval.
+    interval: u64,
     /// How often a thread left its CPU.
     pub(super) switches: u64,
     addresses: Vec<u64>,
@@ -63,8 +66,8 @@ struct Away {
 }
 
 impl<'a> Collector<'a> {
-    /// Of processes of `table`.
-    pub(super) fn new(table: &'a ProcessTable, symbols: Symbolizer, plan: &'a NativePlan) -> Self {
+    /// Of processes of `table`; when something was is known to an `interval`.
+    pub(super) fn new(table: &'a ProcessTable, symbols: Symbolizer, plan: &'a NativePlan, interval: Duration) -> Self {
         Self {
             spaces: AddressSpaces::new(table),
             unwinder: match plan.node {
@@ -84,6 +87,7 @@ impl<'a> Collector<'a> {
             seen: HashSet::new(),
             first: HashSet::new(),
             began: 0,
+            interval: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
             switches: 0,
             addresses: Vec::new(),
             frames: Vec::new(),
@@ -104,7 +108,7 @@ impl<'a> Collector<'a> {
         match record {
             Record::Sample(sample) => {
                 let stack = self.stack_of(&sample);
-                self.stacks.add(stack, sample.period);
+                self.stacks.add(stack, sample.period, self.interval_of(sample.time));
             }
             Record::SwitchOut { sample, preempted } => self.left(&sample, preempted),
             Record::SwitchIn { pid, tid, time } => self.came_back(pid, tid, time),
@@ -133,13 +137,14 @@ impl<'a> Collector<'a> {
     pub(super) fn end(&mut self, pid: i32, now: u64) {
         for (_, away) in std::mem::take(&mut self.away) {
             if away.counts {
-                self.stacks.add(away.stack, now.saturating_sub(away.since));
+                self.stacks
+                    .add(away.stack, now.saturating_sub(away.since), self.interval_of(away.since));
             }
         }
         for tid in std::mem::take(&mut self.first) {
             if !self.seen.contains(&tid) {
                 let stack = self.before(pid, tid);
-                self.stacks.add(stack, now.saturating_sub(self.began));
+                self.stacks.add(stack, now.saturating_sub(self.began), 0);
             }
         }
     }
@@ -161,14 +166,23 @@ impl<'a> Collector<'a> {
     fn came_back(&mut self, pid: i32, tid: i32, time: u64) {
         let is_new = self.seen.len() < MOST_THREADS && self.seen.insert(tid);
         match self.away.remove(&tid) {
-            Some(away) if away.counts => self.stacks.add(away.stack, time.saturating_sub(away.since)),
+            Some(away) if away.counts => {
+                let interval = self.interval_of(away.since);
+                self.stacks.add(away.stack, time.saturating_sub(away.since), interval);
+            }
             // A thread that was born meanwhile comes to a CPU as well, and has waited for nothing.
             None if is_new && self.is_old(tid) => {
                 let stack = self.before(pid, tid);
-                self.stacks.add(stack, time.saturating_sub(self.began));
+                self.stacks.add(stack, time.saturating_sub(self.began), 0);
             }
             _ => {}
         }
+    }
+
+    /// The interval with this moment, nanoseconds of `CLOCK_MONOTONIC`: a wait is in the one in which it began.
+    fn interval_of(&self, time: u64) -> u32 {
+        let intervals = time.saturating_sub(self.began) / self.interval.max(1);
+        u32::try_from(intervals).unwrap_or(u32::MAX)
     }
 
     fn before(&mut self, pid: i32, tid: i32) -> Option<StackId> {

@@ -77,7 +77,7 @@ pub struct NativePlan {
 /// The recordings that can be made of an event.
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
-        Event::Cpu | Event::Wall | Event::Named(_) => &[RecordingKind::Pprof],
+        Event::Cpu | Event::Wall | Event::Named(_) => &[RecordingKind::PprofTimed],
         _ => &[],
     }
 }
@@ -182,7 +182,7 @@ fn counter(source: Source, frequency: Option<u32>) -> Counter {
 impl NativePlan {
     /// The recording to make.
     pub fn kind(&self) -> RecordingKind {
-        RecordingKind::Pprof
+        RecordingKind::PprofTimed
     }
 
     /// What the values measure.
@@ -240,7 +240,7 @@ mod tests {
             target: &target,
             event: &event.parse().unwrap(),
             seconds: 30,
-            kind: RecordingKind::Pprof,
+            kind: RecordingKind::PprofTimed,
             options: &given,
         })
     }
@@ -302,7 +302,7 @@ mod tests {
                 target: &target,
                 event: &event.parse().unwrap(),
                 seconds: 30,
-                kind: RecordingKind::Pprof,
+                kind: RecordingKind::PprofTimed,
                 options: &options,
             };
             plan_node(&asked, [&target].into_iter())

@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::groups::Group;
 use super::plan::NativePlan;
-use super::stacks::{Owner, StackFrame, Stacks};
+use super::stacks::{Moment, Owner, StackFrame, Stacks, Sum};
 use super::symbols::{Frame, Symbols};
+use crate::profile::format::pprof::moments::Moments;
 use crate::profile::frame_name::CUT;
 use crate::profile::model::{Function, Label, LabelValue, Line, LocationId, Mapping, MappingId};
 use crate::profile::strings::StringId;
@@ -42,18 +44,20 @@ struct Root {
     labels: Vec<Label>,
 }
 
-/// Makes the profile of a recording of `plan`. `threads` and `groups` are the names of what stacks are split by.
+/// Makes the profile of a recording of `plan`, whose stacks are told apart by intervals of time. `threads` and `groups` are the names of what
+/// stacks are split by.
 ///
 /// # Errors
 /// It is too large.
 pub(super) fn profile_of(
     plan: &NativePlan,
-    stacks: &Stacks,
+    (stacks, interval): (&Stacks, Duration),
     symbols: &Symbols,
     threads: &HashMap<Owner, String>,
     groups: &[Group],
-) -> Result<Profile, ModelError> {
+) -> Result<(Profile, Moments), ModelError> {
     let mut maker = Maker::new(plan, symbols, threads, groups)?;
+    let mut moments = Moments::new(interval.as_millis().try_into().unwrap_or(u64::MAX));
     let mut frames = Vec::new();
     for stack in stacks.iter().filter(|stack| stack.sum.count > 0) {
         frames.clear();
@@ -65,16 +69,19 @@ pub(super) fn profile_of(
         }
         let root = maker.root(stack.owner)?;
         frames.extend(&root.frames);
-        maker.sample(&frames, stack.sum.count, stack.sum.weight, &root.labels)?;
+        let row = maker.sample(&frames, stack.sum, &root.labels)?;
+        for Moment { interval, sum } in &stack.moments {
+            moments.add(row as usize, *interval, &[sum.count, sum.weight]);
+        }
     }
     let rest = stacks.rest();
     if rest.count > 0 {
         let frame = maker.location(StackFrame::Words(REST))?;
-        maker.sample(&[frame], rest.count, rest.weight, &[])?;
+        maker.sample(&[frame], rest, &[])?;
     }
     let mut profile = maker.builder.finish();
     profile.default_sample_type = profile.sample_types.last().map(|value| value.name.clone());
-    Ok(profile)
+    Ok((profile, moments))
 }
 
 impl<'a> Maker<'a> {
@@ -110,9 +117,10 @@ impl<'a> Maker<'a> {
         })
     }
 
-    fn sample(&mut self, frames: &[LocationId], count: u64, weight: u64, labels: &[Label]) -> Result<(), ModelError> {
+    fn sample(&mut self, frames: &[LocationId], sum: Sum, labels: &[Label]) -> Result<u32, ModelError> {
         let number = |value| i64::try_from(value).map_err(|_| ModelError::Overflow);
-        self.builder.sample(frames, &[number(count)?, number(weight)?], labels)
+        self.builder
+            .sample_row(frames, &[number(sum.count)?, number(sum.weight)?], labels)
     }
 
     /// Without the frame that every goroutine ends in, which Go's own profiles leave out, too.

@@ -110,7 +110,8 @@ pub fn sample<'a>(
     let root = plan.node.is_none().then(root).transpose()?;
     let users = [order.target.process.credentials.uid, 0];
     let symbols = Symbolizer::new(root, table, &users, opened.kallsyms);
-    let mut collector = Collector::new(table, symbols, plan);
+    let interval = interval_of(order.seconds);
+    let mut collector = Collector::new(table, symbols, plan, interval);
     let used = || match plan.node {
         Some(_) => CpuTime::of_machine(table),
         None => CpuTime::of_process(table, id),
@@ -181,15 +182,16 @@ impl Sampled<'_> {
             step: "put the profile together".to_owned(),
             detail: error.to_string(),
         };
-        let mut profile =
-            profile_of(plan, &stacks, &symbols, &threads, groups.as_deref().unwrap_or_default()).map_err(too_large)?;
+        let stacks = (&stacks, interval_of(order.seconds));
+        let groups = groups.as_deref().unwrap_or_default();
+        let (mut profile, moments) = profile_of(plan, stacks, &symbols, &threads, groups).map_err(too_large)?;
         let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         profile.time_nanos = started.duration_since(UNIX_EPOCH).map(nanoseconds).unwrap_or_default();
         profile.duration_nanos = nanoseconds(sampled);
         profile.period = i64::try_from(interval(plan, &facts)).unwrap_or_default();
         profile.period_type = profile.sample_types.last().cloned();
         let mut output = output;
-        pprof::write::write(&profile, &mut output)
+        pprof::write::write_timed(&profile, &moments, &mut output)
             .and_then(|()| output.flush())
             .map_err(|error| RecordError::io("write the recording", &error))?;
 
@@ -204,6 +206,9 @@ impl Sampled<'_> {
         if total.count == 0 {
             let Reason { sentence, remedy, .. } = no_samples(order.event.name(), sampled.as_secs());
             degraded.push(format!("{sentence}: {remedy}"));
+        }
+        if !stacks.0.keeps_times() {
+            degraded.push("too many samples to keep the time of each: no range of it can be shown".to_owned());
         }
         match ending {
             Ending::Asked => {}
@@ -274,6 +279,13 @@ fn follow(
             (looked, before) = (Instant::now(), collector.switches + sampler.facts().lost);
         }
     }
+}
+
+/// Of how much time it is told what was in it: what a strip as wide as a screen shows, and not more of one stack than pprof's readers take.
+fn interval_of(seconds: u64) -> Duration {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    const SECONDS: u64 = 600;
+    SHORTEST * u32::try_from(seconds.div_ceil(SECONDS)).unwrap_or(u32::MAX).max(1)
 }
 
 /// What a sample stands for; 0 where each stands for something else.

@@ -9,6 +9,9 @@ use super::symbols::Place;
 /// Bytes for distinct stacks. One of 40 frames takes 500: 40,000 of them.
 const MOST_BYTES: usize = 20 << 20;
 
+/// Moments of all stacks, of 24 bytes each.
+const MOST_MOMENTS: usize = 512 << 10;
+
 /// A frame of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StackFrame {
@@ -40,6 +43,22 @@ pub struct Sum {
     pub weight: u64,
 }
 
+/// When there were samples of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Number of the interval, from the beginning on.
+    pub interval: u32,
+    /// What was in it.
+    pub sum: Sum,
+}
+
+impl Sum {
+    fn add(&mut self, weight: u64) {
+        self.count += 1;
+        self.weight = self.weight.saturating_add(weight);
+    }
+}
+
 /// A distinct stack.
 #[derive(Debug)]
 pub struct Stack {
@@ -51,6 +70,8 @@ pub struct Stack {
     pub is_cut: bool,
     /// Its samples.
     pub sum: Sum,
+    /// The same by when they were, in the order in which they were told; none of any stack if there were too many.
+    pub moments: Vec<Moment>,
 }
 
 /// The number of a distinct stack.
@@ -66,6 +87,8 @@ pub struct Stacks {
     bytes: usize,
     /// What did not fit.
     rest: Sum,
+    /// How many of all stacks.
+    moments: usize,
 }
 
 impl Stacks {
@@ -92,6 +115,7 @@ impl Stacks {
             frames: frames.into(),
             is_cut,
             sum: Sum::default(),
+            moments: Vec::new(),
         });
         let (stacks, hasher) = (&self.stacks, &self.hasher);
         let rehash = |id: &StackId| {
@@ -102,12 +126,35 @@ impl Stacks {
         Some(id)
     }
 
-    /// Counts a sample; of a stack that had no room, among the rest.
-    pub fn add(&mut self, stack: Option<StackId>, weight: u64) {
-        let of_stack = stack.and_then(|id| self.stacks.get_mut(id.0 as usize));
-        let sum = of_stack.map_or(&mut self.rest, |stack| &mut stack.sum);
-        sum.count += 1;
-        sum.weight = sum.weight.saturating_add(weight);
+    /// Counts a sample of that interval; of a stack that had no room, among the rest.
+    pub fn add(&mut self, stack: Option<StackId>, weight: u64, interval: u32) {
+        let keeps_times = self.keeps_times();
+        let Some(stack) = stack.and_then(|id| self.stacks.get_mut(id.0 as usize)) else {
+            self.rest.add(weight);
+            return;
+        };
+        stack.sum.add(weight);
+        if !keeps_times {
+            return;
+        }
+        match stack.moments.last_mut() {
+            Some(last) if last.interval == interval => last.sum.add(weight),
+            _ => {
+                let mut sum = Sum::default();
+                sum.add(weight);
+                stack.moments.push(Moment { interval, sum });
+                self.moments += 1;
+            }
+        }
+        if !self.keeps_times() {
+            // What is left would be taken for the whole.
+            self.stacks.iter_mut().for_each(|stack| stack.moments = Vec::new());
+        }
+    }
+
+    /// False if there were so many moments that none is kept.
+    pub fn keeps_times(&self) -> bool {
+        self.moments <= MOST_MOMENTS
     }
 
     /// The stacks, in the order in which they were seen first.
@@ -146,10 +193,10 @@ mod tests {
                 ..Owner::default()
             };
             let stack = stacks.stack(owner, &[frame, frame], false);
-            stacks.add(stack, weight);
+            stacks.add(stack, weight, 0);
         }
         let cut = stacks.stack(Owner::default(), &[frame, frame], true);
-        stacks.add(cut, 5);
+        stacks.add(cut, 5, 0);
         let sums: Vec<_> = stacks
             .iter()
             .map(|stack| (stack.owner.tid, stack.is_cut, stack.sum.count, stack.sum.weight))
@@ -159,9 +206,35 @@ mod tests {
         let deep = vec![frame; 1 << 19];
         for depth in 0..8 {
             let stack = stacks.stack(Owner::default(), &deep[depth..], false);
-            stacks.add(stack, 1);
+            stacks.add(stack, 1, 0);
         }
         assert!(stacks.rest().count > 0 && stacks.bytes <= MOST_BYTES);
         assert_eq!(stacks.total().count, 12);
+    }
+
+    #[test]
+    fn a_stack_knows_when_it_was_unless_that_is_too_much() {
+        let mut stacks = Stacks::default();
+        let stack = stacks.stack(Owner::default(), &[StackFrame::Words("work")], false);
+        for (weight, interval) in [(1, 0), (2, 0), (4, 3), (8, 0)] {
+            stacks.add(stack, weight, interval);
+        }
+        let moments = |stacks: &Stacks| {
+            let of = |moment: &Moment| (moment.interval, moment.sum.count, moment.sum.weight);
+            stacks
+                .iter()
+                .flat_map(|stack| stack.moments.iter().map(of))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(moments(&stacks), [(0, 2, 3), (3, 1, 4), (0, 1, 8)]);
+        for interval in 0..u32::try_from(MOST_MOMENTS).unwrap() {
+            stacks.add(stack, 1, interval + 7);
+        }
+        assert!(!stacks.keeps_times() && moments(&stacks).is_empty());
+        stacks.add(stack, 1, 0);
+        assert_eq!(
+            (moments(&stacks), stacks.total().count),
+            (vec![], 5 + MOST_MOMENTS as u64)
+        );
     }
 }

@@ -46,6 +46,9 @@ pub struct Sample {
     /// Labels.
     #[prost(message, repeated, tag = "3")]
     pub label: Vec<Label>,
+    /// Of ours: see [`super::moments`].
+    #[prost(uint64, repeated, tag = "1000")]
+    pub moments: Vec<u64>,
 }
 
 /// A label: text or a number.

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use prost::Message;
 
+use super::moments;
 use super::proto::{self, field};
 use super::wire::{Content, Fields, WireError};
 use crate::format::RecordingKind;
@@ -19,6 +20,7 @@ use crate::profile::hidden_class::Names;
 use crate::profile::model::{
     FrameKind, Function, FunctionId, Label, LabelValue, Line, LocationId, Mapping, MappingId, Profile, ValueType,
 };
+use crate::profile::slicing::{Cuts, OUTSIDE, Slicing};
 use crate::profile::stamp;
 use crate::profile::strings::StringId;
 use crate::varint;
@@ -95,7 +97,26 @@ impl Reader for Pprof {
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(PprofError::Read)?;
-        Ok(read(&bytes, options.names)?)
+        Ok(sliced(&bytes, options.names, options.slicing)?)
+    }
+}
+
+/// The reader of one that our own sampler made, whose samples have times.
+#[derive(Debug)]
+pub struct PprofTimed;
+
+impl Reader for PprofTimed {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::PprofTimed
+    }
+
+    /// To others it is a profile as any.
+    fn recognises(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        Pprof.read(input, options)
     }
 }
 
@@ -139,8 +160,12 @@ fn begins_a_profile(head: &[u8]) -> bool {
 /// # Errors
 /// The bytes are cut, malformed, something else, or too large.
 pub fn read(input: &[u8], names: Names) -> Result<Profile, PprofError> {
+    sliced(input, names, Slicing::default())
+}
+
+fn sliced(input: &[u8], names: Names, slicing: Slicing) -> Result<Profile, PprofError> {
     if !input.starts_with(GZIP) {
-        return read_plain(input, names);
+        return read_plain(input, names, slicing);
     }
     let mut plain = Vec::new();
     MultiGzDecoder::new(input)
@@ -150,10 +175,10 @@ pub fn read(input: &[u8], names: Names) -> Result<Profile, PprofError> {
     if plain.len() as u64 > MAX_PLAIN {
         return Err(PprofError::TooLarge);
     }
-    read_plain(&plain, names)
+    read_plain(&plain, names, slicing)
 }
 
-fn read_plain(bytes: &[u8], names: Names) -> Result<Profile, PprofError> {
+fn read_plain(bytes: &[u8], names: Names, slicing: Slicing) -> Result<Profile, PprofError> {
     let strings = StringTable::read(bytes)?;
     let mut sample_types = Vec::new();
     for message in messages(bytes, field::SAMPLE_TYPE) {
@@ -187,7 +212,21 @@ fn read_plain(bytes: &[u8], names: Names) -> Result<Profile, PprofError> {
             };
             labels.push(Label { key, value });
         }
-        builder.sample(&stack, &sample.value, &labels)?;
+        if slicing.cuts == Cuts::None {
+            builder.sample(&stack, &sample.value, &labels)?;
+            continue;
+        }
+        if sample.moments.is_empty() {
+            // It has no time, so it is in no part of it.
+            labels.extend(slicing.label(&mut builder, OUTSIDE)?);
+            builder.sample(&stack, &sample.value, &labels)?;
+        }
+        let (width, whole) = (builder.profile.sample_types.len(), labels.len());
+        moments::each(&sample.moments, width, |nanos, values| {
+            labels.truncate(whole);
+            labels.extend(slicing.label(&mut builder, slicing.part(nanos))?);
+            builder.sample(&stack, values, &labels)
+        })?;
     }
     Ok(builder.finish())
 }

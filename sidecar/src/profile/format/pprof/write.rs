@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
+use super::moments::Moments;
 use super::proto::{self, field};
 use crate::profile::model::{Label, LabelValue, Profile, ValueType};
 use crate::profile::stamp;
@@ -20,6 +21,14 @@ const CHUNK: usize = 64 << 10;
 /// # Errors
 /// The output fails.
 pub fn write(profile: &Profile, out: &mut impl Write) -> io::Result<()> {
+    write_timed(profile, &Moments::default(), out)
+}
+
+/// The same with the times of its samples.
+///
+/// # Errors
+/// The output fails.
+pub fn write_timed(profile: &Profile, moments: &Moments, out: &mut impl Write) -> io::Result<()> {
     // Go compresses its own profiles for speed, too.
     let mut encoder = Encoder {
         buffer: Vec::new(),
@@ -29,11 +38,12 @@ pub fn write(profile: &Profile, out: &mut impl Write) -> io::Result<()> {
     for value in &profile.sample_types {
         encoder.message(field::SAMPLE_TYPE, &value_type(value, &mut strings)?)?;
     }
-    for sample in profile.samples() {
+    for (row, sample) in profile.samples().enumerate() {
         let message = proto::Sample {
             location_id: sample.stack.iter().map(|location| id(location.index())).collect(),
             value: sample.values.to_vec(),
             label: sample.labels.iter().copied().map(label).collect(),
+            moments: moments.packed(row).to_vec(),
         };
         encoder.message(field::SAMPLE, &message)?;
     }
