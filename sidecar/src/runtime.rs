@@ -147,8 +147,10 @@ pub fn needs_port(verdicts: &[Verdict]) -> bool {
         matches!(key, Some("target_stopped" | "paused_at_startup"))
     };
     let impossible = |verdict: &Verdict| verdict.availability == Availability::Impossible;
+    // What the kernel samples of it does not make up for what only its runtime can tell.
     verdicts
         .iter()
+        .filter(|verdict| dotnet::doctor::serves(&verdict.event))
         .all(|verdict| impossible(verdict) && !is_its_state(verdict))
 }
 
