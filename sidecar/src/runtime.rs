@@ -414,6 +414,14 @@ pub enum Opened {
 }
 
 impl Opened {
+    /// The events of the kernel.
+    fn events(self) -> Result<native::record::Opened, RecordError> {
+        match self {
+            Self::Events(events) => Ok(*events),
+            Self::Nothing | Self::File(_) => Err(RecordError::TargetExited),
+        }
+    }
+
     /// What the order needs. Nothing of the target is read.
     pub fn open(order: &RecordOrder, table: &ProcessTable) -> Self {
         match &order.plan {
@@ -456,20 +464,14 @@ pub fn record(
             };
             jvm::record::record(order, plan, library, output, control, reporter)
         }
-        RuntimePlan::Native(plan) => match opened {
-            Opened::Events(events) => native::record::record(order, plan, *events, output, control, reporter),
-            Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
-        },
-        RuntimePlan::DotnetMixed(plan) => match opened {
-            Opened::Events(events) => {
-                let sampled = native::record::sample(order, plan, *events, control, reporter)?;
-                let map = dotnet::perf_map::PerfMap::write(order, control);
-                let mut quality = sampled.write(output)?;
-                quality.degraded.extend(map.err().map(|unnamed| unnamed.sentence));
-                Ok(quality)
-            }
-            Opened::Nothing | Opened::File(_) => Err(RecordError::TargetExited),
-        },
+        RuntimePlan::Native(plan) => native::record::record(order, plan, opened.events()?, output, control, reporter),
+        RuntimePlan::DotnetMixed(plan) => {
+            let sampled = native::record::sample(order, plan, opened.events()?, control, reporter)?;
+            let map = dotnet::perf_map::PerfMap::write(order, control);
+            let mut quality = sampled.write(output)?;
+            quality.degraded.extend(map.err().map(|unnamed| unnamed.sentence));
+            Ok(quality)
+        }
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetHeap(plan) => dotnet::heap_snapshot::record(order, plan, line, output, control, reporter),

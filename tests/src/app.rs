@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +16,12 @@ use crate::control_plane::wait;
 
 /// Query of a capture of what the .NET scenario `trace` emits, some 100 MB/s.
 pub const MANY_EVENTS: &str = "providers=Demo-Shop%3Affffffffffffffff%3A5";
+
+/// Held while a program is measured that wants a CPU for itself, by one test of a test program at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static CPUS: Mutex<()> = Mutex::new(());
+    CPUS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Home of a JDK under test: where CI systems say it is, else where Debian's and Adoptium's packages put it.
 ///

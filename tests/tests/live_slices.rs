@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::app::{self, App};
+use e2e::app::{self, App, alone};
 use e2e::{Server, shares};
 
 const OLD: [(&str, f64); 2] = [("Split.favourite", 0.7), ("Split.other", 0.3)];
@@ -36,6 +36,7 @@ fn assert_shares(stacks: &str, expected: [(&str, f64); 2]) {
 
 #[test]
 fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
+    let _alone = alone();
     let mut app = App::start(app::java("25", &[], "change"));
     let server = Server::default();
     let id = server.capture(&format!("pid={}&event=cpu,alloc&seconds=24&frequency=199", app.pid));
@@ -90,6 +91,7 @@ fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
 
 #[test]
 fn one_recording_of_several_events_has_the_split_of_each() {
+    let _alone = alone();
     for jdk in ["17", "25"] {
         let app = App::start(app::java(jdk, &[], "cpu,alloc,lock"));
         let server = Server::default();
@@ -124,6 +126,7 @@ fn one_recording_of_several_events_has_the_split_of_each() {
 
 #[test]
 fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
+    let _alone = alone();
     let app = App::start(app::dotnet("8", "cpu"));
     let server = Server::default();
     let id = server.capture(&format!("pid={}&event=cpu&seconds=12", app.pid));
@@ -145,6 +148,7 @@ fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
 
 #[test]
 fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
+    let _alone = alone();
     let mut command = std::process::Command::new(e2e::cache::file("apps/c/split"));
     command.arg("cpu");
     let app = App::start(command);

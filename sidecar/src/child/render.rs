@@ -11,6 +11,7 @@ use super::Children;
 use super::ending::ChildError;
 use super::order::ChildOrder;
 use crate::format::{Format, RecordingKind};
+use crate::profile::render::RenderOptions;
 use crate::profile::{Names, Quality, View};
 use crate::runtime::NoRoom;
 
@@ -34,6 +35,22 @@ pub struct RenderOrder {
     pub view: View,
     /// Largest artifact.
     pub max_bytes: u64,
+}
+
+impl RenderOrder {
+    /// What it means for whoever renders.
+    pub(super) fn options(self) -> RenderOptions {
+        RenderOptions {
+            title: self.quality.title(),
+            format: self.format,
+            quality: Some(self.quality),
+            sample_type: self.sample_type,
+            collapsed: None,
+            names: self.names,
+            event: self.event,
+            view: self.view,
+        }
+    }
 }
 
 /// A renderer's one word.

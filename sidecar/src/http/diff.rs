@@ -24,7 +24,7 @@ use crate::profile::diff::compare::FORMATS;
 use crate::profile::diff::{Base, Normalise};
 use tar::{Piece, Tar};
 
-/// Without a byte for so long, nobody sends any more.
+/// Without a byte for so long, no more will come.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A body that comes byte by byte is no body.
 const LONGEST_BODY: Duration = Duration::from_secs(300);

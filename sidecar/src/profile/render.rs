@@ -17,7 +17,6 @@ use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
 use super::model::Profile;
 use super::quality::{Clock, OfEvent, Quality};
-use super::slicing::Slicing;
 use super::view::select::{SelectError, select};
 use super::view::{View, tells_threads};
 use super::{ModelError, stamp};
@@ -242,6 +241,10 @@ pub(super) fn read(
     if options.view.is_of_time() && !kind.has_times() {
         return Err(RenderError::NoTimes(kind));
     }
+    let mut slicing = options.view.slicing();
+    if options.format == Format::Timeline {
+        slicing.cuts = timeline::write::cuts(&recorded());
+    }
     let read_options = ReadOptions {
         collapsed: options
             .collapsed
@@ -250,13 +253,7 @@ pub(super) fn read(
         names: options.names,
         stamp: recorded(),
         event: options.event.clone(),
-        slicing: Slicing {
-            cuts: match options.format {
-                Format::Timeline => timeline::write::cuts(&recorded()),
-                _ => options.view.slicing().cuts,
-            },
-            ..options.view.slicing()
-        },
+        slicing,
     };
     let most = if reader.streams() { u64::MAX } else { MAX_INPUT + 1 };
     let mut input = input.take(most);

@@ -513,7 +513,7 @@ fn native_programs_are_judged_by_seccomp_and_capabilities_of_the_sidecar() {
     assert_eq!(
         hand_written(json!({ "runAsUser": 0, "seccompProfile": unconfined })),
         "impossible: perf_credentials",
-        "the events are opened by root, whom the process does not let look"
+        "the events are opened by root, and the process does not let root look"
     );
     assert_eq!(
         hand_written(

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use super::{CompareOrder, Source};
 use crate::child::channel::Channel;
+use crate::child::render::RenderReport;
 use crate::child::render::renderer::words;
-use crate::child::render::{RenderOrder, RenderReport};
 use crate::confine;
 use crate::format::Format;
 use crate::profile::diff::DiffError;
@@ -61,29 +61,7 @@ fn input(file: File, source: Source) -> Result<Input<impl Read>, Box<dyn Error>>
     let mut file = BufReader::new(file);
     let mut head = Vec::new();
     let (kind, options) = match source {
-        Source::Recording(order) => {
-            let RenderOrder {
-                kind,
-                format,
-                quality,
-                sample_type,
-                names,
-                event,
-                view,
-                max_bytes: _,
-            } = *order;
-            let options = RenderOptions {
-                title: quality.title(),
-                format,
-                quality: Some(quality),
-                sample_type,
-                collapsed: None,
-                names,
-                event,
-                view,
-            };
-            (kind, options)
-        }
+        Source::Recording(order) => (order.kind, order.options()),
         Source::File { view, event } => {
             file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
             let kind = recognise(&head).map_err(|error: Unrecognised| error.to_string())?;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use super::{RenderOrder, RenderReport};
 use crate::child::channel::Channel;
 use crate::confine;
-use crate::profile::render::{RenderError, RenderOptions, render};
+use crate::profile::render::{RenderError, render};
 use crate::runtime::NoRoom;
 
 /// Renders the first attached file into the second.
@@ -22,27 +22,7 @@ pub(in crate::child) fn run(order: RenderOrder, mut channel: Channel) -> Result<
     confine::limit_files(order.max_bytes)?;
     confine::limit_memory(1)?;
     confine::drop_rights()?;
-    let RenderOrder {
-        kind,
-        format,
-        quality,
-        sample_type,
-        names,
-        event,
-        view,
-        max_bytes: _,
-    } = order;
-    let options = RenderOptions {
-        title: quality.title(),
-        format,
-        quality: Some(quality),
-        sample_type,
-        collapsed: None,
-        names,
-        event,
-        view,
-    };
-    let report = match render(recording, kind, &options, &mut artifact) {
+    let report = match render(recording, order.kind, &order.options(), &mut artifact) {
         Ok(rendered) => RenderReport::Done(Box::new(rendered.quality)),
         Err(error) => match &error {
             RenderError::Write(cause) => NoRoom::of(cause).map(RenderReport::NoRoom),

@@ -116,10 +116,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DumpPlan, PlanError> {
 /// Removes what a recorder that was killed left in `target`.
 pub fn sweep(target: &Target) {
     let table = ProcessTable::default();
-    let id = target.id();
-    let process = table.get(id.pid).filter(|process| process.id == id);
-    let root = TargetRoot::open(&table, id);
-    if let (Some(process), Ok(root)) = (process, root) {
+    if let Some((process, root)) = own_directory::still_there(&table, target) {
         own_directory::sweep(&root, &temporary_directory(&table, &process), &process, DUMP, |_| {});
     }
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::process::target_root::Directory;
-use crate::process::{Process, TargetRoot};
+use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::runtime::Target;
 
 /// The only file that is taken out of one.
 const FILE: &str = "core";
@@ -86,6 +87,13 @@ impl Drop for OwnDirectory {
             std::thread::sleep(BETWEEN);
         }
     }
+}
+
+/// The process of `target` and its files, if it is still there.
+pub(super) fn still_there(table: &ProcessTable, target: &Target) -> Option<(Process, TargetRoot)> {
+    let id = target.id();
+    let process = table.get(id.pid).filter(|process| process.id == id)?;
+    Some((process, TargetRoot::open(table, id).ok()?))
 }
 
 /// Removes what a recorder that was killed left of `process`, once `clean` has removed what it stands for.

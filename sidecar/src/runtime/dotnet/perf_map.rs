@@ -14,7 +14,7 @@ use super::reach::Reach;
 use super::record::START;
 use super::way::Way;
 use crate::process::target_root::Directory;
-use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::process::{Process, ProcessTable};
 use crate::runtime::{Control, Examination, Reason, RecordOrder, Target};
 
 /// .NET 8 and later write there, whatever `TMPDIR` says.
@@ -107,9 +107,7 @@ pub fn why_unnamed(examination: &Examination<'_>) -> Option<Reason> {
 /// Removes what a recorder that was killed left in `target`.
 pub fn sweep(target: &Target) {
     let table = ProcessTable::default();
-    let id = target.id();
-    let process = table.get(id.pid).filter(|process| process.id == id);
-    let (Some(process), Ok(root)) = (process, TargetRoot::open(&table, id)) else {
+    let Some((process, root)) = own_directory::still_there(&table, target) else {
         return;
     };
     own_directory::sweep(&root, Path::new(DIRECTORY), &process, PURPOSE, |directory| {
