@@ -1,7 +1,7 @@
 //! A sample app as a child process, killed when dropped.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -111,7 +111,11 @@ impl App {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // A program that was just copied is busy for as long as another test's child, forked meanwhile, has the copy's descriptor.
+        let mut child = wait("end of the copying", Duration::from_secs(5), || match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+            started => Some(started.unwrap_or_else(|error| panic!("{command:?}: {error}"))),
+        });
         let pid = i32::try_from(child.id()).expect("a pid fits into i32");
         let (sender, lines) = mpsc::channel();
         let streams: [Box<dyn std::io::Read + Send>; 2] = [
