@@ -149,41 +149,48 @@ fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
 #[test]
 fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
     let _alone = alone();
+    let split = [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)];
     let mut command = std::process::Command::new(e2e::cache::file("apps/c/split"));
-    command.arg("cpu");
+    command.args(["cpu", "2"]);
     let app = App::start(command);
     let server = Server::default();
-    let id = server.capture(&format!(
-        "pid={}&event=cpu&seconds=12&frequency=199&threads=true",
-        app.pid
-    ));
-    server.wait_for(&id, &["finished"]);
-    let whole = collapsed(&server, &id, "");
-    let [early, late] = ["to=6", "from=6"].map(|view| collapsed(&server, &id, view));
-    for part in [&early, &late] {
-        shares::assert_split(part, [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)]);
-        let share = total(part) / total(&whole);
-        assert!((share - 0.5).abs() < 0.05, "{share}");
+    // Threads are told apart when it is asked for, too.
+    for asked in ["", "&threads=true"] {
+        let id = server.capture(&format!("pid={}&event=cpu&seconds=12&frequency=199{asked}", app.pid));
+        server.wait_for(&id, &["finished"]);
+        let whole = collapsed(&server, &id, "");
+        assert_eq!(whole.contains("[cpu-0 tid="), !asked.is_empty(), "{whole}");
+        let [early, late] = ["to=6", "from=6"].map(|view| collapsed(&server, &id, view));
+        let [first, second] = [0, 1].map(|thread| {
+            let view = format!("thread=^cpu-{thread}$&by=thread-name");
+            let stacks = collapsed(&server, &id, &view);
+            let root = format!("[cpu-{thread}];");
+            assert!(stacks.lines().all(|line| line.starts_with(&root)), "{stacks}");
+            stacks
+        });
+        for [one, other] in [[&early, &late], [&first, &second]] {
+            shares::assert_split(one, split);
+            shares::assert_split(other, split);
+            let share = total(one) / total(&whole);
+            assert!((share - 0.5).abs() < 0.05, "{share}");
+            let parts = total(one) + total(other);
+            assert!(
+                (parts / total(&whole) - 1.0).abs() < 0.001,
+                "{parts} of {}",
+                total(&whole)
+            );
+        }
+        let numbers = collapsed(&server, &id, "by=thread&to=3");
+        let is_one = |line: &str| line.starts_with("[cpu-0 tid=") || line.starts_with("[cpu-1 tid=");
+        assert!(numbers.lines().all(is_one), "{numbers}");
+        let timeline = server.get(&format!("/captures/{id}/timeline")).ok().json();
+        let values = timeline["events"][0]["values"].as_array().unwrap();
+        let busy = values.iter().filter(|value| value.as_u64() > Some(0)).count();
+        assert!(values.len() >= 200 && busy * 10 > values.len() * 8, "{timeline}");
+        // Others read it as any profile.
+        let url = format!("{}/captures/{id}/artifact?format=pprof", server.url);
+        shares::assert_split(&shares::go_tool(&[url]), split);
     }
-    let parts = total(&early) + total(&late);
-    assert!(
-        (parts / total(&whole) - 1.0).abs() < 0.001,
-        "{parts} of {}",
-        total(&whole)
-    );
-    let worker = collapsed(&server, &id, "thread=^cpu-0$&by=thread-name");
-    assert!(total(&worker) > 0.9 * total(&whole), "{worker}");
-    assert!(worker.lines().all(|line| line.starts_with("[cpu-0];")), "{worker}");
-    let timeline = server.get(&format!("/captures/{id}/timeline")).ok().json();
-    let values = timeline["events"][0]["values"].as_array().unwrap();
-    let busy = values.iter().filter(|value| value.as_u64() > Some(0)).count();
-    assert!(values.len() >= 600 && busy * 10 > values.len() * 8, "{timeline}");
-    // Others read it as any profile.
-    let url = format!("{}/captures/{id}/artifact?format=pprof", server.url);
-    shares::assert_split(
-        &shares::go_tool(&[url]),
-        [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)],
-    );
 }
 
 #[test]

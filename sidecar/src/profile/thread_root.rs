@@ -25,19 +25,26 @@ impl ThreadRoot {
         let space = if name.is_empty() { "" } else { " " };
         let frame = format!("[{name}{space}tid={tid}]");
         let shown = if name.is_empty() { &frame } else { name };
-        let labels = [
-            Label {
-                key: builder.string(NAME)?,
-                value: LabelValue::Text(builder.string(shown)?),
-            },
-            Label {
-                key: builder.string(TID)?,
-                value: LabelValue::Number(tid, StringId::default()),
-            },
-        ];
         Ok(Self {
             frame: builder.frame(&frame, FrameKind::Thread)?,
-            labels,
+            labels: labels_of(builder, shown, tid)?,
         })
     }
+}
+
+/// The labels of a thread with this name and number.
+///
+/// # Errors
+/// The profile is too large.
+pub fn labels_of(builder: &mut ProfileBuilder, name: &str, tid: i64) -> Result<[Label; 2], ModelError> {
+    Ok([
+        Label {
+            key: builder.string(NAME)?,
+            value: LabelValue::Text(builder.string(name)?),
+        },
+        Label {
+            key: builder.string(TID)?,
+            value: LabelValue::Number(tid, StringId::default()),
+        },
+    ])
 }

@@ -30,8 +30,8 @@ pub(super) struct Collector<'a> {
     unwinder: Unwinder,
     pub(super) symbols: Symbolizer,
     pub(super) stacks: Stacks,
-    /// Names of the threads that stacks are split by, as they were when each was met first.
-    pub(super) threads: HashMap<Owner, String>,
+    /// Names of threads by their numbers, as they were when each was met first.
+    pub(super) threads: HashMap<i32, String>,
     table: &'a ProcessTable,
     by_thread: bool,
     /// Of a whole node.
@@ -108,7 +108,8 @@ impl<'a> Collector<'a> {
         match record {
             Record::Sample(sample) => {
                 let stack = self.stack_of(&sample);
-                self.stacks.add(stack, sample.period, self.interval_of(sample.time));
+                let interval = self.interval_of(sample.time);
+                self.stacks.add(stack, sample.period, interval, sample.tid);
             }
             Record::SwitchOut { sample, preempted } => self.left(&sample, preempted),
             Record::SwitchIn { pid, tid, time } => self.came_back(pid, tid, time),
@@ -135,16 +136,12 @@ impl<'a> Collector<'a> {
     /// Sampling ended. Threads that are still away have waited until then; those of `pid` of which nothing was told, all the
     /// time.
     pub(super) fn end(&mut self, pid: i32, now: u64) {
-        for (_, away) in std::mem::take(&mut self.away) {
-            if away.counts {
-                self.stacks
-                    .add(away.stack, now.saturating_sub(away.since), self.interval_of(away.since));
-            }
+        for (tid, away) in std::mem::take(&mut self.away) {
+            self.waited(tid, away, now);
         }
         for tid in std::mem::take(&mut self.first) {
             if !self.seen.contains(&tid) {
-                let stack = self.before(pid, tid);
-                self.stacks.add(stack, now.saturating_sub(self.began), 0);
+                self.waited_before(pid, tid, now);
             }
         }
     }
@@ -166,16 +163,10 @@ impl<'a> Collector<'a> {
     fn came_back(&mut self, pid: i32, tid: i32, time: u64) {
         let is_new = self.seen.len() < MOST_THREADS && self.seen.insert(tid);
         match self.away.remove(&tid) {
-            Some(away) if away.counts => {
-                let interval = self.interval_of(away.since);
-                self.stacks.add(away.stack, time.saturating_sub(away.since), interval);
-            }
+            Some(away) => self.waited(tid, away, time),
             // A thread that was born meanwhile comes to a CPU as well, and has waited for nothing.
-            None if is_new && self.is_old(tid) => {
-                let stack = self.before(pid, tid);
-                self.stacks.add(stack, time.saturating_sub(self.began), 0);
-            }
-            _ => {}
+            None if is_new && self.is_old(tid) => self.waited_before(pid, tid, time),
+            None => {}
         }
     }
 
@@ -185,27 +176,31 @@ impl<'a> Collector<'a> {
         u32::try_from(intervals).unwrap_or(u32::MAX)
     }
 
-    fn before(&mut self, pid: i32, tid: i32) -> Option<StackId> {
+    fn waited(&mut self, tid: i32, away: Away, until: u64) {
+        if away.counts {
+            let interval = self.interval_of(away.since);
+            self.stacks
+                .add(away.stack, until.saturating_sub(away.since), interval, tid);
+        }
+    }
+
+    /// A thread that was off the CPU when sampling began, and of which nothing was told since.
+    fn waited_before(&mut self, pid: i32, tid: i32, until: u64) {
         let owner = self.owner(pid, tid);
-        self.stacks.stack(owner, &[StackFrame::Words(BEFORE)], false)
+        let stack = self.stacks.stack(owner, &[StackFrame::Words(BEFORE)], false);
+        self.stacks.add(stack, until.saturating_sub(self.began), 0, tid);
     }
 
     fn owner(&mut self, pid: i32, tid: i32) -> Owner {
         let group = self.groups.as_mut().map_or(0, |groups| groups.of(pid).group);
-        if !self.by_thread {
-            return Owner {
-                group,
-                ..Owner::default()
-            };
-        }
-        let owner = Owner { group, pid, tid };
-        if self.threads.len() < MOST_THREADS && !self.threads.contains_key(&owner) {
+        if self.threads.len() < MOST_THREADS && !self.threads.contains_key(&tid) {
             let comm = self.table.directory(pid).join(format!("task/{tid}/comm"));
             let name = std::fs::read(comm).unwrap_or_default();
             let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned();
-            self.threads.insert(owner, name);
+            self.threads.insert(tid, name);
         }
-        owner
+        let tid = if self.by_thread { tid } else { 0 };
+        Owner { group, tid }
     }
 
     /// True of a thread that was there when sampling began.

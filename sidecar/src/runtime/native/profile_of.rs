@@ -31,7 +31,7 @@ struct Maker<'a> {
     kernel: MappingId,
     locations: HashMap<StackFrame, LocationId>,
     /// Names of the threads that stacks are split by.
-    names: Option<&'a HashMap<Owner, String>>,
+    names: Option<&'a HashMap<i32, String>>,
     groups: &'a [Group],
     roots: HashMap<Owner, Rc<Root>>,
 }
@@ -44,8 +44,8 @@ struct Root {
     labels: Vec<Label>,
 }
 
-/// Makes the profile of a recording of `plan`, whose stacks are told apart by intervals of time. `threads` and `groups` are the names of what
-/// stacks are split by.
+/// Makes the profile of a recording of `plan`, whose stacks are told apart by intervals of time. `threads` are the names of threads, `groups`
+/// those of what stacks are split by.
 ///
 /// # Errors
 /// It is too large.
@@ -53,7 +53,7 @@ pub(super) fn profile_of(
     plan: &NativePlan,
     (stacks, interval): (&Stacks, Duration),
     symbols: &Symbols,
-    threads: &HashMap<Owner, String>,
+    threads: &HashMap<i32, String>,
     groups: &[Group],
 ) -> Result<(Profile, Moments), ModelError> {
     let mut maker = Maker::new(plan, symbols, threads, groups)?;
@@ -70,8 +70,9 @@ pub(super) fn profile_of(
         let root = maker.root(stack.owner)?;
         frames.extend(&root.frames);
         let row = maker.sample(&frames, stack.sum, &root.labels)?;
-        for Moment { interval, sum } in &stack.moments {
-            moments.add(row as usize, *interval, &[sum.count, sum.weight]);
+        for Moment { interval, thread, sum } in &stack.moments {
+            let name = threads.get(thread).map(String::as_str);
+            moments.add(row as usize, *interval, (*thread, name), &[sum.count, sum.weight]);
         }
     }
     let rest = stacks.rest();
@@ -88,7 +89,7 @@ impl<'a> Maker<'a> {
     fn new(
         plan: &NativePlan,
         symbols: &'a Symbols,
-        names: &'a HashMap<Owner, String>,
+        names: &'a HashMap<i32, String>,
         groups: &'a [Group],
     ) -> Result<Self, ModelError> {
         // As Go names them, so that pprof's tools know them.
@@ -180,7 +181,7 @@ impl<'a> Maker<'a> {
         }
         let mut root = Root::default();
         if let Some(names) = self.names {
-            let name = names.get(&owner).map(String::as_str).unwrap_or_default();
+            let name = names.get(&owner.tid).map(String::as_str).unwrap_or_default();
             let thread = ThreadRoot::new(&mut self.builder, name, owner.tid.into())?;
             root.frames.push(thread.frame);
             root.labels.extend(thread.labels);

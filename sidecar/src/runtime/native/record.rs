@@ -12,6 +12,7 @@ use super::groups::Groups;
 use super::perf::{self, Facts, PerfError, Sampler, no_samples};
 use super::plan::{NativePlan, Pace};
 use super::profile_of::profile_of;
+use super::stacks::Keeps;
 use super::symbols::Symbolizer;
 use crate::process::{CpuTime, ProcessTable, TargetRoot};
 use crate::profile::Quality;
@@ -207,9 +208,14 @@ impl Sampled<'_> {
             let Reason { sentence, remedy, .. } = no_samples(order.event.name(), sampled.as_secs());
             degraded.push(format!("{sentence}: {remedy}"));
         }
-        if !stacks.0.keeps_times() {
-            degraded.push("too many samples to keep the time of each: no range of it can be shown".to_owned());
-        }
+        let forgotten = match stacks.0.keeps() {
+            Keeps::All => None,
+            Keeps::Times => Some("too many samples to keep the thread of each: threads=true tells them apart"),
+            Keeps::Nothing => {
+                Some("too many samples to keep the time and thread of each: no range of time can be shown")
+            }
+        };
+        degraded.extend(forgotten.map(str::to_owned));
         match ending {
             Ending::Asked => {}
             Ending::Exited => degraded.push(format!("the process exited after {:.1} s", sampled.as_secs_f64())),

@@ -12,6 +12,9 @@ const MOST_BYTES: usize = 20 << 20;
 /// Moments of all stacks, of 24 bytes each.
 const MOST_MOMENTS: usize = 512 << 10;
 
+/// Moments of a stack that are looked at for that of a sample: more than run at a time on most machines. What is not found is one more.
+const SEARCHED: usize = 64;
+
 /// A frame of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StackFrame {
@@ -28,8 +31,6 @@ pub enum StackFrame {
 pub struct Owner {
     /// Group of its process; 0 where processes are not told apart by groups.
     pub group: u32,
-    /// Process; 0 where threads are not told apart.
-    pub pid: i32,
     /// Thread; 0 where threads are not told apart.
     pub tid: i32,
 }
@@ -43,19 +44,21 @@ pub struct Sum {
     pub weight: u64,
 }
 
-/// When there were samples of a stack.
+/// When a thread had samples of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// Number of the interval, from the beginning on.
     pub interval: u32,
+    /// Thread; 0 where its stacks are its own, or there were too many moments to keep it.
+    pub thread: i32,
     /// What was in it.
     pub sum: Sum,
 }
 
 impl Sum {
-    fn add(&mut self, weight: u64) {
-        self.count += 1;
-        self.weight = self.weight.saturating_add(weight);
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.weight = self.weight.saturating_add(other.weight);
     }
 }
 
@@ -74,6 +77,21 @@ pub struct Stack {
     pub moments: Vec<Moment>,
 }
 
+impl Stack {
+    fn forget_threads(&mut self) {
+        self.moments.iter_mut().for_each(|moment| moment.thread = 0);
+        self.moments.sort_unstable_by_key(|moment| moment.interval);
+        self.moments.dedup_by(|other, kept| {
+            let same = other.interval == kept.interval;
+            if same {
+                kept.sum.add(other.sum);
+            }
+            same
+        });
+        self.moments.shrink_to_fit();
+    }
+}
+
 /// The number of a distinct stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StackId(u32);
@@ -89,6 +107,20 @@ pub struct Stacks {
     rest: Sum,
     /// How many of all stacks.
     moments: usize,
+    /// What is left of them.
+    keeps: Keeps,
+}
+
+/// What is kept of each sample beside its stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeps {
+    /// Its time and its thread.
+    #[default]
+    All,
+    /// Its time.
+    Times,
+    /// Neither.
+    Nothing,
 }
 
 impl Stacks {
@@ -126,35 +158,50 @@ impl Stacks {
         Some(id)
     }
 
-    /// Counts a sample of that interval; of a stack that had no room, among the rest.
-    pub fn add(&mut self, stack: Option<StackId>, weight: u64, interval: u32) {
-        let keeps_times = self.keeps_times();
+    /// Counts a sample of a thread in that interval; of a stack that had no room, among the rest.
+    pub fn add(&mut self, stack: Option<StackId>, weight: u64, interval: u32, thread: i32) {
+        let sum = Sum { count: 1, weight };
         let Some(stack) = stack.and_then(|id| self.stacks.get_mut(id.0 as usize)) else {
-            self.rest.add(weight);
+            self.rest.add(sum);
             return;
         };
-        stack.sum.add(weight);
-        if !keeps_times {
+        stack.sum.add(sum);
+        let thread = match self.keeps {
+            // Those of one thread are together already.
+            Keeps::All if stack.owner.tid == 0 => thread,
+            Keeps::All | Keeps::Times => 0,
+            Keeps::Nothing => return,
+        };
+        let latest = stack.moments.iter_mut().rev().take(SEARCHED);
+        let mut same = latest.take_while(|moment| moment.interval == interval);
+        if let Some(moment) = same.find(|moment| moment.thread == thread) {
+            moment.sum.add(sum);
             return;
         }
-        match stack.moments.last_mut() {
-            Some(last) if last.interval == interval => last.sum.add(weight),
-            _ => {
-                let mut sum = Sum::default();
-                sum.add(weight);
-                stack.moments.push(Moment { interval, sum });
-                self.moments += 1;
-            }
-        }
-        if !self.keeps_times() {
-            // What is left would be taken for the whole.
-            self.stacks.iter_mut().for_each(|stack| stack.moments = Vec::new());
+        stack.moments.push(Moment { interval, thread, sum });
+        self.moments += 1;
+        if self.moments > MOST_MOMENTS {
+            self.forget();
         }
     }
 
-    /// False if there were so many moments that none is kept.
-    pub fn keeps_times(&self) -> bool {
-        self.moments <= MOST_MOMENTS
+    /// Makes room: without threads first. Of times none is left then, as some would be taken for the whole.
+    fn forget(&mut self) {
+        if self.keeps == Keeps::All {
+            self.keeps = Keeps::Times;
+            self.stacks.iter_mut().for_each(Stack::forget_threads);
+            self.moments = self.stacks.iter().map(|stack| stack.moments.len()).sum();
+        }
+        if self.moments > MOST_MOMENTS {
+            self.keeps = Keeps::Nothing;
+            self.stacks.iter_mut().for_each(|stack| stack.moments = Vec::new());
+            self.moments = 0;
+        }
+    }
+
+    /// What is known of each sample beside its stack.
+    pub fn keeps(&self) -> Keeps {
+        self.keeps
     }
 
     /// The stacks, in the order in which they were seen first.
@@ -169,13 +216,9 @@ impl Stacks {
 
     /// All samples.
     pub fn total(&self) -> Sum {
-        self.stacks
-            .iter()
-            .map(|stack| stack.sum)
-            .fold(self.rest, |total, sum| Sum {
-                count: total.count.saturating_add(sum.count),
-                weight: total.weight.saturating_add(sum.weight),
-            })
+        let mut total = self.rest;
+        self.stacks.iter().for_each(|stack| total.add(stack.sum));
+        total
     }
 }
 
@@ -193,10 +236,10 @@ mod tests {
                 ..Owner::default()
             };
             let stack = stacks.stack(owner, &[frame, frame], false);
-            stacks.add(stack, weight, 0);
+            stacks.add(stack, weight, 0, 7);
         }
         let cut = stacks.stack(Owner::default(), &[frame, frame], true);
-        stacks.add(cut, 5, 0);
+        stacks.add(cut, 5, 0, 7);
         let sums: Vec<_> = stacks
             .iter()
             .map(|stack| (stack.owner.tid, stack.is_cut, stack.sum.count, stack.sum.weight))
@@ -206,35 +249,63 @@ mod tests {
         let deep = vec![frame; 1 << 19];
         for depth in 0..8 {
             let stack = stacks.stack(Owner::default(), &deep[depth..], false);
-            stacks.add(stack, 1, 0);
+            stacks.add(stack, 1, 0, 7);
         }
         assert!(stacks.rest().count > 0 && stacks.bytes <= MOST_BYTES);
         assert_eq!(stacks.total().count, 12);
     }
 
     #[test]
-    fn a_stack_knows_when_it_was_unless_that_is_too_much() {
+    fn a_stack_knows_when_it_was_and_of_which_thread_unless_that_is_too_much() {
         let mut stacks = Stacks::default();
         let stack = stacks.stack(Owner::default(), &[StackFrame::Words("work")], false);
-        for (weight, interval) in [(1, 0), (2, 0), (4, 3), (8, 0)] {
-            stacks.add(stack, weight, interval);
+        let told = [(1, 0, 7), (2, 0, 8), (4, 0, 7), (8, 3, 7), (16, 0, 8)];
+        for (weight, interval, thread) in told {
+            stacks.add(stack, weight, interval, thread);
         }
         let moments = |stacks: &Stacks| {
-            let of = |moment: &Moment| (moment.interval, moment.sum.count, moment.sum.weight);
+            let of = |moment: &Moment| (moment.interval, moment.thread, moment.sum.count, moment.sum.weight);
             stacks
                 .iter()
                 .flat_map(|stack| stack.moments.iter().map(of))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(moments(&stacks), [(0, 2, 3), (3, 1, 4), (0, 1, 8)]);
-        for interval in 0..u32::try_from(MOST_MOMENTS).unwrap() {
-            stacks.add(stack, 1, interval + 7);
+        assert_eq!(
+            moments(&stacks),
+            [(0, 7, 2, 5), (0, 8, 1, 2), (3, 7, 1, 8), (0, 8, 1, 16)]
+        );
+        // Two threads in each of so many intervals are too many, one is not.
+        let intervals = u32::try_from(MOST_MOMENTS / 2).unwrap();
+        for interval in 4..intervals + 4 {
+            stacks.add(stack, 1, interval, 7);
+            stacks.add(stack, 1, interval, 8);
         }
-        assert!(!stacks.keeps_times() && moments(&stacks).is_empty());
-        stacks.add(stack, 1, 0);
+        assert_eq!(stacks.keeps(), Keeps::Times);
+        let kept = moments(&stacks);
+        assert_eq!(kept[..3], [(0, 0, 4, 23), (3, 0, 1, 8), (4, 0, 2, 2)]);
+        assert_eq!(kept.len(), MOST_MOMENTS / 2 + 2);
+        let samples = kept.iter().map(|(_, _, count, _)| count).sum::<u64>();
+        assert_eq!(samples, stacks.total().count);
+        for interval in intervals + 4..2 * intervals + 4 {
+            stacks.add(stack, 1, interval, 7);
+        }
+        assert!(stacks.keeps() == Keeps::Nothing && moments(&stacks).is_empty());
+        stacks.add(stack, 1, 0, 7);
         assert_eq!(
             (moments(&stacks), stacks.total().count),
-            (vec![], 5 + MOST_MOMENTS as u64)
+            (vec![], samples + MOST_MOMENTS as u64 / 2 + 1)
         );
+    }
+
+    #[test]
+    fn what_is_split_by_thread_has_no_thread_twice() {
+        let mut stacks = Stacks::default();
+        let owner = Owner { group: 0, tid: 7 };
+        let stack = stacks.stack(owner, &[StackFrame::Words("work")], false);
+        stacks.add(stack, 1, 0, 7);
+        let threads = stacks
+            .iter()
+            .flat_map(|stack| stack.moments.iter().map(|moment| moment.thread));
+        assert_eq!(threads.collect::<Vec<_>>(), [0]);
     }
 }

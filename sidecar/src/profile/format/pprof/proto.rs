@@ -21,6 +21,8 @@ pub mod field {
     pub const COMMENT: u32 = 13;
     pub const DEFAULT_SAMPLE_TYPE: u32 = 14;
     pub const DOC_URL: u32 = 15;
+    /// Of ours: see [`super::super::moments`].
+    pub const THREAD: u32 = 1000;
 }
 
 /// What a value measures.
@@ -49,6 +51,17 @@ pub struct Sample {
     /// Of ours: see [`super::moments`].
     #[prost(uint64, repeated, tag = "1000")]
     pub moments: Vec<u64>,
+}
+
+/// The name of a thread. Of ours: see [`super::moments`].
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Thread {
+    /// The kernel's number of it.
+    #[prost(int64, tag = "1")]
+    pub tid: i64,
+    /// Name.
+    #[prost(int64, tag = "2")]
+    pub name: i64,
 }
 
 /// A label: text or a number.

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use prost::Message;
 
-use super::moments;
+use super::moments::{self, Threads};
 use super::proto::{self, field};
 use super::wire::{Content, Fields, WireError};
 use crate::format::RecordingKind;
@@ -20,7 +20,7 @@ use crate::profile::hidden_class::Names;
 use crate::profile::model::{
     FrameKind, Function, FunctionId, Label, LabelValue, Line, LocationId, Mapping, MappingId, Profile, ValueType,
 };
-use crate::profile::slicing::{Cuts, OUTSIDE, Slicing};
+use crate::profile::slicing::{OUTSIDE, Slicing};
 use crate::profile::stamp;
 use crate::profile::strings::StringId;
 use crate::varint;
@@ -163,7 +163,7 @@ pub fn read(input: &[u8], names: Names) -> Result<Profile, PprofError> {
     sliced(input, names, Slicing::default())
 }
 
-fn sliced(input: &[u8], names: Names, slicing: Slicing) -> Result<Profile, PprofError> {
+pub(super) fn sliced(input: &[u8], names: Names, slicing: Slicing) -> Result<Profile, PprofError> {
     if !input.starts_with(GZIP) {
         return read_plain(input, names, slicing);
     }
@@ -194,6 +194,7 @@ fn read_plain(bytes: &[u8], names: Names, slicing: Slicing) -> Result<Profile, P
         return Err(too_many_comments());
     }
     let tables = Tables::read(bytes, &strings, names, &mut builder)?;
+    let mut threads = slicing.by_thread.then(|| named_threads(bytes, &strings)).transpose()?;
     let (mut stack, mut labels) = (Vec::new(), Vec::new());
     for message in messages(bytes, field::SAMPLE) {
         let sample = proto::Sample::decode(message?)?;
@@ -212,7 +213,7 @@ fn read_plain(bytes: &[u8], names: Names, slicing: Slicing) -> Result<Profile, P
             };
             labels.push(Label { key, value });
         }
-        if slicing.cuts == Cuts::None {
+        if slicing == Slicing::default() {
             builder.sample(&stack, &sample.value, &labels)?;
             continue;
         }
@@ -222,13 +223,25 @@ fn read_plain(bytes: &[u8], names: Names, slicing: Slicing) -> Result<Profile, P
             builder.sample(&stack, &sample.value, &labels)?;
         }
         let (width, whole) = (builder.profile.sample_types.len(), labels.len());
-        moments::each(&sample.moments, width, |nanos, values| {
+        moments::each(&sample.moments, width, |part| {
             labels.truncate(whole);
-            labels.extend(slicing.label(&mut builder, slicing.part(nanos))?);
-            builder.sample(&stack, values, &labels)
+            if let (Some(threads), Some(number)) = (&mut threads, part.thread) {
+                labels.extend(threads.labels(number, &mut builder)?);
+            }
+            labels.extend(slicing.label(&mut builder, slicing.part(part.nanos))?);
+            builder.sample(&stack, part.values, &labels)
         })?;
     }
     Ok(builder.finish())
+}
+
+fn named_threads<'a>(bytes: &[u8], strings: &'a StringTable<'_>) -> Result<Threads<'a>, PprofError> {
+    let mut threads = Threads::default();
+    for message in messages(bytes, field::THREAD) {
+        let thread = proto::Thread::decode(message?)?;
+        threads.name(thread.tid, strings.get(thread.name)?)?;
+    }
+    Ok(threads)
 }
 
 /// The messages of one field of the profile.

@@ -4,12 +4,14 @@ use std::io::Write;
 
 use proptest::prelude::*;
 
+use super::moments::Moments;
 use super::read::PprofError;
-use super::write::write;
+use super::write::{write, write_timed};
 use crate::profile::Names;
 use crate::profile::builder::ProfileBuilder;
 use crate::profile::model::{FrameKind, Function, Label, LabelValue, Line, Mapping, Profile, ValueType};
 use crate::profile::quality::{Clock, Quality};
+use crate::profile::slicing::{Cuts, Slicing};
 use crate::profile::words::words;
 
 const GO_CPU: &[u8] = include_bytes!("../../../../tests/data/profile/pprof/go-cpu.pb.gz");
@@ -42,6 +44,43 @@ fn a_real_profile_survives_the_round_trip() {
     assert_eq!(words(&read(&written(&profile)).unwrap()), words(&profile));
     assert_eq!(profile.sample_types[1], ValueType::new("cpu", "nanoseconds"));
     assert!(words(&profile).iter().any(|line| line.contains("endpoint=\"/cart\"")));
+}
+
+#[test]
+fn threads_and_times_are_told_apart_where_they_are_asked_for() {
+    let mut builder = ProfileBuilder::new(vec![ValueType::new("samples", "count")]).unwrap();
+    let frame = builder.frame("work", FrameKind::Native).unwrap();
+    let row = builder.sample_row(&[frame], &[6], &[]).unwrap();
+    let mut moments = Moments::new(10);
+    for (interval, thread, samples) in [
+        (0, (7, Some("shop")), 1),
+        (0, (8, None), 2),
+        (300, (7, Some("shop")), 3),
+    ] {
+        moments.add(row as usize, interval, thread, &[samples]);
+    }
+    let mut file = Vec::new();
+    write_timed(&builder.finish(), &moments, &mut file).unwrap();
+    let told = |by_thread, cuts| {
+        let profile = super::read::sliced(&file, Names::Raw, Slicing { cuts, by_thread }).unwrap();
+        let samples = words(&profile).split_off(1);
+        let labelled = samples.iter().map(|line| {
+            let (values, rest) = line.split_once(' ').unwrap();
+            format!("{values}{}", rest.split_once(")]").unwrap().1)
+        });
+        labelled.collect::<Vec<_>>()
+    };
+    assert_eq!(told(false, Cuts::None), ["[6]"]);
+    let by_thread = [r#"[4] thread="shop" tid=7 """#, r#"[2] thread="" tid=8 """#];
+    assert_eq!(told(true, Cuts::None), by_thread);
+    let first = Cuts::Around { from: 0, to: 1 };
+    assert_eq!(told(false, first), ["[3]", r#"[3]  part=1 """#]);
+    let both = [
+        by_thread[0].replace('4', "1"),
+        by_thread[1].to_owned(),
+        format!("{}  part=1 \"\"", by_thread[0].replace('4', "3")),
+    ];
+    assert_eq!(told(true, first), both);
 }
 
 #[test]

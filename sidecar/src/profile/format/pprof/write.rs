@@ -24,7 +24,7 @@ pub fn write(profile: &Profile, out: &mut impl Write) -> io::Result<()> {
     write_timed(profile, &Moments::default(), out)
 }
 
-/// The same with the times of its samples.
+/// The same with the times and threads of its samples.
 ///
 /// # Errors
 /// The output fails.
@@ -48,6 +48,10 @@ pub fn write_timed(profile: &Profile, moments: &Moments, out: &mut impl Write) -
         encoder.message(field::SAMPLE, &message)?;
     }
     encoder.tables(profile)?;
+    for (tid, name) in moments.threads() {
+        let name = intern(name, &mut strings)?;
+        encoder.message(field::THREAD, &proto::Thread { tid, name })?;
+    }
     for (number, text) in [
         (field::DROP_FRAMES, profile.drop_frames.as_str()),
         (field::KEEP_FRAMES, &profile.keep_frames),
