@@ -36,6 +36,8 @@ pub(super) enum Source {
 }
 
 /// How often, and how much.
+    /// The same once more, where the JDK was asked for two events of it: it counts where the other has nothing.
+    Coarser(Sampled),
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) samples: u64,
@@ -115,7 +117,9 @@ impl<'t> Samples<'t> {
         let mut samples = Self {
             types,
             layouts: HashMap::default(),
-            settings: None,
+            settings: types
+                .named("jdk.ActiveSetting")
+                .map(|(id, of_id)| (id, of_id.fields.as_slice())),
             slicing,
             clock,
             sums: HashMap::default(),
@@ -123,16 +127,13 @@ impl<'t> Samples<'t> {
         };
         for (id, of_id) in types.iter() {
             let fields = &of_id.fields;
-            if of_id.name == "jdk.ActiveSetting" {
-                samples.settings = Some((id, fields));
-            }
             let source = match of_id.name.as_str() {
                 "jdk.ExecutionSample" if by_async_profiler => Source::Execution,
-                "jdk.ExecutionSample" | "jdk.CPUTimeSample" => Source::Of(Sampled::Cpu),
+                "jdk.ExecutionSample" => Source::Coarser(Sampled::Cpu),
+                "jdk.CPUTimeSample" => Source::Of(Sampled::Cpu),
                 "profiler.WallClockSample" => Source::Of(Sampled::Wall),
-                "jdk.ObjectAllocationInNewTLAB" | "jdk.ObjectAllocationOutsideTLAB" | "jdk.ObjectAllocationSample" => {
-                    Source::Of(Sampled::Alloc)
-                }
+                "jdk.ObjectAllocationInNewTLAB" | "jdk.ObjectAllocationOutsideTLAB" => Source::Of(Sampled::Alloc),
+                "jdk.ObjectAllocationSample" => Source::Coarser(Sampled::Alloc),
                 "profiler.LiveObject" => Source::Of(Sampled::Heap),
                 "jdk.JavaMonitorEnter" => Source::Of(Sampled::Lock),
                 // The JDK's has every thread that waits for work; async-profiler's waits for a lock.

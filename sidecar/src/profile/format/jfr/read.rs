@@ -5,7 +5,7 @@
 //! anything is made for it. Called by the renderer; it must not know how the recording came to be.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{ErrorKind, Read};
 
 use super::JfrError;
@@ -241,8 +241,11 @@ impl Reading {
         };
         sums.retain(|(sampled, ..)| *sampled == wanted);
         // The same in each reading of the same file.
+        let counted: HashSet<Source> = sums.keys().map(|key| key.source).collect();
+        let twice = |key: &Key| matches!(key.source, Source::Coarser(of) if counted.contains(&Source::Of(of)));
         sums.sort_unstable_by_key(|(_, key, _)| (key.stack, key.class, key.thread, key.part));
         self.add(wanted, header, &pools, &sums)
+            .filter(|(key, _)| !twice(key))
     }
 
     fn add(
@@ -355,7 +358,7 @@ fn builder(wanted: Sampled, recorder: &Recorder, names: Names) -> Result<(Profil
 /// where it went through all threads.
 fn sampled(key: Key, pools: &Pools<'_>) -> Sampled {
     match key.source {
-        Source::Of(sampled) => sampled,
+        Source::Of(sampled) | Source::Coarser(sampled) => sampled,
         Source::Execution if pools.thread_state(key.class) == "STATE_DEFAULT" => Sampled::Cpu,
         Source::Execution => Sampled::Wall,
     }
