@@ -9,6 +9,7 @@ use super::JfrError;
 use super::cursor::{Cursor, Text};
 use super::metadata::{Field, Types, Value};
 use super::sampled::Sampled;
+use super::spans::Tags;
 use crate::profile::builder::ModelError;
 use crate::profile::slicing::Slicing;
 
@@ -24,6 +25,8 @@ pub(super) struct Key {
     pub(super) thread: u64,
     /// The part of the recording's time.
     pub(super) part: u32,
+    /// Key of what the program said that it was doing, 0 for nothing.
+    pub(super) tag: u64,
 }
 
 /// Where a sample comes from, before its thread's state is known.
@@ -33,11 +36,11 @@ pub(super) enum Source {
     Execution,
     /// Whatever the state is.
     Of(Sampled),
+    /// The same once more, where the JDK was asked for two events of it: it counts where the other has nothing.
+    Coarser(Sampled),
 }
 
 /// How often, and how much.
-    /// The same once more, where the JDK was asked for two events of it: it counts where the other has nothing.
-    Coarser(Sampled),
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) samples: u64,
@@ -105,6 +108,8 @@ pub(super) struct Samples<'t> {
     slicing: Slicing,
     /// What makes nanoseconds after the beginning of the recording of a time in ticks.
     clock: Clock,
+    /// Where samples are told apart by them.
+    pub(super) tags: Tags,
     pub(super) sums: HashMap<Key, Sum, ahash::RandomState>,
     pub(super) recorder: Recorder,
 }
@@ -122,6 +127,7 @@ impl<'t> Samples<'t> {
                 .map(|(id, of_id)| (id, of_id.fields.as_slice())),
             slicing,
             clock,
+            tags: Tags::default(),
             sums: HashMap::default(),
             recorder: Recorder::default(),
         };
@@ -198,6 +204,7 @@ impl<'t> Samples<'t> {
             class,
             thread: if self.slicing.by_thread { thread } else { 0 },
             part: self.slicing.part(self.clock.nanos(time)),
+            tag: self.tags.at(thread, time),
         };
         let sum = self.sums.entry(key).or_default();
         let add = |sum: u64, value: u64| sum.checked_add(value).ok_or(ModelError::Overflow);

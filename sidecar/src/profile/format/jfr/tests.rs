@@ -386,6 +386,29 @@ fn threads_are_chosen_by_name_or_number_and_split_by() {
 }
 
 #[test]
+fn samples_are_split_by_the_spans_that_they_are_in() {
+    let file = spanned();
+    let shown = |by: &str, from: Option<u32>| {
+        let view = View {
+            from,
+            by: Some(by.parse().unwrap()),
+            ..View::default()
+        };
+        let profile = read::read(file.as_slice(), Some(Sampled::Cpu), Names::Raw, view.slicing()).unwrap();
+        assert_eq!(profile.recorded_samples, Some(8));
+        viewed(profile, &view).into_iter().collect::<Vec<_>>()
+    };
+    let of = |root: &str, samples: i64| (format!("{root};demo.shop.Split.main;demo.shop.Split.work"), samples);
+    let by_span = [of("[no span]", 3), of("[span: /cart]", 3), of("[span: /price]", 2)];
+    assert_eq!(shown("label:span", None), by_span);
+    assert_eq!(
+        shown("label:span", Some(14)),
+        [of("[no span]", 1), of("[span: /cart]", 1)]
+    );
+    assert_eq!(shown("label:endpoint", None), [of("[no endpoint]", 8)]);
+}
+
+#[test]
 fn what_the_jdk_records_by_two_events_is_counted_once() {
     let mut types: Vec<Described<'_>> = TYPES.to_vec();
     types.retain(|(_, name, _)| !name.starts_with("profiler."));
