@@ -12,7 +12,7 @@ apps=(java-17 java-25 dotnet go c cpp rust)
 
 java_with() {
   local jdk=$1 out=$2
-  "$jdk/bin/javac" -d "$out" ./*.java
+  "$jdk/bin/javac" -cp "$cache/async-profiler" -d "$out" ./*.java
   "$jdk/bin/jar" --create --file "$out/shop.jar" --main-class demo.shop.Split -C "$out" demo
 }
 

@@ -15,7 +15,8 @@ cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema cargo-deny cargo-cyclonedx helm kube)
 # The version of the package, which for dotnet-8, dotnet-10, flamegraph and openapi-schema is not that of the content.
 declare -A versions=(
-  [async-profiler]=4.6
+  # With the classes by which a program tells it spans.
+  [async-profiler]=4.6-api
   [jattach]=2.1
   [dotnet-3.1]=3.1.1007
   [dotnet-8]=5.7.0
@@ -64,7 +65,7 @@ install_async_profiler() {
   retry mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
     -Dartifact=tools.profiler:async-profiler:4.6 -DoutputDirectory=.
   python3 -m zipfile -e async-profiler-4.6.jar jar
-  mv jar/linux-x64 jar/linux-arm64 "$1"
+  mv jar/linux-x64 jar/linux-arm64 jar/one "$1"
   verify "$1/linux-x64/libasyncProfiler.so" \
     1aa55af4645fafb7b70fe78b8bcc8d32a1a2fce1a278ce04318224df68694fb2
   verify "$1/linux-arm64/libasyncProfiler.so" \

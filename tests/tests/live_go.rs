@@ -27,6 +27,35 @@ fn cpu_shares_are_the_known_split() {
 }
 
 #[test]
+fn what_the_program_labels_is_told_apart_by_its_labels() {
+    let app = start("split", "labels", &PPROF);
+    let server = Server::default();
+    let by_label = "&by=label:endpoint";
+    let query = format!("/profile?pid={}&seconds=10&format=collapsed{by_label}", app.pid);
+    let stacks = shares::enough(|| server.get(&query));
+    let endpoints = [
+        ("[endpoint: /cart]", 0.6),
+        ("[endpoint: /search]", 0.3),
+        ("[endpoint: /health]", 0.1),
+    ];
+    shares::assert_split(&stacks, endpoints);
+    assert!(shares::of(&stacks, "[no endpoint]") < 0.03, "{stacks}");
+
+    // Of one capture as of any, in every form, and by another label of the same samples.
+    let id = server.capture(&format!("pid={}&seconds=10", app.pid));
+    server.wait_for(&id, &["finished"]);
+    let shown = |view: &str| server.get(&format!("/captures/{id}/artifact?{view}")).ok().text();
+    shares::assert_split(&shown(&format!("format=collapsed{by_label}")), endpoints);
+    let tiers = shown("format=collapsed&by=label:tier");
+    let gold = shares::of(&tiers, "[tier: gold]");
+    assert!((gold - 0.3).abs() < 0.03, "{gold}: {tiers}");
+    let picture = shown(&format!("format=svg{by_label}"));
+    assert!(endpoints.iter().all(|(endpoint, _)| picture.contains(endpoint)));
+    let whole = shown("format=collapsed");
+    assert!(!whole.contains("endpoint"), "{whole}");
+}
+
+#[test]
 fn every_profile_type_answers_on_the_paths_of_go() {
     let app = start("split", "cpu", &PPROF);
     let server = Server::default();

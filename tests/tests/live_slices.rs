@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::app::{self, App, alone};
-use e2e::{Server, shares};
+use e2e::{Server, cache, shares};
 
 const OLD: [(&str, f64); 2] = [("Split.favourite", 0.7), ("Split.other", 0.3)];
 const NEW: [(&str, f64); 2] = [("Split.favourite", 0.4), ("Split.other", 0.6)];
@@ -90,6 +90,45 @@ fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
 }
 
 #[test]
+fn one_recording_of_a_jvm_is_split_by_the_spans_that_its_program_told() {
+    let _alone = alone();
+    // The API of async-profiler, which the program has from somewhere.
+    let api = format!("-Xbootclasspath/a:{}", cache::file("async-profiler").display());
+    for jdk in ["17", "25"] {
+        let app = App::start(app::java(jdk, &[&api], "spans"));
+        let server = Server::default();
+        let id = server.capture(&format!(
+            "pid={}&event=cpu&format=jfr&seconds=10&frequency=199",
+            app.pid
+        ));
+        server.wait_for(&id, &["finished"]);
+        let by_span = collapsed(&server, &id, "by=label:span");
+        eprintln!("JDK {jdk}");
+        for (endpoint, expected) in [
+            ("/cart", 0.6),
+            ("/search", 0.15),
+            ("/search/price", 0.15),
+            ("/health", 0.1),
+        ] {
+            let root = format!("[span: {endpoint}]");
+            // Compilers and collectors have no spans.
+            let share = shares::of(&by_span, &root) / (1.0 - shares::of(&by_span, "[no span]"));
+            eprintln!("{endpoint}: {share:.3}, expected {expected}");
+            assert!((share - expected).abs() < 0.03, "{endpoint} has {share}: {by_span}");
+        }
+        let half = collapsed(&server, &id, "by=label:span&from=5");
+        let share = shares::of(&half, "[span: /cart]") / (1.0 - shares::of(&half, "[no span]"));
+        assert!((share - 0.6).abs() < 0.05, "{share}: {half}");
+        assert!((total(&by_span) - total(&collapsed(&server, &id, ""))).abs() < 0.5);
+        let answer = server
+            .get(&format!("/captures/{id}/artifact?format=svg&by=label:endpoint"))
+            .ok();
+        let said = answer.header("sideflame-degraded").to_owned();
+        assert!(said.contains("no sample has a label endpoint"), "{said}");
+    }
+}
+
+#[test]
 fn one_recording_of_several_events_has_the_split_of_each() {
     let _alone = alone();
     for jdk in ["17", "25"] {
@@ -150,7 +189,7 @@ fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
 fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
     let _alone = alone();
     let split = [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)];
-    let mut command = std::process::Command::new(e2e::cache::file("apps/c/split"));
+    let mut command = std::process::Command::new(cache::file("apps/c/split"));
     command.args(["cpu", "2"]);
     let app = App::start(command);
     let server = Server::default();

@@ -11,7 +11,7 @@ use crate::profile::{Pattern, View};
 
 const SECONDS: &str = "seconds into the capture, with up to three digits behind the point";
 const THREAD: &str = "a regular expression for names of threads, or a thread's number";
-const BY: &str = "thread, thread-name, or label: and the key of a label";
+const BY: &str = "thread, thread-name, or label: and the key of a label; a JFR with spans has label:span";
 const PATTERN: &str = "a regular expression for names of functions, at most 256 bytes";
 
 /// The parameters.

@@ -48,6 +48,7 @@ pub mod jfr {
     pub mod read;
     pub mod sampled;
     pub mod secrets;
+    mod spans;
     mod values;
 
     pub use error::JfrError;

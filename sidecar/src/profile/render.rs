@@ -18,7 +18,7 @@ use super::hidden_class::Names;
 use super::model::Profile;
 use super::quality::{Clock, OfEvent, Quality};
 use super::view::select::{SelectError, select};
-use super::view::{View, tells_threads};
+use super::view::{By, View, tells_label, tells_threads};
 use super::{ModelError, stamp};
 use crate::format::{Format, RecordingKind};
 
@@ -28,6 +28,9 @@ const MAX_INPUT: u64 = 256 << 20;
 /// Said where threads were asked for, and no sample has one.
 const NO_THREADS: &str =
     "the recording does not tell threads apart: capture with threads=true, or of a JVM with format=jfr";
+
+/// Said where no sample has the label by which stacks are to be split.
+const NO_LABEL: &str = "no sample has a label {}: Go programs set labels by pprof.Do; of a JVM there is span, of the spans of async-profiler's API, with format=jfr";
 
 /// What to make of a recording.
 #[derive(Debug, Clone)]
@@ -363,6 +366,11 @@ pub(super) fn prepare(
     if !view.is_all() {
         if view.is_of_threads() && !tells_threads(profile) {
             rendered.quality.degraded.push(NO_THREADS.to_owned());
+        }
+        if let Some(By::Label(key)) = &view.by
+            && !tells_label(profile, key)
+        {
+            rendered.quality.degraded.push(NO_LABEL.replace("{}", key));
         }
         rendered.quality.shown = Some(Box::new(select(
             profile,

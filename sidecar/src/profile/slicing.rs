@@ -10,6 +10,9 @@ use super::strings::StringId;
 /// The label with the number of a part. No label of a recording begins with a space.
 pub const PART: &str = " part";
 
+/// The label with what a program said that it was doing.
+pub const SPAN: &str = "span";
+
 /// The part that is not shown, where one is.
 pub const OUTSIDE: u32 = 1;
 
@@ -40,6 +43,8 @@ pub struct Slicing {
     pub cuts: Cuts,
     /// By thread, also where the recording was not asked to be.
     pub by_thread: bool,
+    /// By the spans that the program told its profiler.
+    pub by_span: bool,
 }
 
 impl Slicing {

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 pub use by::By;
 pub use pattern::{Pattern, PatternError};
-pub use split::tells_threads;
+pub use split::{tells_label, tells_threads};
 
 use super::frame_name::short_text;
-use super::slicing::{Cuts, Slicing};
+use super::slicing::{Cuts, SPAN, Slicing};
 
 /// Which part of a recording is shown; the default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,6 +69,7 @@ impl View {
         Slicing {
             cuts: if self.is_of_time() { around } else { Cuts::None },
             by_thread: self.is_of_threads(),
+            by_span: matches!(&self.by, Some(By::Label(key)) if key == SPAN),
         }
     }
 

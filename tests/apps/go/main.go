@@ -27,11 +27,12 @@ func main() {
 	tcpAddr := flag.String("tcp", "", "echo every byte on this address")
 	flag.Parse()
 	scenarios := map[string]func(){
-		"cpu":   cpu,
-		"alloc": alloc,
-		"lock":  lock,
-		"block": block,
-		"idle":  func() {},
+		"cpu":    cpu,
+		"alloc":  alloc,
+		"lock":   lock,
+		"block":  block,
+		"labels": labels,
+		"idle":   func() {},
 	}
 	scenario, ok := scenarios[flag.Arg(0)]
 	if !ok {

@@ -2,4 +2,8 @@
 
 package main
 
+import "log"
+
 func startPprof() {}
+
+func labels() { log.Fatal("labels are pprof's") }

@@ -51,6 +51,7 @@ public final class Split extends Thread {
                 case "heap" -> heap();
                 case "lock" -> lock();
                 case "deep" -> deep();
+                case "spans" -> Spans.run();
                 case "recursion", "descriptors", "names", "virtual", "deadlock" -> Edges.run(scenario);
                 case "idle" -> LockSupport.park();
                 default -> {
@@ -64,7 +65,7 @@ public final class Split extends Thread {
     }
 
     /** A chain of dependent operations: bound by latency, so each compiled copy of it runs equally fast. */
-    private static long spin(long x, int n) {
+    static long spin(long x, int n) {
         for (int i = 0; i < n; i++) {
             x ^= x << 13;
             x ^= x >>> 7;
@@ -93,7 +94,7 @@ public final class Split extends Thread {
     }
 
     /** 0.75 to 1.25 in a mixed order: rounds of constant length could run in step with a sampler's period. */
-    private static double jitter(int round) {
+    static double jitter(int round) {
         return 0.75 + round * 7 % 51 / 100.0;
     }
 

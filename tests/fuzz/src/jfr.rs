@@ -34,6 +34,7 @@ fn sliced(bytes: &[u8], wanted: Sampled, whole: &Profile) {
     let slicing = Slicing {
         cuts: Cuts::Every(1_000_000),
         by_thread: true,
+        by_span: true,
     };
     let sliced = read(bytes, Some(wanted), Names::Normalised, slicing).expect("as before");
     let sum = |profile: &Profile| {
@@ -102,6 +103,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("everything", example::everything()),
         ("leaking", example::leaking()),
         ("secret", example::secret()),
+        ("spanned", example::spanned()),
         ("one", chunk(100)),
         ("two", [chunk(80), chunk(68)].concat()),
         ("cut", chunk(100)[..90].to_vec()),

@@ -69,6 +69,7 @@ targets![
     jfr,
     kallsyms,
     maps,
+    metadata,
     nettrace,
     perf_map,
     pprof,

@@ -6,19 +6,24 @@ use sideflame::format::{Format, RecordingKind};
 use sideflame::profile::format::{ReadOptions, reader};
 use sideflame::profile::model::Profile;
 use sideflame::profile::quality::{Clock, Quality};
-use sideflame::profile::slicing::Slicing;
+use sideflame::profile::slicing::{MOST_PARTS, Slicing};
 use sideflame::profile::{CollapsedValues, Names, RenderOptions, View, render};
 
 use crate::flame_graph;
 
 /// The profile in a recording, if it is one.
 pub(crate) fn read(bytes: &[u8], kind: RecordingKind) -> Option<Profile> {
+    sliced(bytes, kind, Slicing::default())
+}
+
+/// The same, told apart.
+pub(crate) fn sliced(bytes: &[u8], kind: RecordingKind, slicing: Slicing) -> Option<Profile> {
     let options = ReadOptions {
         collapsed: CollapsedValues::of(&Quality::default()),
         names: Names::Raw,
         stamp: Quality::default(),
         event: None,
-        slicing: Slicing::default(),
+        slicing,
     };
     reader(kind)?.read(&mut &*bytes, &options).ok()
 }
@@ -45,6 +50,7 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
         }
     }
     parts(bytes, kind);
+    slices(bytes, kind);
     if let Some(text) = made(bytes, kind, Format::Collapsed, None) {
         let again = made(&text, RecordingKind::Collapsed, Format::Collapsed, None);
         let again = again.expect("our own text is read again");
@@ -52,31 +58,96 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
     }
 }
 
-/// Stacks with a match have the same value whichever way they are turned, and it is no more than that of all.
+/// Stacks with a match have the same value whichever way they are turned.
 fn parts(bytes: &[u8], kind: RecordingKind) {
-    let shown = |view: View| {
-        let options = RenderOptions {
-            view,
-            ..options(kind, Format::Collapsed, None)
-        };
-        let rendered = render(bytes, kind, &options, &mut io::sink()).ok()?;
-        let shown = rendered.quality.shown.expect("a part says how much it is");
-        assert!(shown.value <= shown.total);
-        Some(shown.value)
-    };
     let pattern = || Some("a|[.;]".parse().expect("a pattern"));
-    let focus = shown(View {
-        focus: pattern(),
-        ..View::default()
-    });
-    let callers = shown(View {
-        callers: pattern(),
-        ..View::default()
-    });
+    let focus = shown(
+        bytes,
+        kind,
+        View {
+            focus: pattern(),
+            ..View::default()
+        },
+    );
+    let callers = shown(
+        bytes,
+        kind,
+        View {
+            callers: pattern(),
+            ..View::default()
+        },
+    );
     // Values that overflow when they are added up are an error of the one that adds them up.
-    if let (Some(focus), Some(callers)) = (focus, callers) {
+    if let (Some((focus, _)), Some((callers, _))) = (focus, callers) {
         assert_eq!(focus, callers);
     }
+}
+
+/// A recording's times and threads: its two halves are all of it, what stacks are split by leaves nothing out, and the intervals of its
+/// timeline are what it says they are together.
+pub(crate) fn slices(bytes: &[u8], kind: RecordingKind) {
+    const HALF: Option<u32> = Some(500);
+    let range = |from, to| View {
+        from,
+        to,
+        ..View::default()
+    };
+    let halves = [range(None, HALF), range(HALF, None), range(Some(0), None)].map(|view| shown(bytes, kind, view));
+    if !kind.has_times() {
+        assert_eq!(halves, [None; 3], "a range of what has no times");
+    }
+    if let [Some((early, _)), Some((late, _)), Some((timed, total))] = halves {
+        // What has no time is in no part of it.
+        assert!(
+            early.saturating_add(late) == timed && timed <= total,
+            "{early} and {late} of {timed}"
+        );
+    }
+    for by in ["thread", "thread-name", "label:bytes"] {
+        let by = Some(by.parse().expect("a word"));
+        // Beneath a root values of both signs may meet.
+        if let Some((value, total)) = shown(bytes, kind, View { by, ..View::default() }).filter(|_| !has_signs(kind)) {
+            assert_eq!(value, total);
+        }
+    }
+    let some = View {
+        thread: Some("a|7".parse().expect("a pattern")),
+        by: Some("thread".parse().expect("a word")),
+        ..if kind.has_times() {
+            range(HALF, Some(700))
+        } else {
+            View::default()
+        }
+    };
+    let _ = shown(bytes, kind, some);
+    if let Some(json) = made(bytes, kind, Format::Timeline, None) {
+        let timeline: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+        let values = timeline["values"].as_array().expect("values");
+        assert!(values.len() <= MOST_PARTS as usize);
+        let values = values.iter().map(|value| value.as_u64().expect("a number"));
+        assert_eq!(
+            values.fold(0, u64::saturating_add),
+            timeline["total"].as_u64().expect("a sum")
+        );
+    }
+}
+
+fn has_signs(kind: RecordingKind) -> bool {
+    matches!(kind, RecordingKind::Pprof | RecordingKind::PprofTimed)
+}
+
+/// What a view shows and what all is, if it can be shown: no more than the whole, and what its stacks are together.
+fn shown(bytes: &[u8], kind: RecordingKind, view: View) -> Option<(u64, u64)> {
+    let options = RenderOptions {
+        view,
+        ..options(kind, Format::Collapsed, None)
+    };
+    let mut text = Vec::new();
+    let rendered = render(bytes, kind, &options, &mut text).ok()?;
+    let shown = rendered.quality.shown.expect("a part says how much it is");
+    assert!(shown.value <= shown.total);
+    assert_eq!(shown.value, sum(&text), "{}", String::from_utf8_lossy(&text));
+    Some((shown.value, shown.total))
 }
 
 /// One format of it; `None` if it is no recording.

@@ -64,6 +64,15 @@ pub fn tells_threads(profile: &Profile) -> bool {
         .any(|row| keys.thread(profile, *row) != (None, None))
 }
 
+/// True if any sample has a label of that key.
+pub fn tells_label(profile: &Profile, key: &str) -> bool {
+    let Some(key) = profile.strings.find(key) else {
+        return false;
+    };
+    let labels = |row: &SampleRow| row.labels.of(&profile.labels);
+    profile.rows.iter().flat_map(labels).any(|label| label.key == key)
+}
+
 /// The labels of threads, as far as any sample has them.
 #[derive(Debug, Clone, Copy)]
 struct Keys {

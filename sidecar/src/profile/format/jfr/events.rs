@@ -9,6 +9,7 @@ use super::JfrError;
 use super::cursor::{Cursor, Text};
 use super::metadata::{Field, Types, Value};
 use super::sampled::Sampled;
+use super::spans::Tags;
 use crate::profile::builder::ModelError;
 use crate::profile::slicing::Slicing;
 
@@ -24,6 +25,8 @@ pub(super) struct Key {
     pub(super) thread: u64,
     /// The part of the recording's time.
     pub(super) part: u32,
+    /// Key of what the program said that it was doing, 0 for nothing.
+    pub(super) tag: u64,
 }
 
 /// Where a sample comes from, before its thread's state is known.
@@ -33,6 +36,8 @@ pub(super) enum Source {
     Execution,
     /// Whatever the state is.
     Of(Sampled),
+    /// The same once more, where the JDK was asked for two events of it: it counts where the other has nothing.
+    Coarser(Sampled),
 }
 
 /// How often, and how much.
@@ -103,6 +108,8 @@ pub(super) struct Samples<'t> {
     slicing: Slicing,
     /// What makes nanoseconds after the beginning of the recording of a time in ticks.
     clock: Clock,
+    /// Where samples are told apart by them.
+    pub(super) tags: Tags,
     pub(super) sums: HashMap<Key, Sum, ahash::RandomState>,
     pub(super) recorder: Recorder,
 }
@@ -115,24 +122,24 @@ impl<'t> Samples<'t> {
         let mut samples = Self {
             types,
             layouts: HashMap::default(),
-            settings: None,
+            settings: types
+                .named("jdk.ActiveSetting")
+                .map(|(id, of_id)| (id, of_id.fields.as_slice())),
             slicing,
             clock,
+            tags: Tags::default(),
             sums: HashMap::default(),
             recorder: Recorder::default(),
         };
         for (id, of_id) in types.iter() {
             let fields = &of_id.fields;
-            if of_id.name == "jdk.ActiveSetting" {
-                samples.settings = Some((id, fields));
-            }
             let source = match of_id.name.as_str() {
                 "jdk.ExecutionSample" if by_async_profiler => Source::Execution,
-                "jdk.ExecutionSample" | "jdk.CPUTimeSample" => Source::Of(Sampled::Cpu),
+                "jdk.ExecutionSample" => Source::Coarser(Sampled::Cpu),
+                "jdk.CPUTimeSample" => Source::Of(Sampled::Cpu),
                 "profiler.WallClockSample" => Source::Of(Sampled::Wall),
-                "jdk.ObjectAllocationInNewTLAB" | "jdk.ObjectAllocationOutsideTLAB" | "jdk.ObjectAllocationSample" => {
-                    Source::Of(Sampled::Alloc)
-                }
+                "jdk.ObjectAllocationInNewTLAB" | "jdk.ObjectAllocationOutsideTLAB" => Source::Of(Sampled::Alloc),
+                "jdk.ObjectAllocationSample" => Source::Coarser(Sampled::Alloc),
                 "profiler.LiveObject" => Source::Of(Sampled::Heap),
                 "jdk.JavaMonitorEnter" => Source::Of(Sampled::Lock),
                 // The JDK's has every thread that waits for work; async-profiler's waits for a lock.
@@ -197,6 +204,7 @@ impl<'t> Samples<'t> {
             class,
             thread: if self.slicing.by_thread { thread } else { 0 },
             part: self.slicing.part(self.clock.nanos(time)),
+            tag: self.tags.at(thread, time),
         };
         let sum = self.sums.entry(key).or_default();
         let add = |sum: u64, value: u64| sum.checked_add(value).ok_or(ModelError::Overflow);

@@ -70,6 +70,38 @@ pub fn leaking() -> Vec<u8> {
     ])
 }
 
+/// With samples of two threads, of which one says what it is doing: `/cart` from 10 to 20, within it `/price` from 12 to 14.
+pub fn spanned() -> Vec<u8> {
+    let sampled = [
+        ("startTime", 11, ""),
+        ("sampledThread", 11, ""),
+        ("stackTrace", 26, "pool"),
+        ("state", 25, "pool"),
+    ];
+    let span = [
+        ("startTime", 11, ""),
+        ("duration", 11, ""),
+        ("eventThread", 11, ""),
+        ("tag", 20, "pool"),
+    ];
+    let mut types: Vec<Described<'_>> = TYPES.to_vec();
+    types.retain(|(id, ..)| *id != 101);
+    types.extend([
+        (101, "jdk.ExecutionSample", sampled.as_slice()),
+        (123, "profiler.Span", span.as_slice()),
+    ]);
+    let times = [9, 10, 11, 12, 13, 14, 20].map(|time| event(101, &numbers(&[time, 7, STACK, DEFAULT])));
+    let rest = [
+        event(101, &numbers(&[13, 8, STACK, DEFAULT])),
+        event(123, &numbers(&[12, 2, 7, 2])),
+        event(123, &numbers(&[10, 10, 7, 1])),
+        event(123, &numbers(&[0, 30, 7, 0])),
+        pools(),
+        checkpoint(&[(20, &[(1, text("/cart")), (2, text("/price"))])]),
+    ];
+    chunk_of(&metadata(&types), &[&times[..], &rest].concat())
+}
+
 /// Ids of types, as async-profiler has them.
 pub(crate) const TYPES: &[Described<'static>] = &[
     (4, "boolean", &[]),

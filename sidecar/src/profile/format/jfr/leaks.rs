@@ -32,11 +32,10 @@ pub(super) struct Calls<'t> {
 
 impl<'t> Calls<'t> {
     pub(super) fn of(types: &'t Types) -> Self {
-        let named = |name: &str| types.iter().find(|(_, of_id)| of_id.name == name);
         Self {
             types,
-            malloc: named("profiler.Malloc"),
-            free: named("profiler.Free"),
+            malloc: types.named("profiler.Malloc"),
+            free: types.named("profiler.Free"),
             calls: Vec::new(),
         }
     }

@@ -165,6 +165,12 @@ impl Types {
         self.by_id.get(&id)
     }
 
+    /// The type of that name; of several the first.
+    pub(super) fn named(&self, name: &str) -> Option<(u64, &Type)> {
+        let of_name = self.iter().filter(|(_, of_id)| of_id.name == name);
+        of_name.min_by_key(|(id, _)| *id)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Type)> {
         self.by_id.iter().map(|(id, of_id)| (*id, of_id))
     }

@@ -176,6 +176,11 @@ impl<'a> Pools<'a> {
         self.text(self.symbols.get(&key))
     }
 
+    /// The string of that key.
+    pub(super) fn string(&self, key: u64) -> Cow<'a, str> {
+        self.text(self.strings.get(&key))
+    }
+
     /// What the type of a frame is called.
     pub(super) fn frame_type(&self, key: u64) -> Cow<'a, str> {
         self.text(self.frame_types.get(&key))

@@ -5,7 +5,7 @@
 //! anything is made for it. Called by the renderer; it must not know how the recording came to be.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{ErrorKind, Read};
 
 use super::JfrError;
@@ -16,18 +16,21 @@ use super::leaks::{Calls, Leaks};
 use super::metadata::Types;
 use super::pools::Pools;
 use super::sampled::Sampled;
+use super::spans::Spans;
 use super::values::Values;
 use crate::format::RecordingKind;
 use crate::profile::builder::{ModelError, ProfileBuilder};
 use crate::profile::format::{ReadError, ReadOptions, Reader};
-use crate::profile::frame_name::{CUT, UNKNOWN};
+use crate::profile::frame_name::{CUT, UNKNOWN, short_text};
 use crate::profile::hidden_class::Names;
-use crate::profile::model::{FrameKind, LocationId, Profile};
-use crate::profile::slicing::{Cuts, Slicing};
+use crate::profile::model::{FrameKind, Label, LabelValue, LocationId, Profile};
+use crate::profile::slicing::{Cuts, SPAN, Slicing};
 use crate::profile::thread_root::ThreadRoot;
 
 /// Bytes before the first event of a chunk.
 const HEADER: usize = 68;
+/// Longest tag of a span; it is the root of its stacks.
+const MAX_TAG: usize = 200;
 /// The type of the event that describes the types.
 pub(super) const METADATA: u64 = 0;
 /// The type of the event that has constants.
@@ -208,6 +211,13 @@ impl Reading {
             // Said once, in the first chunk.
             samples.recorder = std::mem::take(&mut self.recorder);
         }
+        if self.slicing.by_span {
+            let (mut spans, mut events) = (Spans::of(&types), Cursor::new(body, compressed));
+            while let Some((id, content)) = event(&mut events, compressed)? {
+                spans.take(id, content)?;
+            }
+            samples.tags = spans.finish();
+        }
         let mut calls = (self.wanted == Some(Sampled::Leaks)).then(|| Calls::of(&types));
         let mut pools = Pools::default();
         let mut events = Cursor::new(body, compressed);
@@ -231,8 +241,11 @@ impl Reading {
         if let Some(calls) = calls {
             return self.add_calls(calls, &pools);
         }
+        let counted: HashSet<Source> = sums.keys().map(|key| key.source).collect();
+        let twice = |key: &Key| matches!(key.source, Source::Coarser(of) if counted.contains(&Source::Of(of)));
         let mut sums: Vec<(Sampled, Key, Sum)> = sums
             .into_iter()
+            .filter(|(key, _)| !twice(key))
             .map(|(key, sum)| (sampled(key, &pools), key, sum))
             .collect();
         self.seen.extend(sums.iter().map(|(sampled, ..)| sampled));
@@ -241,7 +254,7 @@ impl Reading {
         };
         sums.retain(|(sampled, ..)| *sampled == wanted);
         // The same in each reading of the same file.
-        sums.sort_unstable_by_key(|(_, key, _)| (key.stack, key.class, key.thread, key.part));
+        sums.sort_unstable_by_key(|(_, key, _)| (key.stack, key.class, key.thread, key.part, key.tag));
         self.add(wanted, header, &pools, &sums)
     }
 
@@ -281,6 +294,13 @@ impl Reading {
                 labels.extend(root.labels);
             }
             labels.extend(self.slicing.label(builder, key.part)?);
+            if key.tag != 0 {
+                let tag = short_text(&pools.string(key.tag), MAX_TAG);
+                labels.push(Label {
+                    key: builder.string(SPAN)?,
+                    value: LabelValue::Text(builder.string(&tag)?),
+                });
+            }
             builder.sample(&stack, &row[..width], &labels)?;
             self.samples = self.samples.checked_add(sum.samples).ok_or(ModelError::Overflow)?;
         }
@@ -355,7 +375,7 @@ fn builder(wanted: Sampled, recorder: &Recorder, names: Names) -> Result<(Profil
 /// where it went through all threads.
 fn sampled(key: Key, pools: &Pools<'_>) -> Sampled {
     match key.source {
-        Source::Of(sampled) => sampled,
+        Source::Of(sampled) | Source::Coarser(sampled) => sampled,
         Source::Execution if pools.thread_state(key.class) == "STATE_DEFAULT" => Sampled::Cpu,
         Source::Execution => Sampled::Wall,
     }

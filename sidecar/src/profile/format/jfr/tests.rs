@@ -384,3 +384,70 @@ fn threads_are_chosen_by_name_or_number_and_split_by() {
         [(format!("[no endpoint];{work}"), 3)]
     );
 }
+
+#[test]
+fn samples_are_split_by_the_spans_that_they_are_in() {
+    let file = spanned();
+    let shown = |by: &str, from: Option<u32>| {
+        let view = View {
+            from,
+            by: Some(by.parse().unwrap()),
+            ..View::default()
+        };
+        let profile = read::read(file.as_slice(), Some(Sampled::Cpu), Names::Raw, view.slicing()).unwrap();
+        assert_eq!(profile.recorded_samples, Some(8));
+        viewed(profile, &view).into_iter().collect::<Vec<_>>()
+    };
+    let of = |root: &str, samples: i64| (format!("{root};demo.shop.Split.main;demo.shop.Split.work"), samples);
+    let by_span = [of("[no span]", 3), of("[span: /cart]", 3), of("[span: /price]", 2)];
+    assert_eq!(shown("label:span", None), by_span);
+    assert_eq!(
+        shown("label:span", Some(14)),
+        [of("[no span]", 1), of("[span: /cart]", 1)]
+    );
+    assert_eq!(shown("label:endpoint", None), [of("[no endpoint]", 8)]);
+}
+
+#[test]
+fn what_the_jdk_records_by_two_events_is_counted_once() {
+    let mut types: Vec<Described<'_>> = TYPES.to_vec();
+    types.retain(|(_, name, _)| !name.starts_with("profiler."));
+    types.push((
+        130,
+        "jdk.ObjectAllocationSample",
+        &[
+            ("stackTrace", 26, "pool"),
+            ("objectClass", 21, "pool"),
+            ("weight", 11, ""),
+        ],
+    ));
+    types.push((131, "jdk.CPUTimeSample", &[("stackTrace", 26, "pool")]));
+    let buffer = event(102, &numbers(&[STACK, CLASS, 16, 1000]));
+    let sampled = event(130, &numbers(&[OTHER_STACK, CLASS, 900]));
+    let by_time = event(131, &numbers(&[STACK]));
+    let sum = |events: &[&Vec<u8>], wanted: Sampled| {
+        let events: Vec<_> = events.iter().copied().cloned().chain([pools()]).collect();
+        let profile = read(
+            chunk_of(&metadata(&types), &events).as_slice(),
+            Some(wanted),
+            Names::Raw,
+        )
+        .unwrap();
+        (lines(&profile).values().sum::<i64>(), profile.recorded_samples)
+    };
+    assert_eq!(sum(&[&sampled, &buffer, &sampled], Sampled::Alloc), (1000, Some(1)));
+    assert_eq!(sum(&[&sampled, &sampled], Sampled::Alloc), (1800, Some(2)));
+    let executed = cpu(OTHER_STACK);
+    assert_eq!(sum(&[&executed, &by_time, &executed], Sampled::Cpu), (1, Some(1)));
+    assert_eq!(sum(&[&executed, &executed], Sampled::Cpu), (2, Some(2)));
+}
+
+#[test]
+fn of_two_types_of_one_name_it_is_always_the_same_that_counts() {
+    let mut types: Vec<Described<'_>> = TYPES.to_vec();
+    types.push((140, "jdk.ActiveSetting", &[("id", 11, "")]));
+    let file = chunk_of(&metadata(&types), &[setting("event", "cpu-clock"), cpu(STACK), pools()]);
+    for _ in 0..32 {
+        assert_eq!(of(&file, Sampled::Cpu).into_values().collect::<Vec<_>>(), [10_000_000]);
+    }
+}

@@ -19,7 +19,7 @@ const MAX_NAME: usize = 8 << 10;
 
 /// The values of a type, as Go's heap names them.
 const OBJECTS: &str = "inuse_objects";
-const BYTES: &str = "inuse_space";
+pub(super) const BYTES: &str = "inuse_space";
 
 /// Which part of a trace this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

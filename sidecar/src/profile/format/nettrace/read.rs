@@ -8,9 +8,10 @@ use std::io::{self, Read};
 use super::clr::ClrEvent;
 use super::collector::Collector;
 use super::decoder::{Decoder, NettraceError};
+use super::heap_walk;
 use crate::format::RecordingKind;
 use crate::profile::format::{ReadError, ReadOptions, Reader};
-use crate::profile::slicing::Slicing;
+use crate::profile::slicing::{Cuts, Slicing};
 use crate::profile::{ModelError, Profile, Quality};
 
 const MAGIC: &[u8] = b"Nettrace";
@@ -38,6 +39,9 @@ pub enum NettraceReadError {
     /// It is of something else.
     #[error("the trace has neither samples nor allocations, contention, exceptions or a heap of .NET")]
     NothingToShow,
+    /// A part of its time was asked for, of what is of a moment.
+    #[error("a heap is what was there at one moment: it is shown without from and to")]
+    OfAMoment,
 }
 
 /// The reader of nettrace.
@@ -121,6 +125,9 @@ pub fn read(input: &mut dyn Read, stamp: &Quality, slicing: Slicing) -> Result<P
     let mut profile = collector.finish(stamp)?;
     if profile.sample_types.is_empty() {
         return Err(NettraceReadError::NothingToShow);
+    }
+    if slicing.cuts != Cuts::None && profile.sample_types.iter().any(|of| of.name == heap_walk::BYTES) {
+        return Err(NettraceReadError::OfAMoment);
     }
     profile.lost = Some(lost);
     Ok(profile)

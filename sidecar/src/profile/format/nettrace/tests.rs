@@ -9,7 +9,7 @@ use super::framing::TAG_NULL;
 use super::read::NettraceReadError;
 use crate::format::{Format, RecordingKind};
 use crate::profile::quality::ThreadFacts;
-use crate::profile::slicing::Slicing;
+use crate::profile::slicing::{Cuts, Slicing};
 use crate::profile::{Names, Profile, Quality, RenderOptions, View, render};
 
 /// The whole, as it was recorded.
@@ -320,6 +320,13 @@ fn a_walk_through_the_heap_is_a_frame_per_type() {
             assert_eq!(heap.default_sample_type.as_deref(), Some("inuse_space"));
             assert_eq!((heap.live_bytes, heap.lost), (Some(448), Some(0)));
             assert_eq!(heap.doubts, []);
+            // No half of it is all of it.
+            let half = Slicing {
+                cuts: Cuts::Around { from: 0, to: 1 },
+                ..Slicing::default()
+            };
+            let refused = super::read::read(&mut stream.as_slice(), &stamp, half);
+            assert!(matches!(refused, Err(NettraceReadError::OfAMoment)), "{refused:?}");
         }
         assert!(matches!(
             read(&mut work_and_sleep(version, true).as_slice(), &of_event("heap")),

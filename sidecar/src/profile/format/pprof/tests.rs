@@ -62,7 +62,12 @@ fn threads_and_times_are_told_apart_where_they_are_asked_for() {
     let mut file = Vec::new();
     write_timed(&builder.finish(), &moments, &mut file).unwrap();
     let told = |by_thread, cuts| {
-        let profile = super::read::sliced(&file, Names::Raw, Slicing { cuts, by_thread }).unwrap();
+        let slicing = Slicing {
+            cuts,
+            by_thread,
+            ..Slicing::default()
+        };
+        let profile = super::read::sliced(&file, Names::Raw, slicing).unwrap();
         let samples = words(&profile).split_off(1);
         let labelled = samples.iter().map(|line| {
             let (values, rest) = line.split_once(' ').unwrap();
