@@ -106,6 +106,7 @@ soak: static apps ## Take 10,000 captures of a JVM, a .NET and Go apps, then 50 
 	$(call timed,SIDEFLAME_LOAD_SECONDS=300 cargo test --locked --workspace --test many_clients)
 
 .PHONY: bench
+bench: COMPONENTS += jfr-converter
 bench: build static apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
 	@tests/rig/bench_dotnet.sh

@@ -46,6 +46,15 @@ for run in 1 2 3; do
   end=$(now_us)
   echo $((end - $(end_of_sampling))) >>"$work/ours"
 
+  # What the plain capture would take if it were a JFR, which knows times and threads.
+  curl -fsS -o /dev/null "$url/profile?pid=$java_pid&seconds=10&format=jfr"
+  end=$(now_us)
+  recorded=$((end - $(end_of_sampling)))
+  artifact=$url/captures/$(newest id)/artifact?format=svg
+  start=$(now_us)
+  curl -fsS -o "$work/jfr.svg" "$artifact"
+  echo $((recorded + $(now_us) - start)) >>"$work/by_jfr"
+
   jattach=$cache/jattach/jattach
   "$jattach" "$java_pid" load "$library" true "start,event=cpu,log=/dev/null" >/dev/null
   sleep 10
@@ -56,6 +65,7 @@ for run in 1 2 3; do
 done
 ours=$(median <"$work/ours") theirs=$(median <"$work/theirs")
 row "10 s JVM cpu capture: end of sampling to the SVG's last byte" "$(milliseconds "$ours")"
+row "  the same by way of a JFR" "$(milliseconds "$(median <"$work/by_jfr")")"
 row "  jattach stop,collapsed of the same library (no SVG)" "$(milliseconds "$theirs")"
 row "  ratio, and difference" "$(ratio "$ours" "$theirs"), $(milliseconds $((${ours%.*} - ${theirs%.*})))"
 
@@ -87,6 +97,38 @@ else
   row "  flamegraph.pl" "no registry has it"
 fi
 
+# timed FILE COMMAND...: appends how long it took, and leaves its peak RSS in kB in $peak.
+timed() {
+  local into=$1 took
+  shift
+  read -r took peak < <(python3 -c '
+import resource, subprocess, sys, time
+start = time.monotonic()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+took = time.monotonic() - start
+print(int(took * 1e6), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@")
+  echo "$took" >>"$into"
+}
+
+# A recording of several events, as large as ten busy minutes make one.
+"$java" -cp "$cache/apps/java-17" demo.shop.Split cpu,alloc >"$work/several.log" &
+several_pid=$!
+pids+=("$several_pid")
+timeout 30 bash -c 'until grep -q ready "$1"; do sleep 0.1; done' - "$work/several.log"
+"$jattach" "$several_pid" load "$library" true "start,event=cpu,interval=100us,alloc=4k,jfr,log=/dev/null,file=$work/several.jfr" >/dev/null
+sleep 20
+"$jattach" "$several_pid" load "$library" true "stop,log=/dev/null" >/dev/null
+kill "$several_pid"
+for run in 1 2 3; do
+  timed "$work/jfr" "$sideflame" render --event cpu "$work/several.jfr" -o svg -f "$work/several.svg"
+  our_peak=$peak
+  timed "$work/jfrconv" "$java" -jar "$cache/jfr-converter/jfr-converter.jar" --cpu "$work/several.jfr" "$work/several.html"
+done
+ours=$(median <"$work/jfr") theirs=$(median <"$work/jfrconv")
+row "JFR to SVG, $(stat -c %s "$work/several.jfr") bytes" "$(milliseconds "$ours"), peak RSS $our_peak kB"
+row "  jfr-converter 4.5 (jfrconv) on the same file" "$(milliseconds "$theirs"), peak RSS $peak kB"
+row "  ratio" "$(ratio "$theirs" "$ours")"
+
 # Two profiles of 100,000 distinct stacks, most of which both have.
 for seed in 1 2; do
   awk -v seed="$seed" 'BEGIN {
@@ -101,18 +143,6 @@ for seed in 1 2; do
   }' >"$work/$seed.txt"
   "$sideflame" render "$work/$seed.txt" -o pprof -f "$work/$seed.pb.gz" >/dev/null
 done
-# timed FILE COMMAND...: appends how long it took, and leaves its peak RSS in kB in $peak.
-timed() {
-  local into=$1 took
-  shift
-  read -r took peak < <(python3 -c '
-import resource, subprocess, sys, time
-start = time.monotonic()
-subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-took = time.monotonic() - start
-print(int(took * 1e6), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@")
-  echo "$took" >>"$into"
-}
 for run in 1 2 3; do
   timed "$work/diff" "$sideflame" diff "$work/1.pb.gz" "$work/2.pb.gz" -o top -f -
   our_peak=$peak

@@ -23,13 +23,16 @@ rate() {
   tail -n "+$((before + 1))" "$said" | awk '/^did / {print $2}' | median
 }
 
-# stamp KEY: a number of the newest capture's quality, 0 if it has none.
-stamp() {
+# newest KEY...: what the newest capture has there, 0 if nothing.
+newest() {
   curl -fsS "$url/captures" | node -e '
     const captures = JSON.parse(require("fs").readFileSync(0));
-    const { quality } = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
-    console.log(quality[process.argv[1]] ?? 0);' "$1"
+    const newest = captures.reduce((one, other) => (one.createdAtMs > other.createdAtMs ? one : other));
+    console.log(process.argv.slice(1).reduce((value, key) => value?.[key], newest) ?? 0);' "$@"
 }
+
+# stamp KEY: a number of the newest capture's quality, 0 if it has none.
+stamp() { newest quality "$1"; }
 
 # end_of_sampling: when the newest capture had sampled, by its stamp, in microseconds.
 end_of_sampling() { echo $((1000 * ($(stamp startedAtMs) + $(stamp durationMs)))); }

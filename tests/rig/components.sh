@@ -12,11 +12,13 @@ rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
-components=(async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema cargo-deny cargo-cyclonedx helm kube)
+components=(async-profiler jfr-converter jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema cargo-deny cargo-cyclonedx helm kube)
 # The version of the package, which for dotnet-8, dotnet-10, flamegraph and openapi-schema is not that of the content.
 declare -A versions=(
   # With the classes by which a program tells it spans.
   [async-profiler]=4.6-api
+  # Maven Central has no newer one.
+  [jfr-converter]=4.5
   [jattach]=2.1
   [dotnet-3.1]=3.1.1007
   [dotnet-8]=5.7.0
@@ -70,6 +72,14 @@ install_async_profiler() {
     1aa55af4645fafb7b70fe78b8bcc8d32a1a2fce1a278ce04318224df68694fb2
   verify "$1/linux-arm64/libasyncProfiler.so" \
     45895af951d172126819552f5e2762b1a71c4db2a95ab8def791becb9ce7e35d
+}
+
+# What async-profiler's own package has as jfrconv.
+install_jfr_converter() {
+  retry mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+    -Dartifact=tools.profiler:jfr-converter:4.5 -DoutputDirectory=.
+  verify jfr-converter-4.5.jar d8a5452b26adb11a2a0abf0c53799a6fd60dbccb0647efa5a734e3c46ced3df4
+  mv jfr-converter-4.5.jar "$1/jfr-converter.jar"
 }
 
 install_jattach() {

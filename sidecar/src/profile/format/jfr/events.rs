@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use super::JfrError;
 use super::cursor::{Cursor, Text};
-use super::metadata::{Field, Types, Value};
+use super::metadata::{Field, Primitive, Types, Value};
 use super::sampled::Sampled;
 use super::spans::Tags;
 use crate::profile::builder::ModelError;
-use crate::profile::slicing::Slicing;
+use crate::profile::slicing::{Cuts, Slicing};
 
 /// What is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +38,16 @@ pub(super) enum Source {
     Of(Sampled),
     /// The same once more, where the JDK was asked for two events of it: it counts where the other has nothing.
     Coarser(Sampled),
+}
+
+impl Source {
+    /// True if its samples may be of that kind.
+    fn may_be(self, wanted: Sampled) -> bool {
+        match self {
+            Self::Execution => matches!(wanted, Sampled::Cpu | Sampled::Wall),
+            Self::Of(sampled) | Self::Coarser(sampled) => sampled == wanted,
+        }
+    }
 }
 
 /// How often, and how much.
@@ -96,8 +106,8 @@ enum Role {
     None,
 }
 
-/// An event that is a sample: where it comes from, and what its fields are to it.
-type Layout<'t> = (Source, Vec<(&'t Field, Role)>);
+/// An event that is a sample: where it comes from, and its fields, how they are read if that is always the same, and what they are to it.
+type Layout<'t> = (Source, Vec<(&'t Field, Option<Primitive>, Role)>);
 
 /// The samples of one chunk.
 #[derive(Debug)]
@@ -118,7 +128,13 @@ pub(super) struct Samples<'t> {
 const MAX_SETTING: usize = 128;
 
 impl<'t> Samples<'t> {
-    pub(super) fn of(types: &'t Types, by_async_profiler: bool, (slicing, clock): (Slicing, Clock)) -> Self {
+    /// Of all events, or only of `wanted` ones.
+    pub(super) fn of(
+        types: &'t Types,
+        by_async_profiler: bool,
+        wanted: Option<Sampled>,
+        (slicing, clock): (Slicing, Clock),
+    ) -> Self {
         let mut samples = Self {
             types,
             layouts: HashMap::default(),
@@ -149,6 +165,9 @@ impl<'t> Samples<'t> {
                 "jdk.MethodTrace" => Source::Of(Sampled::Latency),
                 _ => continue,
             };
+            if wanted.is_some_and(|wanted| !source.may_be(wanted)) {
+                continue;
+            }
             let role = |field: &Field| match field.name.as_str() {
                 "startTime" => Role::Time,
                 "sampledThread" | "eventThread" => Role::Thread,
@@ -160,8 +179,8 @@ impl<'t> Samples<'t> {
                 "tlabSize" | "weight" => Role::BetterAmount,
                 _ => Role::None,
             };
-            let layout = fields.iter().map(|field| (field, role(field))).collect();
-            samples.layouts.insert(id, (source, layout));
+            let layout = fields.iter().map(|field| (field, types.primitive(field), role(field)));
+            samples.layouts.insert(id, (source, layout.collect()));
         }
         samples
     }
@@ -177,10 +196,12 @@ impl<'t> Samples<'t> {
         let mut cursor = cursor;
         let (mut stack, mut class, mut samples, mut amount, mut better) = (0, 0, 1, 0, None);
         let (mut time, mut thread) = (0, 0);
-        for (field, role) in layout {
-            let Value::Number(number) = self.types.field(&mut cursor, field)? else {
-                continue;
+        for (field, primitive, role) in layout {
+            let value = match primitive {
+                Some(primitive) => primitive.read(&mut cursor)?,
+                None => self.types.field(&mut cursor, field)?,
             };
+            let Value::Number(number) = value else { continue };
             match role {
                 Role::Time => time = number,
                 Role::Thread => thread = number,
@@ -203,7 +224,11 @@ impl<'t> Samples<'t> {
             stack,
             class,
             thread: if self.slicing.by_thread { thread } else { 0 },
-            part: self.slicing.part(self.clock.nanos(time)),
+            part: match self.slicing.cuts {
+                // Without a division of 128 bits, which takes as long as all the rest.
+                Cuts::None => 0,
+                _ => self.slicing.part(self.clock.nanos(time)),
+            },
             tag: self.tags.at(thread, time),
         };
         let sum = self.sums.entry(key).or_default();

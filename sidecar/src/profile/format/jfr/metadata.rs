@@ -27,7 +27,7 @@ pub(super) struct Type {
 
 /// A type that is known without its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Primitive {
+pub(super) enum Primitive {
     Byte,
     Short,
     Int,
@@ -51,7 +51,7 @@ impl Primitive {
         })
     }
 
-    fn read<'a>(self, cursor: &mut Cursor<'a>) -> Result<Value<'a>, JfrError> {
+    pub(super) fn read<'a>(self, cursor: &mut Cursor<'a>) -> Result<Value<'a>, JfrError> {
         Ok(match self {
             Self::Byte => Value::Number(u64::from(cursor.byte()?)),
             Self::Short => Value::Number(cursor.short()?),
@@ -211,6 +211,16 @@ impl Types {
     /// Steps over a field.
     pub(super) fn field<'a>(&self, cursor: &mut Cursor<'a>, field: &Field) -> Result<Value<'a>, JfrError> {
         self.nested(cursor, field, 0)
+    }
+
+    /// How a field is read that is one primitive in every event.
+    pub(super) fn primitive(&self, field: &Field) -> Option<Primitive> {
+        match field {
+            Field { array: true, .. } => None,
+            // Its key.
+            Field { pooled: true, .. } => Some(Primitive::Long),
+            Field { type_id, .. } => self.get(*type_id)?.primitive,
+        }
     }
 
     fn nested<'a>(&self, cursor: &mut Cursor<'a>, field: &Field, depth: usize) -> Result<Value<'a>, JfrError> {

@@ -206,7 +206,7 @@ impl Reading {
             ticks_per_second: header.ticks_per_second,
             offset: header.start_nanos.saturating_sub(began),
         };
-        let mut samples = Samples::of(&types, by_async_profiler, (self.slicing, clock));
+        let mut samples = Samples::of(&types, by_async_profiler, self.wanted, (self.slicing, clock));
         if self.span.is_some() {
             // Said once, in the first chunk.
             samples.recorder = std::mem::take(&mut self.recorder);
