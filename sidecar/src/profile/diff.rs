@@ -186,13 +186,18 @@ impl<'a> Diff<'a> {
 
     /// The same as a number that can be written where only whole ones can.
     pub fn scaled_whole(&self, before: u64) -> u64 {
+        const MOST: u64 = i64::MAX.unsigned_abs();
+        if self.factor == 1.0 {
+            // No number with a point has all of its digits.
+            return before.min(MOST);
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "rounded, not negative, and too large a number becomes the largest"
         )]
         let whole = self.scaled(before).round() as u64;
-        whole.min(i64::MAX.unsigned_abs())
+        whole.min(MOST)
     }
 
     /// What one of the two has of a stack or function by chance: the standard deviation of the change between them, where

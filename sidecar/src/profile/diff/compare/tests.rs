@@ -304,3 +304,12 @@ fn a_broken_recording_is_named() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_is_not_scaled_keeps_all_its_digits() {
+    let (before, after) = (collapsed("a 9007199254740993"), collapsed("a 1"));
+    let first = changes(&before, &after, Some(Normalise::None), |diff, _| {
+        diff.scaled_whole(diff.before.total)
+    });
+    assert_eq!(first, 9_007_199_254_740_993);
+}

@@ -205,11 +205,15 @@ fn read_plain(bytes: &[u8], names: Names, slicing: Slicing) -> Result<Profile, P
         labels.clear();
         for label in sample.label {
             let key = strings.intern(label.key, &mut builder)?;
-            // An absent text is index 0; so is the empty text, which no label needs.
-            let value = if label.str == 0 {
+            // An absent text is index 0; so is the empty text, which no label needs and which may have another index, too.
+            let text = match label.str {
+                0 => StringId::default(),
+                index => strings.intern(index, &mut builder)?,
+            };
+            let value = if text == StringId::default() {
                 LabelValue::Number(label.num, strings.intern(label.num_unit, &mut builder)?)
             } else {
-                LabelValue::Text(strings.intern(label.str, &mut builder)?)
+                LabelValue::Text(text)
             };
             labels.push(Label { key, value });
         }

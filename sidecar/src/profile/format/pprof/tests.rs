@@ -150,6 +150,19 @@ fn a_profile_with_every_comment_it_may_have_is_read_again_with_a_stamp() {
 }
 
 #[test]
+fn an_empty_label_is_the_same_whichever_index_it_has() {
+    let of = |index: u8| {
+        let types = b"\x0a\x04\x08\x01\x10\x02";
+        let sample = [b"\x12\x09\x12\x01\x01\x1a\x04\x08\x03\x10".as_slice(), &[index]].concat();
+        let strings = b"\x32\x00\x32\x07samples\x32\x05count\x32\x06thread\x32\x00";
+        read(&[types.as_slice(), &sample, strings].concat()).unwrap()
+    };
+    let another = words(&of(4));
+    assert_eq!(another, words(&of(0)));
+    assert_eq!(words(&read(&written(&of(4))).unwrap()), another);
+}
+
+#[test]
 fn trailing_garbage_is_an_error() {
     assert!(read(&[GO_CPU, b"garbage"].concat()).is_err());
 }
