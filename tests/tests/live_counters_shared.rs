@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use e2e::app::{self, App, jdk_home};
 use e2e::control_plane::wait;
-use e2e::exposition;
+use e2e::exposition::{self, Sample};
 use e2e::{MemoryCgroup, Server, cache};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -463,6 +463,97 @@ fn a_jvm_is_followed_without_being_asked() {
         "{text}"
     );
     assert!(samples.iter().all(|sample| sample.labels["pid"] == app.pid.to_string()));
+}
+
+fn scraped(server: &Server) -> (Vec<Sample>, Duration) {
+    let began = Instant::now();
+    let page = server.get("/metrics?targets=true").ok();
+    let time = began.elapsed();
+    assert_eq!(page.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    (exposition::parse(&page.text()), time)
+}
+
+#[test]
+fn a_scrape_tells_all_processes_within_bounds_and_asks_none() {
+    let server = Server::default();
+    let jvm = App::start(app::java("25", &[], "alloc"));
+    let mut go = Command::new(cache::file("apps/go/split"));
+    go.args(["-pprof", "127.0.0.1:0", "cpu"]);
+    let apps = [
+        (App::start(go), "go"),
+        (App::start(app::dotnet("8", "counted")), "dotnet"),
+        (jvm, "jvm"),
+    ];
+    // Who stands still could answer nothing.
+    for (app, _) in &apps {
+        app.signal(Signal::SIGSTOP);
+    }
+    let (samples, _) = scraped(&server);
+    for (app, runtime) in &apps {
+        let of = |name: &str| {
+            let mut found = samples
+                .iter()
+                .filter(|one| one.name == name && one.labels.get("pid") == Some(&app.pid.to_string()));
+            found
+                .next()
+                .unwrap_or_else(|| panic!("{name} of {runtime} {}", app.pid))
+        };
+        let cpu = of("process_cpu_seconds_total");
+        assert_eq!(
+            (&*cpu.labels["runtime"], cpu.labels["name"].is_empty()),
+            (*runtime, false)
+        );
+        close(
+            of("process_threads").value,
+            std::fs::read_dir(format!("/proc/{}/task", app.pid)).unwrap().count() as f64,
+            0.0,
+            runtime,
+        );
+        if *runtime == "jvm" {
+            let jcmd = perf_counters("25", app.pid);
+            close(
+                of("jvm_threads_current").value,
+                jcmd["java.threads.live"].parse().unwrap(),
+                0.0,
+                runtime,
+            );
+        }
+    }
+    // The server's own stay as they are.
+    let plain = exposition::parse(&server.get("/metrics").ok().text());
+    for own in plain.iter().filter(|own| own.name != "sideflame_http_requests_total") {
+        let is_own = |one: &&Sample| one.name == own.name && one.labels == own.labels;
+        assert_eq!(samples.iter().filter(is_own).count(), 1, "{}", own.name);
+    }
+    assert!(plain.iter().all(|sample| !sample.labels.contains_key("pid")));
+
+    let mut many: Vec<_> = (0..80)
+        .map(|_| Command::new("sleep").arg("600").spawn().unwrap())
+        .collect();
+    let (samples, time) = scraped(&server);
+    let value = |name: &str| samples.iter().find(|sample| sample.name == name).unwrap().value;
+    assert_eq!(value("sideflame_targets"), 64.0);
+    assert!(value("sideflame_targets_left_out") >= 19.0);
+    for (app, runtime) in &apps {
+        let told = samples
+            .iter()
+            .any(|one| one.labels.get("pid") == Some(&app.pid.to_string()));
+        assert!(told, "{runtime} gave way to a program without a runtime");
+        let series = samples
+            .iter()
+            .filter(|one| one.labels.get("pid") == Some(&app.pid.to_string()))
+            .count();
+        assert!((20..=128).contains(&series), "{series} series of {runtime}");
+    }
+    assert!(time < Duration::from_secs(8), "{time:?}");
+    for child in &mut many {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    for (app, _) in &apps {
+        app.signal(Signal::SIGCONT);
+    }
+    assert_eq!(server.get("/metrics?targets=maybe").code(), "invalid_parameter");
 }
 
 #[test]
