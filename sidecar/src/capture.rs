@@ -31,7 +31,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use tracing::Instrument;
 
-use crate::child::{Children, Command, Inspection, Inspector, Port};
+use crate::child::{Children, Command, Inspection, Inspector, Port, Scrape};
 use crate::event::Event;
 use crate::format::Format;
 use crate::process::ProcessTable;
@@ -149,6 +149,14 @@ impl Captures {
     /// An inspector child could not be started.
     pub async fn inspect(&self) -> Result<Vec<Inspection>, CaptureError> {
         Ok(self.inspector.inspect(None).await?)
+    }
+
+    /// What is counted of every process we see, without asking any.
+    ///
+    /// # Errors
+    /// As [`Self::inspect`].
+    pub async fn meter(&self) -> Result<Arc<Scrape>, CaptureError> {
+        Ok(self.inspector.meter().await?)
     }
 
     /// The processes among which `selector` chooses. Who names a pid need not wait for a look at all the others.

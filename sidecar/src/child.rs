@@ -45,7 +45,7 @@ pub use compare::{CompareOrder, Source};
 pub use deadline::Timeouts;
 pub use ending::ChildError;
 pub use executable::Executable;
-pub use inspect::{InspectError, Inspection, Inspector};
+pub use inspect::{InspectError, Inspection, Inspector, Metered, Scrape};
 pub use order::ChildOrder;
 pub use port::Port;
 pub use render::{RenderFailure, RenderOrder};
@@ -93,6 +93,7 @@ pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut channel = Channel::of_stdin()?;
     match channel.receive()?.ok_or("there is no order")? {
         ChildOrder::Inspect(order) => inspect::look::run(order, channel),
+        ChildOrder::Meter(order) => inspect::meter::run(order, channel),
         ChildOrder::Introduce => introduce::run(channel),
         ChildOrder::Record(order) => record::recorder::run(&order, channel),
         ChildOrder::Render(order) => render::renderer::run(*order, channel),

@@ -28,7 +28,7 @@ pub enum Event {
     Exceptions,
     /// Go's execution trace.
     Trace,
-    /// What the runtime counts of itself, and what the program counts through it.
+    /// What the kernel counts of the process, the runtime of itself, and the program through it.
     Counters,
     /// Several events of one JVM, in one recording: their names with commas between them.
     Several(String),

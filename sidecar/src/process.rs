@@ -3,6 +3,7 @@
 //! Knows `/proc` and nothing of runtimes, captures or HTTP. Called by the runtimes and the
 //! capture service.
 
+pub mod cgroup;
 pub mod command_line;
 pub mod container;
 pub mod container_logs;
@@ -10,12 +11,14 @@ pub mod cpu_time;
 pub mod handle;
 pub mod table;
 pub mod target_root;
+pub mod usage;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use cgroup::{Cgroup, CgroupUsage};
 pub use command_line::CommandLine;
 pub use container::Container;
 pub use container_logs::ContainerLogs;
@@ -23,6 +26,7 @@ pub use cpu_time::{CpuTime, CpuUse};
 pub use handle::ProcessHandle;
 pub use table::ProcessTable;
 pub use target_root::TargetRoot;
+pub use usage::Usage;
 
 /// Identity of a process: a pid alone is reused by the kernel, a pid with its start time is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

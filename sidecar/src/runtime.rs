@@ -9,10 +9,14 @@
 //! below; the compiler names them.
 
 pub mod control;
+pub mod counter_sources;
+pub mod counters;
+pub mod counters_beside;
 pub mod detected;
 pub mod dotnet;
 pub mod go;
 pub mod jvm;
+pub mod kernel_counters;
 pub mod native;
 pub mod no_access;
 pub mod options;
@@ -38,6 +42,7 @@ use crate::profile::quality::Clock;
 use dotnet::way::Way;
 
 pub use control::{Control, Interruption};
+pub use counter_sources::Sources;
 pub use detected::Detected;
 pub use dotnet::caller::{Advertise, Caller};
 pub use dotnet::dump::{DUMP, DumpType};
@@ -71,8 +76,23 @@ pub fn detect(table: &ProcessTable, process: Process, go: &GoPprofSettings) -> T
     let mapped = telling_files(table, &process);
     let detected = jvm::detect::detect(table, &process, &mapped)
         .or_else(|| dotnet::detect::detect(table, &process, &mapped))
-        .or_else(|| go::detect::detect(table, &process, go))
-        .unwrap_or_else(|| native::detect::detect(&process));
+        .or_else(|| go::detect::detect(table, &process, go));
+    recognised(process, detected)
+}
+
+/// Recognises `process` by its files alone: nothing is said to it, so that what only it could tell is not known.
+///
+/// Runs in a child with the target's credentials, at each scrape.
+pub fn recognise(table: &ProcessTable, process: Process) -> Target {
+    let mapped = telling_files(table, &process);
+    let detected = jvm::detect::detect(table, &process, &mapped)
+        .or_else(|| dotnet::detect::recognise(&process, &mapped))
+        .or_else(|| go::detect::recognise(table, &process));
+    recognised(process, detected)
+}
+
+fn recognised(process: Process, detected: Option<Detected>) -> Target {
+    let detected = detected.unwrap_or_else(|| native::detect::detect(&process));
     Target {
         process,
         name: detected.name,
@@ -108,11 +128,26 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
         root: root.as_ref(),
         perf,
     };
-    match target.runtime() {
+    let mut verdicts = match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
         Runtime::Dotnet => dotnet::doctor::verdicts(&examination, native::doctor::verdicts(&examination)),
         Runtime::Go => go::doctor::verdicts(&examination, native::doctor::verdicts(&examination)),
         Runtime::Native => native::doctor::verdicts(&examination),
+    };
+    counters::judge(&mut verdicts, &examination);
+    verdicts
+}
+
+/// What the runtime of `target` counts and shares with whoever may read its files, or why it does not; `None` of a runtime that
+/// must be asked. `process` is a fresh row of `/proc`.
+pub fn shared_counters(
+    table: &ProcessTable,
+    root: &TargetRoot,
+    (target, process): (&Target, &Process),
+) -> Option<Result<jvm::counters::SharedCounters, Reason>> {
+    match target.facts {
+        RuntimeFacts::Jvm { vm, .. } => Some(jvm::counters::SharedCounters::open(table, root, process, vm)),
+        RuntimeFacts::Dotnet { .. } | RuntimeFacts::Go { .. } | RuntimeFacts::Native => None,
     }
 }
 
@@ -150,7 +185,7 @@ pub fn needs_port(verdicts: &[Verdict]) -> bool {
     // What the kernel samples of it does not make up for what only its runtime can tell.
     verdicts
         .iter()
-        .filter(|verdict| dotnet::doctor::serves(&verdict.event))
+        .filter(|verdict| dotnet::doctor::serves(&verdict.event) && verdict.event != Event::Counters)
         .all(|verdict| impossible(verdict) && !is_its_state(verdict))
 }
 
@@ -181,6 +216,7 @@ pub fn refused_option(word: &str) -> Option<(&'static str, &'static str)> {
 /// The native recordings that can be made of an event, the usual one first.
 pub fn recordings(runtime: Runtime, event: &Event) -> &'static [RecordingKind] {
     match runtime {
+        _ if *event == Event::Counters => &[RecordingKind::Counters],
         Runtime::Jvm => jvm::plan::recordings(event),
         Runtime::Dotnet => dotnet::plan::recordings(event),
         Runtime::Go => go::plan::recordings(event),
@@ -200,6 +236,7 @@ pub fn usual_format(runtime: Runtime, (kind, event): (RecordingKind, &Event), op
 /// True if the runtime keeps totals of `event` since the start of the program; zero seconds ask for them.
 pub fn keeps_totals(runtime: Runtime, event: &Event) -> bool {
     match runtime {
+        Runtime::Jvm | Runtime::Go | Runtime::Native if *event == Event::Counters => true,
         Runtime::Go => go::plan::keeps_totals(event),
         Runtime::Jvm | Runtime::Dotnet | Runtime::Native => false,
     }
@@ -255,6 +292,7 @@ pub fn shares(order: &RecordOrder) -> bool {
         | RuntimePlan::DotnetDump(_)
         | RuntimePlan::Go(_)
         | RuntimePlan::Native(_)
+        | RuntimePlan::Counters(_)
         | RuntimePlan::DotnetMixed(_) => false,
     }
 }
@@ -298,6 +336,8 @@ pub enum RuntimePlan {
     Native(native::plan::NativePlan),
     /// To the kernel, and to a .NET process for the names of its methods.
     DotnetMixed(native::plan::NativePlan),
+    /// To no runtime: what is counted of it, and shared.
+    Counters(counters::CountersPlan),
 }
 
 /// Plans a recording: everything that can be known before the target notices anything is checked here, once. Runs in
@@ -306,6 +346,10 @@ pub enum RuntimePlan {
 /// # Errors
 /// A parameter that does not fit, or why it is impossible.
 pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan, PlanError> {
+    counters::refuse_foreign(asked)?;
+    if *asked.event == Event::Counters {
+        return plan_counters(asked, settings);
+    }
     match served_by(asked.target, asked.event) {
         Runtime::Jvm if *asked.event == Event::Goroutine => jvm::thread_dump::plan(asked).map(RuntimePlan::JvmThreads),
         Runtime::Jvm => jvm::plan::plan(asked, &settings.jvm).map(RuntimePlan::Jvm),
@@ -327,6 +371,34 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
     }
 }
 
+/// Counters of a runtime that must be asked for them, or those that need no question.
+fn plan_counters(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan, PlanError> {
+    let (mut expvar, mut without) = (None, None);
+    let runtime = asked.target.runtime();
+    if let Some(parameter) = asked.options.given_beside("refresh")
+        && runtime != Runtime::Dotnet
+    {
+        let message = format!("event=counters samples nothing: it does not take {parameter}");
+        return Err(PlanError::unsuitable(parameter, message));
+    }
+    match runtime {
+        Runtime::Dotnet => match dotnet::plan::plan(asked) {
+            Err(PlanError::Impossible(reason)) => without = Some(reason),
+            planned => return planned.map(RuntimePlan::Dotnet),
+        },
+        Runtime::Go => match go::expvar::plan(asked, &settings.go) {
+            Ok(plan) => expvar = Some(plan),
+            Err(reason) => without = Some(reason),
+        },
+        Runtime::Jvm | Runtime::Native => {}
+    }
+    Ok(RuntimePlan::Counters(counters::CountersPlan {
+        refresh: asked.options.refresh(),
+        expvar,
+        without,
+    }))
+}
+
 /// Plans a recording of all processes of the node, for which `asked.target` stands; `known` are those that have names.
 ///
 /// # Errors
@@ -346,6 +418,7 @@ impl RuntimePlan {
             Self::DotnetDump(_) => RecordingKind::Dump,
             Self::Go(plan) => plan.kind(),
             Self::Native(plan) | Self::DotnetMixed(plan) => plan.kind(),
+            Self::Counters(_) => RecordingKind::Counters,
         }
     }
 
@@ -358,7 +431,12 @@ impl RuntimePlan {
                 Way::Port(caller) => Some(caller),
                 Way::Socket(_) => None,
             },
-            Self::Jvm(_) | Self::JvmThreads(_) | Self::Go(_) | Self::Native(_) | Self::DotnetMixed(_) => None,
+            Self::Jvm(_)
+            | Self::JvmThreads(_)
+            | Self::Go(_)
+            | Self::Native(_)
+            | Self::DotnetMixed(_)
+            | Self::Counters(_) => None,
         }
     }
 
@@ -372,7 +450,7 @@ impl RuntimePlan {
             Self::Native(plan) if plan.node.is_some() => Some(Exclusive("the view of the whole node")),
             // One would remove the map that the other reads.
             Self::DotnetMixed(_) => Some(Exclusive("the perf map")),
-            Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) => None,
+            Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) | Self::Counters(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
     }
@@ -383,7 +461,7 @@ impl RuntimePlan {
             Self::Go(plan) => plan.is_of_a_moment(),
             Self::Dotnet(plan) => plan.is_of_a_moment(),
             Self::JvmThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
-            Self::Jvm(_) | Self::Native(_) | Self::DotnetMixed(_) => false,
+            Self::Jvm(_) | Self::Native(_) | Self::DotnetMixed(_) | Self::Counters(_) => false,
         }
     }
 
@@ -391,6 +469,7 @@ impl RuntimePlan {
     pub fn needs_network(&self) -> bool {
         match self {
             Self::Go(_) => true,
+            Self::Counters(plan) => plan.expvar.is_some(),
             Self::Jvm(_)
             | Self::JvmThreads(_)
             | Self::Dotnet(_)
@@ -433,6 +512,7 @@ impl Opened {
             | RuntimePlan::Dotnet(_)
             | RuntimePlan::DotnetHeap(_)
             | RuntimePlan::DotnetDump(_)
+            | RuntimePlan::Counters(_)
             | RuntimePlan::Go(_) => Self::Nothing,
         }
     }
@@ -473,6 +553,10 @@ pub fn record(
             Ok(quality)
         }
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
+        RuntimePlan::Counters(plan) => counters::record(order, plan, output, control, reporter),
+        RuntimePlan::Dotnet(plan) if plan.kind == RecordingKind::Counters => {
+            record_with_counters(order, plan, line, output, control, reporter)
+        }
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetHeap(plan) => dotnet::heap_snapshot::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetDump(plan) => dotnet::dump::record(order, plan, output, control, reporter),
@@ -493,6 +577,55 @@ pub fn record(
         quality.sampled_cpu_ms = sampled.map(|nanoseconds| nanoseconds / 1_000_000);
     }
     Ok(quality)
+}
+
+/// What a .NET runtime counts, and what the kernel counts of it. Where the runtime does not answer, the kernel's alone.
+fn record_with_counters(
+    order: &RecordOrder,
+    plan: &dotnet::plan::DotnetPlan,
+    line: Option<&Line>,
+    output: &mut dyn Write,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Quality, RecordError> {
+    let row = control
+        .table()
+        .get(order.target.id().pid)
+        .filter(|row| row.id == order.target.id());
+    let recorded = match row {
+        Some(row) if row.is_stopped() => Err(RecordError::Impossible(stopped())),
+        _ => {
+            let mut beside = counters_beside::Beside::new(output, order, control, plan.refresh);
+            let recorded = dotnet::record::record(order, plan, line, &mut beside, control, reporter);
+            match recorded {
+                Ok(mut quality) => {
+                    let missing = beside.finish();
+                    let missing = missing.map_err(|error| RecordError::io("store the recording", &error))?;
+                    quality
+                        .degraded
+                        .extend(missing.into_iter().map(|reason| reason.sentence));
+                    return Ok(quality);
+                }
+                Err(error) if beside.has_written() || order.target.id().is_outside() => return Err(error),
+                failed => failed,
+            }
+        }
+    };
+    match recorded {
+        Err(error @ (RecordError::Impossible(_) | RecordError::Timeout { .. } | RecordError::Tool { .. })) => {
+            let plan = counters::CountersPlan {
+                refresh: plan.refresh,
+                expvar: None,
+                without: Some(Reason::new(
+                    "runtime_silent",
+                    format!("{error}: what the .NET runtime counts is missing"),
+                    "see GET /doctor",
+                )),
+            };
+            counters::record(order, &plan, output, control, reporter)
+        }
+        recorded => recorded,
+    }
 }
 
 /// True if a recorder that was killed can leave anything in targets of `runtime`.

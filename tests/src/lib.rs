@@ -20,6 +20,7 @@ pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod control_plane;
+pub mod exposition;
 pub mod image;
 pub mod imports;
 pub mod jfr;

@@ -72,6 +72,11 @@ impl MemoryCgroup {
         }
     }
 
+    /// Where its files are.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// Bytes of memory that it may have.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use e2e::app::{self, App};
 use e2e::control_plane::wait;
-use e2e::{Server, cache};
+use e2e::{Server, cache, exposition};
 use serde_json::Value;
 
 /// A line `counted MS GEN0 HEAP POOL` of the sample app.
@@ -96,6 +96,12 @@ fn one_reading_is_the_default_and_prometheus_reads_it() {
     let text = server.get(&format!("/counters?pid={}&format=text", app.pid)).ok();
     assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
     let text = text.text();
+    // What the kernel counts of the process is beside what its runtime counts.
+    let samples = exposition::parse(&text);
+    assert!(
+        samples.iter().any(|sample| sample.name == "process_cpu_seconds_total"),
+        "{text}"
+    );
     let heap = format!(
         "dotnet_system_runtime_gc_heap_size{{process=\"Sarif.Multitool\",pid=\"{}\"}} ",
         app.pid
@@ -149,13 +155,14 @@ fn values_come_as_they_change_and_the_session_ends_when_the_client_leaves() {
 }
 
 #[test]
-fn who_has_no_counters_and_what_is_none_of_them_is_told() {
+fn what_is_no_counter_is_told() {
     let server = Server::default();
     let mut command = Command::new(cache::file("apps/go/split"));
     command.args(["-pprof", "127.0.0.1:0", "cpu"]);
     let go = App::start(command);
-    let answer = server.get(&format!("/counters?pid={}", go.pid));
-    assert_eq!((answer.status, &*answer.code()), (400, "event_not_offered"));
+    // Names of sources are .NET's.
+    let answer = server.get(&format!("/counters?pid={}&counters=System.Runtime", go.pid));
+    assert_eq!((answer.status, &*answer.code()), (400, "parameter_not_applicable"));
     let app = App::start(app::dotnet("8", "idle"));
     for (query, code) in [
         ("&counters=a;b", "invalid_parameter"),
@@ -214,4 +221,21 @@ fn users_of_dotnet_monitor_find_traces_and_metrics_where_they_look_for_them() {
     let stacks = of("/stacks?");
     assert_eq!((stacks.status, &*stacks.code()), (404, "no_such_path"));
     assert!(stacks.text().contains("GET /threads"), "{}", stacks.text());
+}
+
+#[test]
+fn a_runtime_that_stands_still_leaves_what_the_kernel_counts_of_it() {
+    let server = Server::default();
+    let app = App::start(app::dotnet("8", "idle"));
+    app.signal(nix::sys::signal::Signal::SIGSTOP);
+    let document = server.get(&format!("/counters?pid={}", app.pid)).ok().json();
+    assert!(
+        counter(&document, "process_cpu_seconds_total")["value"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+    let degraded = document["quality"]["degraded"].to_string();
+    assert!(degraded.contains("stopped (state T)"), "{degraded}");
+    app.signal(nix::sys::signal::Signal::SIGCONT);
 }

@@ -122,7 +122,7 @@ fn readme(kind: RecordingKind) -> String {
             "names of functions, types and threads, and what the chosen providers tell; the runtime adds its command line to it"
         }
         RecordingKind::Trace => "names of functions, and what the program itself wrote into its trace",
-        RecordingKind::Counters => "names and values of counters, as the program names them",
+        RecordingKind::Counters => "names and values of counters, the program's own included",
         RecordingKind::Pprof | RecordingKind::PprofTimed | RecordingKind::Text | RecordingKind::Goroutines => {
             "names of functions and files, labels that the program gave, and paths of its executables"
         }

@@ -90,6 +90,7 @@ pub fn plan(
     views::divisible(&request.view, format, kind)?;
     let seconds = match request.snapshot {
         true if runtime::keeps_totals(runtime, &request.event) => 0,
+        true if request.event == Event::Counters => request.seconds,
         true => SNAPSHOT_SECONDS.min(settings.max_seconds),
         false => request.seconds,
     };

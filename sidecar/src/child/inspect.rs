@@ -4,6 +4,7 @@
 mod callers;
 pub(super) mod finding;
 pub(super) mod look;
+pub(super) mod meter;
 mod shared_run;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use shared_run::SharedRuns;
 
 pub use finding::Inspection;
 use finding::{Finding, InspectorReport};
+pub use meter::{Metered, Scrape};
 
 /// How long a finding is good. A page that polls each second then costs one child, and a port of a Go program is not
 /// probed more often; what changes in a process (a socket appears) shows soon enough.
@@ -81,6 +83,7 @@ pub struct Inspector {
     container_logs: Option<PathBuf>,
     /// By pid, or for all of them.
     runs: SharedRuns<Option<i32>, Vec<Inspection>>,
+    scrapes: SharedRuns<(), Arc<Scrape>>,
     permits: Semaphore,
     known: Mutex<HashMap<ProcessId, Known>>,
     /// As the node's pid 1 shows them, where no directory of ours does.
@@ -123,6 +126,7 @@ impl Inspector {
             settings,
             container_logs,
             runs: SharedRuns::default(),
+            scrapes: SharedRuns::default(),
             permits: Semaphore::new(CHILDREN),
             known: Mutex::default(),
             logs_of_node: Mutex::default(),

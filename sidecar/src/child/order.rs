@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compare::CompareOrder;
 use super::inspect::InspectOrder;
+use super::inspect::meter::MeterOrder;
 use super::render::RenderOrder;
 use crate::runtime::{RecordOrder, Target};
 
@@ -14,6 +15,8 @@ use crate::runtime::{RecordOrder, Target};
 pub enum ChildOrder {
     /// Say what some processes are and what can be had from them.
     Inspect(InspectOrder),
+    /// Read the counters of some processes from files.
+    Meter(MeterOrder),
     /// Have the runtime at the other end of the attached line say who it is.
     Introduce,
     /// Record one capture into the attached file; a second one is a line to the runtime.
@@ -31,6 +34,7 @@ impl ChildOrder {
     pub(super) fn role(&self) -> &'static str {
         match self {
             Self::Inspect(_) => "inspector",
+            Self::Meter(_) => "meter",
             Self::Introduce => "introducer",
             Self::Record(_) => "recorder",
             Self::Render(_) | Self::Compare(_) => "renderer",

@@ -1,4 +1,4 @@
-//! `GET /counters`: what the runtime counts of itself, once or as it changes.
+//! `GET /counters`: what the kernel counts of a process and its runtime of itself, once or as it changes.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -33,8 +33,11 @@ enum Telling {
     Events,
 }
 
-/// The runtime's counters: garbage collections, heap, threads, exceptions, and what the program counts through it.
+/// Counters of a process: CPU time, memory, faults, descriptors, throttling and pressure by the kernel; garbage collections, heap and
+/// threads by its runtime; and what the program counts through that.
 ///
+/// The kernel's are there for every process. A JVM's are read from what it shares (hsperfdata), without attaching; .NET's come in an
+/// EventPipe session; a Go program's from `/debug/vars` (expvar), where it serves it. `quality.degraded` says what is missing, and why.
 /// Without `seconds` one value of each. With `format=sse` or `jsonl` values come as they change, until the client leaves.
 #[utoipa::path(get, path = "/counters", tag = "captures",
     params(
@@ -42,7 +45,7 @@ enum Telling {
             the Accept header says, else json"),
         ("interval" = Option<u32>, Query, description = "seconds between two values, 1 unless said"),
         ("seconds" = Option<u64>, Query, description = "how long; without it until one value has come, of jsonl and sse as long as captures may be"),
-        ("counters" = Option<String>, Query, description = "names of EventSources and Meters, separated by commas; without them System.Runtime and \
+        ("counters" = Option<String>, Query, description = "of .NET: names of EventSources and Meters, separated by commas; without them System.Runtime and \
             Microsoft.AspNetCore.Hosting"),
         SelectorParameters,
     ),
@@ -135,7 +138,8 @@ fn request(state: &AppState, pairs: &Pairs, headers: &HeaderMap) -> Result<(Capt
     request.format.get_or_insert(preferred);
     if pairs.value("seconds").is_none() {
         // A source begins with what it counts from now on, and tells it after an interval that need not begin now.
-        let once = u64::from(request.options.dotnet.refresh()) + 1;
+        let once = u64::from(request.options.refresh()) + 1;
+        request.snapshot = matches!(telling, Telling::Whole(_));
         request.seconds = match telling {
             Telling::Whole(_) => once.min(max_seconds),
             Telling::Lines | Telling::Events => max_seconds,

@@ -200,7 +200,7 @@ fn record(value: &CounterValue) -> Vec<u8> {
         unit: &value.unit,
         counter_type: match value.kind {
             CounterKind::Rate => "Rate",
-            CounterKind::Gauge | CounterKind::Quantile => "Metric",
+            CounterKind::Gauge | CounterKind::Quantile | CounterKind::Total => "Metric",
         },
         tags: &value.tags,
         value: value.value,

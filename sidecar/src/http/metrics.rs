@@ -14,8 +14,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::AppState;
+use super::problem::ProblemBody;
+use super::query::Pairs;
+use super::{AppState, Problem};
+use crate::capture::request::{RequestError, shorten};
 use crate::capture::{Captures, unix_millis};
+use crate::child::{Metered, Scrape};
+use crate::profile::counter::{CounterKind, CounterValue};
+use crate::profile::format::counters::exposition::Exposition;
 
 /// What is counted, and where the rest is read when somebody asks.
 #[derive(Debug)]
@@ -126,12 +132,72 @@ fn resident_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Figures for Prometheus.
+/// Figures for Prometheus: the server's own, and with `targets=true` those of every process that it sees.
+///
+/// Of processes: what the kernel counts of each and of its cgroup, and what JVMs share (GC, heap, threads, classes). Read from files;
+/// no process is attached to, asked or interrupted. At most 64 processes, those of a runtime first, with 128 series each.
 #[utoipa::path(get, path = "/metrics", tag = "server",
-    responses((status = 200, description = "Prometheus text format 0.0.4", content_type = "text/plain", body = String)))]
-pub(super) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    params(
+        ("targets" = Option<bool>, Query, description = "true adds the processes, with the labels pid, name, runtime and container"),
+    ),
+    responses(
+        (status = 200, description = "Prometheus text format 0.0.4", content_type = "text/plain", body = String),
+        (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn metrics(State(state): State<AppState>, pairs: Pairs) -> Result<impl IntoResponse, Problem> {
+    let targets = match pairs.value("targets") {
+        None | Some("false") => false,
+        Some("true" | "") => true,
+        Some(value) => {
+            return Err(Problem::from(RequestError::Invalid {
+                name: "targets",
+                value: shorten(value),
+                expected: "true or false".to_owned(),
+                allowed: vec!["true".to_owned(), "false".to_owned()],
+            }));
+        }
+    };
+    let mut page = state.metrics.page();
+    if targets {
+        page = exposition(&*state.captures.meter().await?).merged_into(&page);
+    }
     let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, state.metrics.page())
+    Ok((content_type, page))
+}
+
+fn exposition(scrape: &Scrape) -> Exposition {
+    let mut exposition = Exposition::default();
+    for (name, help, value) in [
+        (
+            "sideflame_targets",
+            "Processes of which this page tells.",
+            scrape.metered.len(),
+        ),
+        (
+            "sideflame_targets_left_out",
+            "Processes that are seen and not told.",
+            scrape.left_out,
+        ),
+    ] {
+        let value = CounterValue {
+            display_name: help.to_owned(),
+            ..CounterValue::shared("/proc", name, CounterKind::Gauge, value as f64)
+        };
+        exposition.add("", &[], &value, false);
+    }
+    for Metered { target, values } in &scrape.metered {
+        let mut labels = vec![
+            ("pid", target.id().pid.to_string()),
+            ("name", target.name.clone()),
+            ("runtime", target.runtime().to_string()),
+        ];
+        labels.extend(target.container().map(|container| ("container", container)));
+        for value in values {
+            exposition.add("", &labels, value, false);
+        }
+    }
+    exposition
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn read(directory: &Path) -> Option<(u64, Duration)> {
     Some((start_time, of_ticks(ticks)?))
 }
 
-fn of_ticks(ticks: u64) -> Option<Duration> {
+pub(super) fn of_ticks(ticks: u64) -> Option<Duration> {
     let per_second = procfs::ticks_per_second().max(1);
     let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(per_second);
     Some(Duration::from_nanos(u64::try_from(nanos).ok()?))

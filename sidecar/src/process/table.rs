@@ -160,13 +160,13 @@ impl ProcessTable {
             .is_some_and(|stat| stat.starttime == id.start_time && !matches!(stat.state, 'Z' | 'X'))
     }
 
-    fn stat(&self, pid: i32) -> Option<Stat> {
+    pub(super) fn stat(&self, pid: i32) -> Option<Stat> {
         ProcFiles::new_with_root(self.directory(pid)).ok()?.stat().ok()
     }
 
     /// `Name` in it is the app's choice and need not be UTF-8, which procfs's own reader insists on: such a process
     /// would be invisible.
-    fn status(&self, pid: i32) -> Option<Status> {
+    pub(super) fn status(&self, pid: i32) -> Option<Status> {
         let bytes = read_capped(&self.directory(pid).join("status"), STATUS_LIMIT).ok()?;
         Status::from_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
     }

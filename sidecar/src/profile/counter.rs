@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct CounterValue {
     /// When, milliseconds after the Unix epoch.
     pub at_ms: u64,
-    /// Who counts: an `EventSource` or a Meter.
+    /// Who counts: an `EventSource`, a Meter, or one of [`SHARED_SOURCES`].
     pub provider: String,
     /// What is counted, by its name there.
     pub name: String,
@@ -39,9 +39,36 @@ pub enum CounterKind {
     Rate,
     /// What half, 95 and 99 of a hundred measurements are below, by the tag `quantile`.
     Quantile,
+    /// How much it has been since the start; it only grows.
+    Total,
 }
 
+/// Sources that every process or runtime of a kind has. Their names are whole, as the field has them in Prometheus: snake case, with
+/// the unit, and `_total` where it only grows.
+pub const SHARED_SOURCES: [&str; 4] = ["/proc", "cgroup", "hsperfdata", "expvar"];
+
 impl CounterValue {
+    /// One of a shared source; `unit` is in the name, too.
+    pub fn shared(provider: &str, name: &str, kind: CounterKind, value: f64) -> Self {
+        let units = ["seconds", "bytes"];
+        let unit = units.into_iter().find(|unit| name.split('_').any(|word| word == *unit));
+        Self {
+            at_ms: 0,
+            provider: provider.to_owned(),
+            name: name.to_owned(),
+            display_name: String::new(),
+            unit: unit.unwrap_or_default().to_owned(),
+            tags: String::new(),
+            kind,
+            value,
+        }
+    }
+
+    /// Whether it has a name that needs no other in front of it.
+    pub fn is_shared(&self) -> bool {
+        SHARED_SOURCES.contains(&&*self.provider)
+    }
+
     /// Whether both are values of one counter.
     pub fn continues(&self, other: &Self) -> bool {
         (&self.provider, &self.name, &self.tags, self.kind) == (&other.provider, &other.name, &other.tags, other.kind)

@@ -21,6 +21,7 @@ pub mod collapsed {
 }
 /// Values of counters, a line of JSON each.
 pub mod counters {
+    pub mod exposition;
     pub mod read;
     pub mod write;
 }

@@ -8,9 +8,11 @@ mod capture;
 pub mod detect;
 pub mod doctor;
 mod executable;
+pub mod expvar;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod listening_sockets;
+mod memstats;
 pub mod parameters;
 pub mod plan;
 pub(crate) mod pprof_client;

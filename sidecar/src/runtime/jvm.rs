@@ -8,6 +8,7 @@ pub mod attach;
 pub mod attach_protocol;
 pub mod attach_socket;
 pub mod command_line;
+pub mod counters;
 pub mod delivery;
 pub mod descriptors;
 pub mod detect;

@@ -14,6 +14,8 @@ pub struct Options {
     pub go: go::parameters::GoOptions,
     /// To the kernel, about machine code.
     pub native: native::parameters::NativeOptions,
+    /// Seconds between two values of a counter.
+    pub refresh: Option<u32>,
     given: Vec<(&'static [Runtime], &'static str)>,
 }
 
@@ -23,7 +25,26 @@ const GO: &[Runtime] = &[Runtime::Go];
 const NATIVE: &[Runtime] = &[Runtime::Native];
 
 /// What several take, and which.
-static SHARED: [(&[Runtime], Row<Options>); 3] = [
+static SHARED: [(&[Runtime], Row<Options>); 4] = [
+    (
+        &[Runtime::Jvm, Runtime::Dotnet, Runtime::Go, Runtime::Native],
+        Row::new(
+            Parameter::new(
+                "refresh",
+                "SECONDS",
+                Takes::Number {
+                    what: "seconds",
+                    least: 1,
+                    most: 3600,
+                },
+                "Time between two values of a counter, if not a second",
+            ),
+            |options, takes, value| {
+                options.refresh = Some(u32::try_from(takes.number(value)?).map_err(|_| Refusal::default())?);
+                Ok(())
+            },
+        ),
+    ),
     (
         &[Runtime::Jvm, Runtime::Dotnet, Runtime::Native],
         Row::new(
@@ -127,6 +148,16 @@ impl Options {
             self.given.push((runtimes, parameter.name));
         }
         Ok(())
+    }
+
+    /// Seconds between two values of a counter.
+    pub fn refresh(&self) -> u32 {
+        self.refresh.unwrap_or(super::counters::REFRESH)
+    }
+
+    /// A parameter that was given beside `known`.
+    pub fn given_beside(&self, known: &str) -> Option<&'static str> {
+        self.given.iter().map(|(_, name)| *name).find(|name| *name != known)
     }
 
     /// A parameter that was given and that `runtime` does not take, with a runtime that does.

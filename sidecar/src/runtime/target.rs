@@ -96,7 +96,7 @@ pub enum RuntimeFacts {
         module: Option<String>,
         /// Where `/debug/pprof/` answered.
         pprof: Option<PprofEndpoint>,
-        /// Why it answered nowhere; `None` exactly when there is an endpoint.
+        /// Why it answered nowhere; `None` when there is an endpoint, and where it was not asked.
         #[serde(rename = "pprofAbsence")]
         pprof_absence: Option<PprofAbsence>,
     },

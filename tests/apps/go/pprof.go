@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"expvar"
 	"flag"
 	"log"
 	"math/big"
@@ -31,12 +32,16 @@ var (
 // A profile of the program's own: two carts are open.
 var carts = pprof.NewProfile("shop.carts")
 
+// The same as a number at /debug/vars, whatever else is served there.
+var openCarts = expvar.NewInt("shop.carts.open")
+
 func startPprof() {
 	if *pprofAddr == "" {
 		return
 	}
 	for cart := range 2 {
 		carts.Add(cart, 0)
+		openCarts.Add(1)
 	}
 	network, address := "tcp", *pprofAddr
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {

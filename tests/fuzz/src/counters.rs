@@ -23,11 +23,11 @@ pub(crate) fn run(bytes: &[u8]) {
     let _: serde_json::Value = serde_json::from_slice(&made(Format::Json)).expect("JSON");
     let text = String::from_utf8(made(Format::Text)).expect("text");
     for line in text.lines().filter(|line| !line.starts_with("# ")) {
-        let (name, rest) = line.split_once('{').expect("labels");
+        let name = &line[..line.find(['{', ' ']).expect("a value")];
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         assert!(!name.is_empty() && name.chars().all(plain), "{line}");
-        let (_, numbers) = rest.rsplit_once("} ").expect("a value");
-        let (value, _) = numbers.split_once(' ').expect("a time");
+        let mut numbers = line.rsplitn(3, ' ');
+        let (_time, value) = (numbers.next(), numbers.next().expect("a value"));
         assert!(value.parse::<f64>().expect("a number").is_finite());
     }
 }

@@ -59,6 +59,7 @@ targets![
     documents,
     elf,
     elf_symbols,
+    expvar,
     frames,
     go_recording,
     gopclntab,

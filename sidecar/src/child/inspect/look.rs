@@ -73,11 +73,11 @@ fn names_of_logs(table: &ProcessTable, init: ProcessId) -> Vec<String> {
 
 /// `mountinfo` by mount namespace: the processes of a container share it, and a node's has some thousand lines.
 #[derive(Default)]
-struct Mounts(HashMap<PathBuf, String>);
+pub(super) struct Mounts(HashMap<PathBuf, String>);
 
 impl Mounts {
     /// Empty without the right to read it.
-    fn of(&mut self, table: &ProcessTable, pid: i32) -> &str {
+    pub(super) fn of(&mut self, table: &ProcessTable, pid: i32) -> &str {
         // One that may not be told is never another's.
         let namespace = table.namespace(pid, "mnt").unwrap_or_else(|_| table.directory(pid));
         let text = self.0.entry(namespace);

@@ -47,6 +47,23 @@ pub fn detect(table: &ProcessTable, process: &Process, mapped: &[PathBuf]) -> Op
     })
 }
 
+/// As [`detect`], by what is mapped alone.
+pub fn recognise(process: &Process, mapped: &[PathBuf]) -> Option<Detected> {
+    let library = mapped.iter().find(|path| is_library(path));
+    if library.is_none() && !mapped.iter().any(|path| is_jitted_code(path)) {
+        return None;
+    }
+    Some(Detected {
+        facts: RuntimeFacts::Dotnet {
+            version: library.and_then(|path| version_in(path)),
+            rid: None,
+            socket: None,
+            port: None,
+        },
+        name: name_in(&process.command_line).unwrap_or_else(|| process.executable_name()),
+    })
+}
+
 /// True of the library by which CoreCLR is recognised.
 pub fn is_library(mapped: &Path) -> bool {
     mapped.file_name().is_some_and(|name| name == "libcoreclr.so")

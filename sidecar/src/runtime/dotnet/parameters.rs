@@ -16,8 +16,6 @@ pub struct DotnetOptions {
     pub threads: bool,
     /// Whose counters; empty for the usual ones.
     pub counters: Vec<String>,
-    /// Seconds between two values of a counter.
-    pub refresh: Option<u32>,
     /// A dump in place of the event. Set by `/dump` only.
     pub dump: Option<DumpType>,
 }
@@ -26,20 +24,6 @@ impl DotnetOptions {
     /// Whether they take the place of the event.
     pub fn are_for_tools(&self) -> bool {
         !self.profiles.is_empty() || !self.providers.is_empty()
-    }
-
-    /// Seconds between two values of a counter.
-    pub fn refresh(&self) -> u32 {
-        self.refresh.unwrap_or(1)
-    }
-
-    /// A parameter that was given and has a meaning for counters alone.
-    pub fn of_counters(&self) -> Option<&'static str> {
-        let given = [
-            ("counters", !self.counters.is_empty()),
-            ("refresh", self.refresh.is_some()),
-        ];
-        given.into_iter().find_map(|(name, given)| given.then_some(name))
     }
 }
 
@@ -50,7 +34,7 @@ const MOST_COUNTERS: usize = 16;
 const MOST_PROVIDERS: usize = 32;
 
 /// The table.
-pub static ROWS: [Row<DotnetOptions>; 4] = [
+pub static ROWS: [Row<DotnetOptions>; 3] = [
     Row::new(
         Parameter::new(
             "profile",
@@ -107,22 +91,6 @@ pub static ROWS: [Row<DotnetOptions>; 4] = [
             if options.counters.len() > MOST_COUNTERS || !options.counters.iter().all(|name| fits(name)) {
                 return Err(Refusal::default());
             }
-            Ok(())
-        },
-    ),
-    Row::new(
-        Parameter::new(
-            "refresh",
-            "SECONDS",
-            Takes::Number {
-                what: "seconds",
-                least: 1,
-                most: 3600,
-            },
-            "Time between two values of a counter, if not a second",
-        ),
-        |options, takes, value| {
-            options.refresh = Some(u32::try_from(takes.number(value)?).map_err(|_| Refusal::default())?);
             Ok(())
         },
     ),

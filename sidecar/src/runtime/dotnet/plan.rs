@@ -16,7 +16,6 @@ use crate::runtime::{Asked, PlanError, Reason};
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Goroutine => &[RecordingKind::NettraceThreads],
-        Event::Counters => &[RecordingKind::Counters],
         Event::Heap => &[RecordingKind::Heap],
         Event::Named(name) if name == dump::DUMP => &[RecordingKind::Dump],
         _ => &[RecordingKind::Nettrace],
@@ -64,14 +63,12 @@ impl From<ProvidersError> for PlanError {
 pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
     let options = &asked.options.dotnet;
     let counters = *asked.event == Event::Counters && !options.are_for_tools();
-    if !counters && let Some(parameter) = options.of_counters() {
-        return Err(PlanError::unsuitable(
-            parameter,
-            format!("{parameter} is a parameter of event=counters"),
-        ));
+    if !counters && !options.counters.is_empty() {
+        let message = "counters is a parameter of event=counters";
+        return Err(PlanError::unsuitable("counters", message));
     }
     let session = match counters {
-        true => SessionPlan::of_counters(&options.counters, options.refresh()),
+        true => SessionPlan::of_counters(&options.counters, asked.options.refresh()),
         false => SessionPlan::of(asked.event, &options.profiles, &options.providers)?,
     };
     if !event_pipe::fits(&session) {
@@ -80,7 +77,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DotnetPlan, PlanError> {
     }
     Ok(DotnetPlan {
         way: way(asked)?,
-        refresh: options.refresh(),
+        refresh: asked.options.refresh(),
         kind: match session.custom {
             true => RecordingKind::Nettrace,
             false => asked.kind,

@@ -25,24 +25,38 @@ pub fn detect(table: &ProcessTable, process: &Process, settings: &GoPprofSetting
         }
         Err(_) => return None,
     };
-    let BuildInfo {
-        version,
-        package,
-        module,
-    } = info;
-    let package = package.filter(|package| package != NO_PACKAGE);
-    let name = package.clone().unwrap_or_else(|| process.executable_name());
+    let (name, version, module) = described(info, process);
     let (pprof, pprof_absence) = match pprof_probe::find(table, Program { process, name: &name }, settings) {
         Ok(endpoint) => (Some(endpoint), None),
         Err(absence) => (None, Some(absence)),
     };
     let facts = RuntimeFacts::Go {
         version,
-        module: module.or(package),
+        module,
         pprof,
         pprof_absence,
     };
     Some(Detected { facts, name })
+}
+
+/// As [`detect`], by the executable alone: no port is asked.
+pub fn recognise(table: &ProcessTable, process: &Process) -> Option<Detected> {
+    let info = build_info::read(&executable(table, process).ok()?)?;
+    let (name, version, module) = described(info, process);
+    let facts = RuntimeFacts::Go {
+        version,
+        module,
+        pprof: None,
+        pprof_absence: None,
+    };
+    Some(Detected { facts, name })
+}
+
+/// Name, version and module.
+fn described(info: BuildInfo, process: &Process) -> (String, Option<String>, Option<String>) {
+    let package = info.package.filter(|package| package != NO_PACKAGE);
+    let name = package.clone().unwrap_or_else(|| process.executable_name());
+    (name, info.version, info.module.or(package))
 }
 
 /// pprof needs no right but to connect. With a configured port a program of another user can be profiled, too.

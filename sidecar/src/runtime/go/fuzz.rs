@@ -10,10 +10,11 @@ use hyper::StatusCode;
 use super::parameters::GoOptions;
 use super::recording_check::RecordingCheck;
 use super::request::ProfileRequest;
-use super::{build_info, listening_sockets, refusal};
+use super::{build_info, listening_sockets, memstats, refusal};
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::{Process, ProcessTable};
+use crate::profile::counter::CounterValue;
 use crate::runtime::RecordError;
 
 /// Version, package and module of a Go program; `None` if it is none.
@@ -49,4 +50,9 @@ pub fn refusal(event: &Event, status: StatusCode, body: &[u8]) -> Option<RecordE
     let options = GoOptions::default();
     let request = ProfileRequest::new(event, 1, RecordingKind::Pprof, &options).ok()??;
     Some(refusal::refusal(&request, status, body))
+}
+
+/// What the text of `/debug/vars` counts; `None` if it is none.
+pub fn memstats(text: &[u8]) -> Option<Vec<CounterValue>> {
+    memstats::values(text)
 }

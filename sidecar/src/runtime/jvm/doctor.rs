@@ -90,9 +90,10 @@ pub fn judged_as(event: &Event) -> &Event {
 /// Adds what only the server knows: whether there is a library to load.
 pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
     let Err(reason) = settings.library() else { return };
-    // Threads are the JVM's own to tell.
-    let possible =
-        |verdict: &&mut Verdict| verdict.availability != Availability::Impossible && verdict.event != Event::Goroutine;
+    // Threads and counters are the JVM's own to tell.
+    let possible = |verdict: &&mut Verdict| {
+        verdict.availability != Availability::Impossible && !matches!(verdict.event, Event::Goroutine | Event::Counters)
+    };
     for verdict in verdicts.iter_mut().filter(possible) {
         *verdict = Verdict::impossible(verdict.event.clone(), reason.clone());
     }

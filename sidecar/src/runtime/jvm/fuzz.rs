@@ -1,13 +1,22 @@
 //! A door for `tests/fuzz` to the reader of performance data. Only with the feature `fuzzing`.
 
-use super::hsperfdata::{self, PerfData};
+use super::counters;
+use super::hsperfdata::{self, PerfData, Value};
+use crate::profile::counter::CounterValue;
 
-/// A file with these texts.
-pub fn perf_data_file(texts: &[(&str, &str)]) -> Vec<u8> {
-    hsperfdata::example(texts)
+/// A file with these texts and numbers.
+pub fn perf_data_file(texts: &[(&str, &str)], numbers: &[(&str, i64)]) -> Vec<u8> {
+    let texts = texts.iter().map(|(name, text)| (*name, Value::Text(text)));
+    let numbers = numbers.iter().map(|(name, number)| (*name, Value::Number(*number)));
+    hsperfdata::example(&texts.chain(numbers).collect::<Vec<_>>())
 }
 
 /// What a file says; `None` if it is no performance data.
 pub fn perf_data(bytes: &[u8]) -> Option<PerfData> {
     hsperfdata::parse(bytes)
+}
+
+/// What a file counts.
+pub fn counted(bytes: &[u8]) -> Vec<CounterValue> {
+    counters::values(bytes)
 }

@@ -1,13 +1,12 @@
 //! Writes counters as one JSON document, and as the text that Prometheus reads.
 
-use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::exposition::Exposition;
 use super::read::Series;
-use crate::profile::counter::{CounterKind, CounterValue};
+use crate::profile::counter::CounterValue;
 use crate::profile::quality::Quality;
 
 /// All counters with their values: `value` is the last one.
@@ -32,101 +31,27 @@ pub fn json(all: &[Series], quality: &Quality, out: &mut impl Write) -> io::Resu
     out.write_all(b"\n")
 }
 
-/// The last value of each counter as a gauge, named by its provider and its own name, with the process as labels.
-///
-/// Prometheus counters would promise totals, and a runtime tells what was added.
+/// The last value of each counter, with the process as labels.
 ///
 /// # Errors
 /// The output fails.
 pub fn prometheus(all: &[Series], quality: &Quality, out: &mut impl Write) -> io::Result<()> {
-    let mut typed = HashSet::new();
     let process = quality.process.as_deref().map(|name| ("process", name.to_owned()));
     let pid = quality.pid.map(|pid| ("pid", pid.to_string()));
-    let common: Vec<_> = process.into_iter().chain(pid).collect();
-    // All of one name stand together.
+    let labels: Vec<_> = process.into_iter().chain(pid).collect();
     let runtime = quality.runtime.as_deref().and_then(|runtime| runtime.split(' ').next());
-    let runtime = runtime.unwrap_or("app");
-    let mut sorted: Vec<_> = all
-        .iter()
-        .map(|series| (metric(runtime, &series.last), &series.last))
-        .collect();
-    sorted.sort_by(|one, other| one.0.cmp(&other.0));
-    for (name, last) in sorted {
-        if typed.insert(name.clone()) {
-            let display = [&*last.display_name, &last.name];
-            let help = display.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-            let unit = if last.unit.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", last.unit)
-            };
-            writeln!(out, "# HELP {name} {}", escaped(&format!("{help}{unit}"), false))?;
-            writeln!(out, "# TYPE {name} gauge")?;
-        }
-        let mut labels = String::new();
-        let tags = last.tags.split(',').filter_map(|tag| tag.split_once('='));
-        let tags = tags.map(|(key, value)| (plain(key), value.to_owned()));
-        let own = common.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
-        let mut seen = HashSet::new();
-        for (key, value) in own.chain(tags) {
-            if seen.insert(key.clone()) {
-                let comma = if labels.is_empty() { "" } else { "," };
-                let _ = write!(labels, "{comma}{key}=\"{}\"", escaped(&value, true));
-            }
-        }
-        writeln!(out, "{name}{{{labels}}} {} {}", last.value, last.at_ms)?;
+    let mut exposition = Exposition::default();
+    for Series { last, .. } in all {
+        exposition.add(runtime.unwrap_or("app"), &labels, last, true);
     }
-    Ok(())
-}
-
-fn metric(runtime: &str, value: &CounterValue) -> String {
-    let suffix = match value.kind {
-        CounterKind::Rate => "_per_second",
-        CounterKind::Gauge | CounterKind::Quantile => "",
-    };
-    format!(
-        "{}_{}_{}{suffix}",
-        plain(runtime),
-        plain(&value.provider),
-        plain(&value.name)
-    )
-}
-
-/// As names in Prometheus are: `Microsoft.AspNetCore.Hosting` becomes `microsoft_aspnetcore_hosting`.
-fn plain(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            'a'..='z' | '0'..='9' => plain.push(c),
-            'A'..='Z' => plain.push(c.to_ascii_lowercase()),
-            _ if plain.ends_with('_') => {}
-            _ => plain.push('_'),
-        }
-    }
-    if plain.starts_with(|c: char| c.is_ascii_digit()) || plain.is_empty() {
-        plain.insert(0, '_');
-    }
-    plain
-}
-
-fn escaped(text: &str, quotes: bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '"' if quotes => escaped.push_str("\\\""),
-            c if c.is_control() => escaped.push(char::REPLACEMENT_CHARACTER),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    out.write_all(exposition.text().as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::read::read;
     use super::*;
+    use crate::profile::counter::CounterKind;
 
     fn value(name: &str, at_ms: u64, value: f64) -> CounterValue {
         CounterValue {
