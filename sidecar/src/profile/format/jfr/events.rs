@@ -69,11 +69,12 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Nanoseconds from the beginning of the recording to a time in ticks. What began before is in its first one.
+    /// Nanoseconds from the beginning of the recording to a time in ticks. What began before is in its first one; a wait may have
+    /// begun before the chunk in which it ended.
     fn nanos(&self, time: u64) -> u64 {
-        let ticks = u128::from(time.saturating_sub(self.start));
-        let nanos = ticks * 1_000_000_000 / u128::from(self.ticks_per_second.max(1));
-        u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(self.offset)
+        let ticks = i128::from(time) - i128::from(self.start);
+        let nanos = ticks * 1_000_000_000 / i128::from(self.ticks_per_second.max(1)) + i128::from(self.offset);
+        u64::try_from(nanos.max(0)).unwrap_or(u64::MAX)
     }
 }
 

@@ -293,8 +293,10 @@ fn viewed(mut profile: Profile, view: &View) -> BTreeMap<String, i64> {
 fn samples_are_told_apart_by_when_they_were_and_the_rest_is_counted() {
     let at = |time: u64, stack: u64| event(101, &numbers(&[time, stack, DEFAULT]));
     // The second chunk begins a second after the first one; a tick is a millisecond.
-    let mut later = chunk(&[at(100, OTHER_STACK), pools()]);
+    let mut later = chunk(&[at(39_950, STACK), at(40_100, OTHER_STACK), pools()]);
     later[32..40].copy_from_slice(&6_000_000_000_u64.to_be_bytes());
+    // Its clock has another zero, so that one of its samples began before it did.
+    later[48..56].copy_from_slice(&40_000_u64.to_be_bytes());
     let file = [
         chunk(&[at(1, STACK), at(500, STACK), at(900, OTHER_STACK), pools()]),
         later,
@@ -307,7 +309,7 @@ fn samples_are_told_apart_by_when_they_were_and_the_rest_is_counted() {
             ..View::default()
         };
         let profile = read::read(file.as_slice(), Some(Sampled::Cpu), Names::Raw, view.slicing()).unwrap();
-        assert_eq!(profile.recorded_samples, Some(4), "of the whole");
+        assert_eq!(profile.recorded_samples, Some(5), "of the whole");
         viewed(profile, &view)
     };
     let [work, cut] = [
@@ -321,7 +323,8 @@ fn samples_are_told_apart_by_when_they_were_and_the_rest_is_counted() {
             .collect::<BTreeMap<_, _>>()
     };
     assert_eq!(window(0, 500), expect(&[(work, 1)]));
-    assert_eq!(window(500, 1000), expect(&[(work, 1), (cut, 1)]));
+    assert_eq!(window(500, 1000), expect(&[(work, 2), (cut, 1)]));
+    assert_eq!(window(950, 1000), expect(&[(work, 1)]));
     assert_eq!(window(1100, 2000), expect(&[(cut, 1)]));
     assert_eq!(window(3000, 9000), expect(&[]));
 }
