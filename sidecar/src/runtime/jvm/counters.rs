@@ -197,7 +197,9 @@ impl Data<'_> {
             None,
             unloaded,
         );
-        let current = loaded.zip(unloaded).map(|(loaded, unloaded)| loaded - unloaded);
+        let current = loaded
+            .zip(unloaded)
+            .map(|(loaded, unloaded)| (loaded - unloaded).max(0.0));
         self.gauge("jvm_classes_currently_loaded", "Classes that are loaded", None, current);
     }
 
@@ -342,5 +344,10 @@ mod tests {
         assert_eq!(of(&entries, "jvm_memory_pool_max_bytes", "pool=metaspace"), None);
         assert_eq!(of(&entries, "jvm_classes_currently_loaded", ""), Some(537.0));
         assert_eq!(of(&entries, "jvm_classes_unloaded_total", ""), Some(3.0));
+        let forged = [
+            ("java.cls.loadedClasses", Value::Number(1)),
+            ("java.cls.unloadedClasses", Value::Number(7)),
+        ];
+        assert_eq!(of(&forged, "jvm_classes_currently_loaded", ""), Some(0.0));
     }
 }
