@@ -74,7 +74,10 @@ check_elf() {
 # bill_of_materials IMAGE ARCHITECTURE
 bill_of_materials() {
   local profiler=()
-  [[ $1 == webhook ]] || profiler=("$(async_profiler "$2")" "$(readlink "$cache/async-profiler" | grep -oE '[0-9.]+$')")
+  local version
+  # async-profiler-4.6-api: the version, and what of it is unpacked.
+  version=$(readlink "$cache/async-profiler" | grep -oE -- '-[0-9.]+') || die "no version of async-profiler"
+  [[ $1 == webhook ]] || profiler=("$(async_profiler "$2")" "${version#-}")
   images/bill-of-materials.mjs "$cache/cargo-cyclonedx/bin/cargo-cyclonedx" "$1" "${triples[$2]}" "${profiler[@]}"
 }
 
