@@ -22,6 +22,8 @@ pub enum Format {
     /// The same for programs.
     #[serde(rename = "top.json")]
     TopJson,
+    /// The tree of a flame graph as columns, for a page that only draws it.
+    Flame,
     /// How much there was in each interval of the capture.
     Timeline,
     /// Java Flight Recorder file.
@@ -42,13 +44,14 @@ pub enum Format {
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
         Self::Speedscope,
         Self::Top,
         Self::TopJson,
+        Self::Flame,
         Self::Timeline,
         Self::Jfr,
         Self::Nettrace,
@@ -68,6 +71,7 @@ impl Format {
             Self::Speedscope => "speedscope",
             Self::Top => "top",
             Self::TopJson => "top.json",
+            Self::Flame => "flame",
             Self::Timeline => "timeline",
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
@@ -84,7 +88,14 @@ impl Format {
     pub fn is_of_stacks(self) -> bool {
         matches!(
             self,
-            Self::Svg | Self::Collapsed | Self::Pprof | Self::Speedscope | Self::Top | Self::TopJson | Self::Timeline
+            Self::Svg
+                | Self::Collapsed
+                | Self::Pprof
+                | Self::Speedscope
+                | Self::Top
+                | Self::TopJson
+                | Self::Flame
+                | Self::Timeline
         )
     }
 
@@ -97,6 +108,7 @@ impl Format {
             Self::Speedscope => "speedscope.json",
             Self::Top => "top.txt",
             Self::TopJson => "top.json",
+            Self::Flame => "flame",
             Self::Timeline => "timeline.json",
             Self::Jfr => "jfr",
             Self::Nettrace => "nettrace",
@@ -115,6 +127,7 @@ impl Format {
             Self::Collapsed | Self::Top | Self::Text => "text/plain; charset=utf-8",
             Self::Speedscope | Self::TopJson | Self::Timeline | Self::Json => "application/json",
             Self::Jsonl => "application/x-ndjson",
+            Self::Flame => "application/vnd.sideflame.flame",
             Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace | Self::Dump => "application/octet-stream",
         }
     }
@@ -129,7 +142,7 @@ impl fmt::Display for Format {
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not one of svg, collapsed, pprof, speedscope, top, top.json, timeline, jfr, nettrace, trace, text, json, jsonl, dump"
+    "not one of svg, collapsed, pprof, speedscope, top, top.json, flame, timeline, jfr, nettrace, trace, text, json, jsonl, dump"
 )]
 pub struct UnknownFormat;
 
@@ -209,6 +222,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
             ],
             Self::PprofTimed => &[
                 Format::Svg,
@@ -217,6 +231,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
                 Format::Timeline,
             ],
             Self::Jfr => &[
@@ -227,6 +242,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
                 Format::Timeline,
             ],
             Self::Nettrace => &[
@@ -236,6 +252,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
                 Format::Timeline,
                 Format::Nettrace,
             ],
@@ -246,6 +263,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
                 Format::Text,
                 Format::Json,
                 Format::Nettrace,
@@ -261,6 +279,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
                 Format::Text,
                 Format::Json,
             ],
@@ -271,6 +290,7 @@ impl RecordingKind {
                 Format::Speedscope,
                 Format::Top,
                 Format::TopJson,
+                Format::Flame,
                 Format::Nettrace,
                 Format::Text,
                 Format::Json,

@@ -14,9 +14,11 @@ mod digest;
 mod doctor;
 mod dotnet_monitor;
 mod dump;
+mod flame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod guard;
+mod gzip;
 mod histogram;
 mod index;
 mod metrics;
@@ -82,7 +84,7 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 28] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 29] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -96,6 +98,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 28] {
         ("/captures/{id}/stop", post(captures::stop)),
         ("/captures/{id}/artifact", get(captures::artifact)),
         ("/captures/{id}/share", get(share::share)),
+        ("/captures/{id}/flame", get(flame::flame)),
         ("/captures/{id}/timeline", get(timeline::timeline)),
         ("/diff", get(diff::diff).post(diff::of_files)),
         ("/captures/{id}/events", get(captures::events::events)),

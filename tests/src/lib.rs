@@ -21,6 +21,7 @@ pub mod client;
 pub mod cluster;
 pub mod control_plane;
 pub mod exposition;
+pub mod flame;
 pub mod image;
 pub mod imports;
 pub mod jfr;

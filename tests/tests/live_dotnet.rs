@@ -288,7 +288,7 @@ fn formats_it_cannot_give_are_named_with_those_it_can() {
     assert!(
         refused
             .text()
-            .contains("svg, collapsed, pprof, speedscope, top, top.json, timeline, nettrace"),
+            .contains("svg, collapsed, pprof, speedscope, top, top.json, flame, timeline, nettrace"),
         "{}",
         refused.text()
     );

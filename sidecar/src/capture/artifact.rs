@@ -401,7 +401,9 @@ impl Capture {
             // Counts are what async-profiler's collapsed text holds and its users know.
             (RecordingKind::Collapsed, _) if CollapsedValues::of(quality).interval.is_some() => match format {
                 // Time, as in Go's own profiles.
-                Format::Pprof | Format::Top | Format::TopJson => return Some(CollapsedValues::of(quality).value.name),
+                Format::Pprof | Format::Top | Format::TopJson | Format::Flame => {
+                    return Some(CollapsedValues::of(quality).value.name);
+                }
                 _ => "samples",
             },
             // The same as of collapsed text; the reader puts time behind the counts.

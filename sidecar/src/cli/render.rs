@@ -48,7 +48,7 @@ pub struct RenderCommand {
     /// What the recording is; without it, its content decides
     #[arg(long = "input", value_name = "FORMAT")]
     kind: Option<RenderFrom>,
-    /// svg, collapsed, pprof, speedscope, top or top.json [default: by the ending of FILE, else svg]
+    /// svg, collapsed, pprof, speedscope, top, top.json or flame [default: by the ending of FILE, else svg]
     #[arg(short, long, visible_alias = "format", value_name = "FORMAT", value_parser = parse_format)]
     output: Option<Format>,
     #[command(flatten)]

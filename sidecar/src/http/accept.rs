@@ -84,7 +84,7 @@ fn range(text: &str) -> Option<(String, u16)> {
 }
 
 /// `0`, `1`, `0.123`: at most three decimals (RFC 9110 §12.4.2).
-fn thousandths(text: &str) -> Option<u16> {
+pub(super) fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;

@@ -1,29 +1,32 @@
-//! An artifact as a response: headers, conditions and ranges (RFC 9110 §13 and §14), bytes from the open file.
+//! An artifact as a response: headers, conditions and ranges (RFC 9110 §13 and §14), bytes from the open file, compressed where that is
+//! worth it and the client takes it.
 //!
 //! Memory is bounded by one buffer per response however large the file is; the open file stays readable when its
 //! capture is deleted meanwhile.
 
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use super::digest::hex_to_base64;
 use super::problem::{NOT_MODIFIED, OK, PARTIAL_CONTENT};
-use super::{AppState, Problem, query, svg};
+use super::{AppState, Problem, gzip, query, svg};
 use crate::capture::{Artifact, CaptureRequest};
 use crate::format::Format;
 
 /// Bytes read at a time: few system calls, and small against the idle budget of the server.
 const CHUNK: usize = 64 << 10;
+
+const REPR_DIGEST: &str = "repr-digest";
 
 /// What a browser does with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,15 +88,40 @@ pub(super) fn kept(
 ) -> Result<Response, Problem> {
     let length = artifact.meta.length;
     let mut headers = headers(&artifact, id, disposition);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let etag = etag(&artifact);
+    // What is for a page alone is fetched over a port-forward, whole and often.
+    let varies = artifact.meta.format == Format::Flame;
+    // A part of a compressed file is of no use, so who asks for one gets it of the file.
+    let compressed = varies && gzip::is_accepted(conditions) && !conditions.contains_key(RANGE);
+    headers.insert(
+        ACCEPT_RANGES,
+        HeaderValue::from_static(if compressed { "none" } else { "bytes" }),
+    );
+    if varies {
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    if compressed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(ETAG, header_value(&compressed_etag(&artifact)));
+        // It is the digest of what is not sent.
+        headers.remove(REPR_DIGEST);
+    }
+    let etag = if compressed {
+        compressed_etag(&artifact)
+    } else {
+        etag(&artifact)
+    };
     if conditions
         .get_all(IF_NONE_MATCH)
         .iter()
         .any(|value| names(value, &etag))
     {
         headers.remove(CONTENT_TYPE);
+        headers.remove(CONTENT_ENCODING);
         return Ok((NOT_MODIFIED, headers).into_response());
+    }
+    if compressed {
+        let body = Body::from_stream(gzip::compressed(bytes(artifact, 0, length)?));
+        return Ok((OK, headers, body).into_response());
     }
     let range = if method == Method::GET && if_range(conditions, &etag) {
         range(conditions, length)
@@ -134,7 +162,7 @@ fn headers(artifact: &Artifact, id: Option<&str>, disposition: &Disposition) -> 
     let digest = format!("sha-256=:{}:", hex_to_base64(&meta.sha256));
     let counted = |count: Option<u64>| count.map(|count| count.to_string());
     let stamp = [
-        ("repr-digest", Some(digest)),
+        (REPR_DIGEST, Some(digest)),
         ("sideflame-capture", id.map(str::to_owned)),
         ("sideflame-pod", quality.pod.clone()),
         ("sideflame-container", quality.container.clone()),
@@ -164,6 +192,11 @@ fn etag(artifact: &Artifact) -> String {
     format!("\"sha256-{}\"", artifact.meta.sha256)
 }
 
+/// Other bytes have another tag.
+fn compressed_etag(artifact: &Artifact) -> String {
+    format!("\"sha256-{}-gzip\"", artifact.meta.sha256)
+}
+
 fn content_disposition(artifact: &Artifact, disposition: &Disposition) -> String {
     let (word, name) = match disposition {
         Disposition::Inline => ("inline", &artifact.file_name),
@@ -181,16 +214,23 @@ fn header_value(text: &str) -> HeaderValue {
 }
 
 fn body(artifact: Artifact, first: u64, length: u64) -> Result<Body, Problem> {
+    Ok(Body::from_stream(bytes(artifact, first, length)?))
+}
+
+fn bytes(
+    artifact: Artifact,
+    first: u64,
+    length: u64,
+) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static, Problem> {
     let Artifact { mut file, lease, .. } = artifact;
     file.seek(SeekFrom::Start(first))
         .map_err(|error| Problem::bug(&error))?;
     let part = tokio::fs::File::from_std(file).take(length);
-    let chunks = ReaderStream::with_capacity(part, CHUNK).map(move |chunk| {
+    Ok(ReaderStream::with_capacity(part, CHUNK).map(move |chunk| {
         // The stream owns the lease: the file's place on the disk is taken until the stream is dropped.
         let _held = &lease;
         chunk
-    });
-    Ok(Body::from_stream(chunks))
+    }))
 }
 
 /// True if an If-None-Match value names the tag; the comparison is weak (RFC 9110 §13.1.2).

@@ -136,6 +136,7 @@ pub(super) async fn delete(State(state): State<AppState>, id: Id) -> Result<Resp
     responses(
         (status = 200, description = "the artifact, whole", content(
             (Vec<u8> = "image/svg+xml"), (String = "text/plain"), (Vec<u8> = "application/octet-stream"), (serde_json::Value = "application/json"),
+            (Vec<u8> = "application/vnd.sideflame.flame"),
         )),
         (status = 206, description = "the part asked for"),
         (status = 304, description = "the client has it"),

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    captures, counters, diff, doctor, dotnet_monitor, dump, histogram, index, metrics, openapi as own, pprof,
+    captures, counters, diff, doctor, dotnet_monitor, dump, flame, histogram, index, metrics, openapi as own, pprof,
     processes, profile, share, status, threads, timeline,
 };
 
@@ -27,6 +27,7 @@ use super::{
         captures::artifact,
         share::share,
         timeline::timeline,
+        flame::flame,
         diff::diff,
         diff::of_files,
         captures::remarks::remark,

@@ -524,6 +524,8 @@ async fn what_is_shown_is_checked_before_a_capture_is_looked_for() {
     for (uri, parameter, words) in [
         ("/captures/x/artifact?focus=(", "focus", "unclosed group"),
         ("/captures/x/artifact?callers=", "callers", "missing"),
+        ("/captures/x/flame?focus=(", "focus", "unclosed group"),
+        ("/captures/x/flame?from=a", "from", "seconds"),
         ("/profile?focus=a%0Ab", "focus", "control"),
     ] {
         let refused = problem(get_with(uri, &[]).await).await;
@@ -542,6 +544,7 @@ async fn what_is_shown_is_checked_before_a_capture_is_looked_for() {
     for uri in [
         "/captures/x/artifact?focus=a&callers=b",
         "/captures/x/artifact?format=pprof&focus=a%7Cb",
+        "/captures/x/flame?event=cpu&thread=7&by=thread-name&from=1&to=2.5&callers=b",
     ] {
         assert_eq!(
             code(get_with(uri, &[]).await).await,

@@ -3,10 +3,12 @@
 //! The whole tree of a large profile has millions of nodes of which a screen shows a few thousand. Nodes are opened
 //! heaviest first, and a child never outweighs its parent, so stopping anywhere leaves a tree without gaps and no hidden
 //! node is heavier than a shown one. Stacks below hidden nodes are never looked at again, which is where the speed comes
-//! from. Called by the SVG writer; knows no picture format.
+//! from. Called by the SVG writer and by that of the columns; knows no picture format.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+
+use serde::Serialize;
 
 use super::flat_stacks::FlatStacks;
 use super::model::FrameKind;
@@ -33,6 +35,8 @@ pub struct Node {
     pub total: u64,
     /// What its kept children leave of `total`.
     pub own: u64,
+    /// Value of the stacks that end in it; the rest of `own` is hidden children.
+    pub ended: u64,
     /// Kept children in the order of their names.
     pub children: Vec<usize>,
     path_bytes: usize,
@@ -45,6 +49,15 @@ pub struct FlameTree {
     pub nodes: Vec<Node>,
     /// Weight of the heaviest hidden node, 0 if all are shown.
     pub heaviest_hidden: u64,
+}
+
+/// What of a tree is not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Folded {
+    /// Nodes, at every depth.
+    pub nodes: u64,
+    /// What they have together, inside of their parents.
+    pub value: u64,
 }
 
 /// A node that is known but not yet kept: a range of `Builder::order` at a depth.
@@ -72,6 +85,36 @@ struct Grower<'s, 'a> {
 impl FlameTree {
     /// Keeps the heaviest nodes; `cost` is what a node with this name costs.
     pub fn grow(stacks: &FlatStacks<'_>, budget: Budget, cost: impl Fn(&str) -> usize) -> Self {
+        Self::grown(stacks, budget, cost).0
+    }
+
+    /// Keeps the `most` heaviest nodes, the root among them, and counts all others.
+    pub fn of_heaviest(stacks: &FlatStacks<'_>, most: usize) -> (Self, Folded) {
+        let budget = Budget {
+            min_share: 0.0,
+            cost: most.saturating_sub(1),
+            path_bytes: usize::MAX,
+        };
+        let (tree, mut grower, hidden) = Self::grown(stacks, budget, |_| 1);
+        let mut hidden = hidden.into_vec();
+        let mut folded = Folded {
+            nodes: 0,
+            value: hidden.iter().map(|pending| pending.total).sum(),
+        };
+        // In any order: none is kept.
+        while let Some(pending) = hidden.pop() {
+            folded.nodes += 1;
+            grower.open(&pending, 0, |child| hidden.push(child));
+        }
+        (tree, folded)
+    }
+
+    /// The tree, and what would have been opened next.
+    fn grown<'s, 'a>(
+        stacks: &'s FlatStacks<'a>,
+        budget: Budget,
+        cost: impl Fn(&str) -> usize,
+    ) -> (Self, Grower<'s, 'a>, BinaryHeap<Pending>) {
         let count = u32::try_from(stacks.count()).unwrap_or(u32::MAX);
         let mut grower = Grower {
             stacks,
@@ -101,17 +144,18 @@ impl FlameTree {
             if index > 0 {
                 let name = stacks.names.get(pending.rank.0).map_or("", |name| name);
                 path_bytes = tree.nodes[pending.parent].path_bytes + 1 + name.len();
-                path_spent += path_bytes;
+                path_spent = path_bytes.saturating_add(path_spent);
                 spent += cost(name);
                 let visible = share(pending.total, stacks.total) >= budget.min_share;
                 if !visible || spent > budget.cost || path_spent > budget.path_bytes {
                     tree.heaviest_hidden = pending.total;
+                    heap.push(pending);
                     break;
                 }
                 tree.nodes[pending.parent].own -= pending.total;
                 tree.nodes[pending.parent].children.push(index);
             }
-            let kind = grower.open(&pending, index, &mut heap);
+            let (kind, ended) = grower.open(&pending, index, |child| heap.push(child));
             let Pending {
                 total,
                 rank: Reverse(rank),
@@ -122,6 +166,7 @@ impl FlameTree {
                 kind,
                 total,
                 own: total,
+                ended,
                 children: Vec::new(),
                 path_bytes,
             });
@@ -130,16 +175,17 @@ impl FlameTree {
         for node in &mut tree.nodes {
             node.children.sort_unstable_by_key(|&child| ranks.get(child));
         }
-        tree
+        (tree, grower, heap)
     }
 }
 
 impl Grower<'_, '_> {
-    /// Sorts the stacks of a node by their next frame, so that each child has a range; gives the node's own kind.
-    fn open(&mut self, node: &Pending, index: usize, heap: &mut BinaryHeap<Pending>) -> FrameKind {
+    /// Sorts the stacks of a node by their next frame, so that each child has a range; gives the node's own kind, and the value of
+    /// the stacks that end in it.
+    fn open(&mut self, node: &Pending, index: usize, mut found: impl FnMut(Pending)) -> (FrameKind, u64) {
         let range = &mut self.order[node.start..node.end];
         let mut kinds = [0_u64; FrameKind::COUNT];
-        let mut ended = 0;
+        let (mut ended, mut ended_value) = (0, 0);
         for &stack in range.iter() {
             let weight = self.stacks.weights[stack as usize];
             let frames = self.stacks.stack(stack as usize);
@@ -148,6 +194,7 @@ impl Grower<'_, '_> {
             }
             let Some(next) = frames.get(node.depth) else {
                 ended += 1;
+                ended_value += weight;
                 continue;
             };
             let slot = &mut self.per_rank[next.rank()];
@@ -162,7 +209,7 @@ impl Grower<'_, '_> {
         for &rank in &self.touched {
             let (total, count) = self.per_rank[rank];
             let (start, end) = (node.start + place, node.start + place + count);
-            heap.push(Pending {
+            found(Pending {
                 total,
                 rank: Reverse(rank),
                 parent: index,
@@ -190,7 +237,7 @@ impl Grower<'_, '_> {
             .rev()
             .max_by_key(|&kind| kinds[kind])
             .unwrap_or_default();
-        super::flat_stacks::KINDS[heaviest]
+        (super::flat_stacks::KINDS[heaviest], ended_value)
     }
 }
 

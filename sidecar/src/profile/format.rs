@@ -30,6 +30,12 @@ pub mod diff {
     pub mod stacks;
     pub mod table;
 }
+/// The tree of a flame graph as columns.
+pub mod flame {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub mod read;
+    pub mod write;
+}
 pub mod foreign;
 /// Go's dump of all goroutines.
 pub mod goroutines {

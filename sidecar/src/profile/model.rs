@@ -48,6 +48,19 @@ pub enum FrameKind {
 impl FrameKind {
     /// How many kinds there are.
     pub const COUNT: usize = 7;
+
+    /// Its name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interpreted => "interpreted",
+            Self::Jit => "jit",
+            Self::Inlined => "inlined",
+            Self::Native => "native",
+            Self::Kernel => "kernel",
+            Self::Thread => "thread",
+            Self::Other => "other",
+        }
+    }
 }
 
 macro_rules! ids {

@@ -11,7 +11,8 @@ use super::flat_stacks::FlatStacks;
 use super::format::collapsed::read::CollapsedValues;
 use super::format::jfr::JfrError;
 use super::format::{
-    ReadError, ReadOptions, collapsed, counters, histogram, pprof, reader, speedscope, svg, thread_dump, timeline, top,
+    ReadError, ReadOptions, collapsed, counters, flame, histogram, pprof, reader, speedscope, svg, thread_dump,
+    timeline, top,
 };
 use super::frame_name::{UNIT_CHARS, short_text};
 use super::hidden_class::Names;
@@ -431,6 +432,13 @@ fn write(
                     top::write::text(&stacks, value, &rendered.quality, &stamp, out)
                 }
                 Some(value) => top::write::json(&stacks, value, &rendered.quality, out),
+                None => Ok(()),
+            }
+        }
+        (Format::Flame, _) => {
+            let stacks = FlatStacks::new(profile, value_index, max_frames)?;
+            match profile.sample_types.get(value_index) {
+                Some(value) => flame::write::write(&stacks, value, &rendered.quality, out),
                 None => Ok(()),
             }
         }

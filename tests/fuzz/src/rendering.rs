@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use sideflame::format::{Format, RecordingKind};
+use sideflame::profile::format::flame::read::Columns;
 use sideflame::profile::format::{ReadOptions, reader};
 use sideflame::profile::model::Profile;
 use sideflame::profile::quality::{Clock, Quality};
@@ -48,6 +49,9 @@ pub(crate) fn check(bytes: &[u8], kind: RecordingKind) {
             let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\n';
             assert!(!text.iter().any(control), "{}", String::from_utf8_lossy(&text));
         }
+    }
+    if let Some(tree) = made(bytes, kind, Format::Flame, None) {
+        Columns::of(&tree).assert_sound();
     }
     parts(bytes, kind);
     slices(bytes, kind);

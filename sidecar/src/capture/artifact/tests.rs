@@ -167,7 +167,8 @@ async fn a_failed_renderer_leaves_the_recording_and_the_error_names_what_else_th
                 Format::Pprof,
                 Format::Speedscope,
                 Format::Top,
-                Format::TopJson
+                Format::TopJson,
+                Format::Flame
             ]
         )
     );

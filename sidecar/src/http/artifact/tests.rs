@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Read, Write};
 
 use axum::http::StatusCode;
 use http_body_util::BodyExt;
@@ -218,5 +218,89 @@ fn no_svg_has_a_say_in_what_may_run_in_it() {
         )
         .unwrap();
         assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], svg::POLICY);
+    }
+}
+
+/// The tree of a flame graph, for a client with these headers.
+fn columns(method: &Method, conditions: &[(&str, &str)]) -> (Response, Vec<u8>) {
+    let content: Vec<u8> = (0..50_000_u32)
+        .flat_map(|number| (number / 100).to_le_bytes())
+        .collect();
+    let mut headers = HeaderMap::new();
+    for (name, value) in conditions {
+        headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    let artifact = artifact_of(&content, Format::Flame);
+    let response = kept(artifact, Some("0123"), &Disposition::Inline, method, &headers);
+    (response.unwrap(), content)
+}
+
+#[tokio::test]
+async fn a_tree_is_compressed_for_who_takes_that_and_has_a_tag_of_its_own() {
+    let (plain, content) = columns(&Method::GET, &[]);
+    let header = |response: &Response, name: &str| {
+        let value = response.headers().get(name);
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(
+        header(&plain, "content-type").as_deref(),
+        Some("application/vnd.sideflame.flame")
+    );
+    assert_eq!(header(&plain, "content-length"), Some(content.len().to_string()));
+    assert_eq!(
+        (header(&plain, "vary").as_deref(), header(&plain, "content-encoding")),
+        (Some("Accept-Encoding"), None)
+    );
+    let etag = header(&plain, "etag").unwrap();
+    assert!(bytes(plain).await == content);
+
+    let gzip = ("accept-encoding", "gzip, deflate, br");
+    let (compressed, _) = columns(&Method::GET, &[gzip]);
+    assert_eq!(header(&compressed, "content-encoding").as_deref(), Some("gzip"));
+    assert_eq!(header(&compressed, "vary").as_deref(), Some("Accept-Encoding"));
+    for absent in ["content-length", "repr-digest"] {
+        assert_eq!(header(&compressed, absent), None, "{absent}");
+    }
+    let own = header(&compressed, "etag").unwrap();
+    assert_ne!(own, etag);
+    let sent = bytes(compressed).await;
+    let mut read = Vec::new();
+    Read::read_to_end(&mut flate2::read::GzDecoder::new(sent.as_slice()), &mut read).unwrap();
+    assert!(read == content && sent.len() * 4 < content.len(), "{}", sent.len());
+
+    for (conditions, status) in [
+        (&[gzip, ("if-none-match", own.as_str())][..], StatusCode::NOT_MODIFIED),
+        (&[("if-none-match", etag.as_str())], StatusCode::NOT_MODIFIED),
+        (&[gzip, ("if-none-match", etag.as_str())], StatusCode::OK),
+        (&[("if-none-match", own.as_str())], StatusCode::OK),
+        (&[gzip, ("range", "bytes=0-3")], StatusCode::PARTIAL_CONTENT),
+        // What was begun compressed is not continued by bytes that are not.
+        (
+            &[gzip, ("range", "bytes=9-"), ("if-range", own.as_str())],
+            StatusCode::OK,
+        ),
+    ] {
+        let (response, _) = columns(&Method::GET, conditions);
+        assert_eq!(response.status(), status, "{conditions:?}");
+        if status == StatusCode::PARTIAL_CONTENT {
+            assert_eq!(header(&response, "content-encoding"), None);
+            assert_eq!(bytes(response).await, content[..4]);
+        } else if status == StatusCode::NOT_MODIFIED {
+            assert_eq!(header(&response, "content-encoding"), None);
+            assert_eq!(bytes(response).await, b"");
+        }
+    }
+    let (head, _) = columns(&Method::HEAD, &[gzip]);
+    assert_eq!(
+        (header(&head, "content-encoding").as_deref(), header(&head, "etag")),
+        (Some("gzip"), Some(own))
+    );
+}
+
+#[test]
+fn nothing_but_a_tree_is_compressed() {
+    let response = ask(&[("accept-encoding", "gzip")]);
+    for absent in [CONTENT_ENCODING, VARY] {
+        assert_eq!(response.headers().get(&absent), None, "{absent}");
     }
 }
