@@ -19,6 +19,8 @@ pub struct Flame {
     pub parent: Vec<u32>,
     /// What it has itself.
     pub own: Vec<f64>,
+    /// Of a difference what it has before and after.
+    pub both: [Vec<f64>; 2],
 }
 
 impl Flame {
@@ -56,6 +58,8 @@ impl Flame {
         let width = values(column(nodes, 8));
         let (name, parent) = (numbers(column(nodes, 4)), numbers(column(nodes, 4)));
         let own = values(column(nodes, 8));
+        let more = if head["base"].is_string() { nodes } else { 0 };
+        let both = [values(column(more, 8)), values(column(more, 8))];
         assert_eq!(at, body.len(), "nothing is behind the columns");
         Self {
             head,
@@ -64,6 +68,7 @@ impl Flame {
             name,
             parent,
             own,
+            both,
         }
     }
 
@@ -77,19 +82,24 @@ impl Flame {
 
     /// Share of the stacks with a function that `matches`, 0 to 1: what a page computes for a search.
     pub fn share(&self, matches: impl Fn(&str) -> bool) -> f64 {
+        self.share_of(&self.width, matches)
+    }
+
+    /// The same of another column.
+    pub fn share_of(&self, values: &[f64], matches: impl Fn(&str) -> bool) -> f64 {
         let names = self.head["names"].as_array().into_iter().flatten();
         let found: Vec<bool> = names.map(|name| name.as_str().is_some_and(&matches)).collect();
-        let mut covered = vec![false; self.width.len()];
+        let mut covered = vec![false; values.len()];
         let mut sum = 0.0;
-        for node in 1..self.width.len() {
+        for node in 1..values.len() {
             let above = covered[self.parent[node] as usize];
             let is_match = found[self.name[node] as usize];
             covered[node] = above || is_match;
             if is_match && !above {
-                sum += self.width[node];
+                sum += values[node];
             }
         }
-        sum / self.width[0]
+        sum / values[0]
     }
 
     /// Stacks with what they have themselves, as in collapsed text.

@@ -9,6 +9,7 @@
 use std::process::{Command, Output};
 
 use e2e::app::{self, App};
+use e2e::flame::Flame;
 use e2e::{Answer, Server, cache, shares};
 use serde_json::Value;
 
@@ -74,8 +75,14 @@ fn a_change_from_70_30_to_40_60_is_named_and_measured() {
         .get(&changed.diff("&format=top.json&normalise=share"))
         .ok()
         .json();
+    let columns = server.get(&changed.diff("&format=flame&normalise=share")).ok();
+    let columns = Flame::of(&columns.body);
     for (name, before, after) in [("Split.favourite", 0.7, 0.4), ("Split.other", 0.3, 0.6)] {
         let row = function(&table, name);
+        for (values, told) in columns.both.iter().zip(["before", "after"]) {
+            let found = columns.share_of(values, |function| function.ends_with(name));
+            assert!((found - row[told].as_f64().unwrap()).abs() < 0.0001, "{found}: {row}");
+        }
         assert!(near(&row["before"], before) && near(&row["after"], after), "{row}");
         assert!(near(&row["change"], after - before), "{row}");
         assert_eq!(row["withinNoise"], false, "{row}");

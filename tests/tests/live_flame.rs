@@ -35,8 +35,11 @@ fn flame(server: &Server, id: &str, view: &str) -> Flame {
     Flame::of(&answer.body)
 }
 
-/// The page's share of each function is the server's, and those of the split are as known.
-fn assert_shares(server: &Server, id: &str, split: [(&str, f64); 3]) {
+/// Samples that tell three points from noise.
+const ENOUGH: u64 = 900;
+
+/// The page's share of each function is the server's. Gives them, and how many samples they are of.
+fn assert_shares(server: &Server, id: &str, split: [(&str, f64); 3]) -> ([f64; 3], u64) {
     let tree = flame(server, id, "");
     let found = split.map(|(function, _)| {
         let path = format!("/captures/{id}/share?match={}", pattern(function));
@@ -50,11 +53,7 @@ fn assert_shares(server: &Server, id: &str, split: [(&str, f64); 3]) {
         assert_eq!(tree.head["total"], told["total"]);
         own
     });
-    let sum: f64 = found.iter().sum();
-    assert!(sum > 0.2, "{found:?}");
-    for ((function, expected), share) in split.into_iter().zip(found) {
-        assert!((share / sum - expected).abs() < 0.03, "{function}: {share} of {sum}");
-    }
+    (found, tree.head["quality"]["samples"].as_u64().unwrap())
 }
 
 /// What the text has in samples the columns may have in time: so shares are compared.
@@ -98,8 +97,21 @@ fn a_search_in_the_columns_finds_the_share_that_the_server_computes() {
     for (command, split) in apps {
         let app = App::start(command);
         let server = Server::default();
-        let id = captured(&server, &app);
-        assert_shares(&server, &id, split);
+        let (mut id, mut shares, mut samples) = (String::new(), [0.0; 3], 0);
+        // A machine that is busy gives an app a part of a CPU.
+        for _ in 0..10 {
+            id = captured(&server, &app);
+            let (found, of) = assert_shares(&server, &id, split);
+            shares = [0, 1, 2].map(|at| shares[at] + found[at] * f64::from(u32::try_from(of).unwrap()));
+            samples += of;
+            if samples >= ENOUGH {
+                break;
+            }
+        }
+        let sum: f64 = shares.iter().sum();
+        for ((function, expected), share) in split.into_iter().zip(shares) {
+            assert!((share / sum - expected).abs() < 0.03, "{function}: {share} of {sum}");
+        }
         let some = split[0].0;
         for view in [
             String::new(),

@@ -33,7 +33,7 @@ pub struct DiffCommand {
     /// What both are; without it, their content decides
     #[arg(long = "input", value_name = "FORMAT")]
     kind: Option<RenderFrom>,
-    /// top, top.json, svg, pprof or collapsed [default: by the ending of FILE, else top]
+    /// top, top.json, svg, pprof, collapsed or flame [default: by the ending of FILE, else top]
     #[arg(short, long, visible_alias = "format", value_name = "FORMAT", value_parser = parse_diff_format)]
     output: Option<Format>,
     #[command(flatten)]

@@ -36,12 +36,13 @@ const PARAMETERS: [&str; 5] = ["format", "normalise", "base", "event", "download
 ///
 /// As svg a differential flame graph: red where there is more, blue where there is less. As top a table of the functions that gained
 /// and lost, with a sentence first; a change that chance explains is called noise. As pprof what `go tool pprof -diff_base` makes, as
-/// collapsed three columns: stack, before, after.
+/// collapsed three columns: stack, before, after. As flame what `/captures/{id}/flame` is, with two columns behind the others, `before f64[n]` and
+/// `after f64[n]`, on the scale of the second.
 #[utoipa::path(get, path = "/diff", operation_id = "diff", tag = "captures",
     params(
         ("before" = String, Query, description = "id of a finished capture"),
         ("after" = String, Query, description = "id of a finished capture of the same event"),
-        ("format" = Option<String>, Query, description = "svg, top, top.json, pprof or collapsed; without it what the Accept header says, else svg"),
+        ("format" = Option<String>, Query, description = "svg, top, top.json, pprof, collapsed or flame; without it what the Accept header says, else svg"),
         ("normalise" = Option<String>, Query, description = "per-second (the default where both durations are known), share or none"),
         ("base" = Option<String>, Query, description = "whose widths a picture has: after (the default) or before"),
         ("event" = Option<String>, Query, description = "which event of recordings of several: cpu, alloc, …"),
@@ -51,6 +52,7 @@ const PARAMETERS: [&str; 5] = ["format", "normalise", "base", "event", "download
     responses(
         (status = 200, description = "the difference", content(
             (Vec<u8> = "image/svg+xml"), (String = "text/plain"), (Vec<u8> = "application/octet-stream"), (serde_json::Value = "application/json"),
+            (Vec<u8> = "application/vnd.sideflame.flame"),
         )),
         (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
@@ -80,7 +82,7 @@ pub(super) async fn diff(
 /// The body is a tar archive of them, before first: `tar -c before.pb.gz after.pb.gz | curl --data-binary @- localhost:7117/diff`.
 #[utoipa::path(post, path = "/diff", operation_id = "diff_of_files", tag = "captures",
     params(
-        ("format" = Option<String>, Query, description = "svg, top, top.json, pprof or collapsed; without it what the Accept header says, else svg"),
+        ("format" = Option<String>, Query, description = "svg, top, top.json, pprof, collapsed or flame; without it what the Accept header says, else svg"),
         ("normalise" = Option<String>, Query, description = "per-second (the default where both durations are known), share or none"),
         ("base" = Option<String>, Query, description = "whose widths a picture has: after (the default) or before"),
         ("event" = Option<String>, Query, description = "which event of JFR files of several"),
@@ -91,6 +93,7 @@ pub(super) async fn diff(
     responses(
         (status = 200, description = "the difference", content(
             (Vec<u8> = "image/svg+xml"), (String = "text/plain"), (Vec<u8> = "application/octet-stream"), (serde_json::Value = "application/json"),
+            (Vec<u8> = "application/vnd.sideflame.flame"),
         )),
         (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),

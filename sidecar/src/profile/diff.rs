@@ -8,6 +8,7 @@
 pub mod compare;
 pub mod function;
 pub mod show;
+pub mod widths;
 
 use serde::{Deserialize, Serialize};
 

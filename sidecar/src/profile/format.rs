@@ -32,6 +32,7 @@ pub mod diff {
 }
 /// The tree of a flame graph as columns.
 pub mod flame {
+    pub mod diff;
     #[cfg(any(test, feature = "fuzzing"))]
     pub mod read;
     pub mod write;

@@ -3,6 +3,7 @@
 use sideflame::format::{Format, RecordingKind};
 use sideflame::profile::diff::compare::{CompareOptions, Input, compare};
 use sideflame::profile::diff::{Base, Normalise};
+use sideflame::profile::format::flame::read::Columns;
 use sideflame::profile::{Names, Pattern, RenderOptions, View, render};
 
 use crate::{Seed, flame_graph, rendering};
@@ -26,6 +27,7 @@ pub(crate) fn run(bytes: &[u8]) {
             assert_eq!(sums, (rendering::sum_of(before), rendering::sum_of(after)), "{text}");
         }
         flame_graph::check(&made(Format::Svg).expect("a picture"));
+        Columns::of(&made(Format::Flame).expect("columns")).assert_sound();
         let _: serde_json::Value = serde_json::from_slice(&made(Format::TopJson).expect("JSON")).expect("JSON");
         let table = made(Format::Top).expect("a table");
         let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\n';

@@ -9,18 +9,19 @@ use super::show::{Show, headline};
 use super::{Base, Diff, DiffError, Normalise};
 use crate::format::{Format, RecordingKind};
 use crate::profile::flat_stacks::FlatStacks;
-use crate::profile::format::{diff, svg};
+use crate::profile::format::{diff, flame, svg};
 use crate::profile::model::{Profile, ValueType};
 use crate::profile::quality::Quality;
 use crate::profile::render::{Prepared, RenderError, RenderOptions, prepare, read};
 
 /// What can be made of a difference.
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 6] = [
     Format::Svg,
     Format::Top,
     Format::TopJson,
     Format::Pprof,
     Format::Collapsed,
+    Format::Flame,
 ];
 
 /// What to make of two recordings.
@@ -138,6 +139,7 @@ pub fn compare<B: Read, A: Read>(
     let headline = headline(&diff, &changes, &show);
     match format {
         Format::Svg => svg::diff::write(&diff, base, &title, &headline, out),
+        Format::Flame => flame::diff::write(&diff, base, &headline, out),
         Format::Collapsed => diff::stacks::collapsed(&diff, out),
         Format::Pprof => diff::stacks::pprof(&diff, &headline, out),
         Format::TopJson => diff::table::json(&diff, &changes, &show, &headline, out),

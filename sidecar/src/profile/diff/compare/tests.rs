@@ -1,6 +1,7 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::profile::format::flame::read::Columns;
 use crate::profile::format::pprof;
 use crate::profile::{Names, View};
 
@@ -312,4 +313,44 @@ fn what_is_not_scaled_keeps_all_its_digits() {
         diff.scaled_whole(diff.before.total)
     });
     assert_eq!(first, 9_007_199_254_740_993);
+}
+
+#[test]
+fn columns_have_both_values_of_what_is_there_gone_and_new() {
+    let columns = |base| {
+        let sides = [stamped(BEFORE, seconds(10)), stamped(AFTER, seconds(20))];
+        let [before, after] = sides;
+        let columns = Columns::of(&made(before, after, Format::Flame, base).1);
+        columns.assert_sound();
+        columns
+    };
+    let by_name = |columns: &Columns, name: &str| {
+        let node = (0..columns.width.len())
+            .find(|node| columns.name_of(*node) == name)
+            .unwrap();
+        (columns.width[node], columns.both[0][node], columns.both[1][node])
+    };
+    let after = columns(Base::After);
+    for (name, values) in [
+        // What is gone is as wide as it was.
+        ("all", (2140.0, 2100.0, 2040.0)),
+        ("sixty", (800.0, 1400.0, 800.0)),
+        ("thirty", (1200.0, 600.0, 1200.0)),
+        ("old", (100.0, 100.0, 0.0)),
+        ("fresh", (40.0, 0.0, 40.0)),
+    ] {
+        assert_eq!(by_name(&after, name), values, "{name}");
+    }
+    assert_eq!(
+        (
+            &after.head["base"],
+            &after.head["normalise"],
+            &after.head["before"]["total"]
+        ),
+        (&"after".into(), &"per-second".into(), &1050.into())
+    );
+    assert!(after.head["headline"].as_str().unwrap().starts_with("thirty gained"));
+    let before = columns(Base::Before);
+    assert_eq!(by_name(&before, "sixty"), (1400.0, 1400.0, 800.0));
+    assert_eq!(by_name(&before, "fresh"), (40.0, 0.0, 40.0));
 }

@@ -91,9 +91,10 @@ struct Table<'a> {
     omitted: usize,
 }
 
+/// What is known of one of the two.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Whole<'a> {
+pub(in crate::profile::format) struct Whole<'a> {
     /// As recorded, in the unit of the recording.
     total: u64,
     unit: &'a str,
@@ -102,7 +103,8 @@ struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    fn of(side: &'a Side, unit: &'a str) -> Self {
+    /// One of the two, in its own unit.
+    pub(in crate::profile::format) fn of(side: &'a Side, unit: &'a str) -> Self {
         Self {
             total: side.total,
             unit,

@@ -25,6 +25,8 @@ pub struct Columns {
     pub parent: Vec<u32>,
     /// What the stacks have that end in it.
     pub own: Vec<f64>,
+    /// Of a difference what it has before and after; of one profile nothing.
+    pub both: [Vec<f64>; 2],
 }
 
 impl Columns {
@@ -40,6 +42,7 @@ impl Columns {
         let head: Value = serde_json::from_slice(taken(&mut rest, length as usize)).unwrap();
         let number = |name: &str| usize::try_from(head[name].as_u64().unwrap()).unwrap();
         let (nodes, rows) = (number("nodes"), number("rows"));
+        let more = if head["base"].is_null() { 0 } else { nodes };
         let columns = Self {
             row_offset: column(&mut rest, rows + 1, u32::from_le_bytes),
             start: column(&mut rest, nodes, f64::from_le_bytes),
@@ -47,6 +50,7 @@ impl Columns {
             name: column(&mut rest, nodes, u32::from_le_bytes),
             parent: column(&mut rest, nodes, u32::from_le_bytes),
             own: column(&mut rest, nodes, f64::from_le_bytes),
+            both: [(); 2].map(|()| column(&mut rest, more, f64::from_le_bytes)),
             head,
         };
         assert!(rest.is_empty(), "{} bytes behind the last column", rest.len());

@@ -30,7 +30,7 @@ use crate::profile::quality::Quality;
 pub const MAGIC: &[u8; 4] = b"SFL1";
 
 /// 32 bytes each are 8 MB, which a browser holds and draws at once. A screen has far fewer boxes.
-const MOST_NODES: usize = 250_000;
+pub(super) const MOST_NODES: usize = 250_000;
 
 /// Longest name in bytes. What is longer ends in `…`, and two of them may look alike.
 const NAME_BYTES: usize = 4096;
@@ -44,7 +44,7 @@ const ALL: &str = "all";
 /// What is known beside the numbers of nodes.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Head<'a> {
+struct Head<'a, M> {
     /// The event, if the recording says which.
     event: Option<&'a str>,
     /// What is added up.
@@ -58,9 +58,16 @@ struct Head<'a> {
     /// What is not written.
     folded: Folded,
     /// Of frames, sorted, each once; the first is the root's.
-    names: Vec<Cow<'a, str>>,
+    names: &'a [Cow<'a, str>],
     /// Who executes the frame of that name, or `unresolved` where the name says nothing. Of a name with several kinds that of its widest node.
-    kinds: Vec<&'static str>,
+    kinds: &'a [&'static str],
+    #[serde(flatten)]
+    more: M,
+}
+
+/// Of one profile.
+#[derive(Debug, Serialize)]
+struct Stamped<'a> {
     quality: &'a Quality,
 }
 
@@ -89,41 +96,90 @@ fn write_heaviest(
     most: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let (tree, folded) = FlameTree::of_heaviest(stacks, most);
-    let (places, rows) = laid_out(&tree);
-    let Names { numbers, names, kinds } = Names::of(stacks, &tree);
-    let head = Head {
-        event: quality.event.as_deref(),
-        sample_type: short_text(&value.name, UNIT_CHARS),
-        unit: short_text(&value.unit, UNIT_CHARS),
-        total: stacks.total,
-        nodes: places.len(),
-        rows: rows.len().saturating_sub(1),
-        folded,
-        names,
-        kinds,
-        quality,
-    };
-    let mut out = BufWriter::new(out);
-    write_head(&head, &mut out)?;
-    let nodes = || {
-        places
-            .iter()
-            .filter_map(|place| Some((place, tree.nodes.get(place.node)?)))
-    };
-    let number = |(_, node): (&Place, &Node)| numbers.get(node.rank).copied().unwrap_or_default();
-    column(&mut out, rows.iter().map(|row| row.to_le_bytes()))?;
-    column(&mut out, nodes().map(|(place, _)| precise(place.start).to_le_bytes()))?;
-    column(&mut out, nodes().map(|(_, node)| precise(node.total).to_le_bytes()))?;
-    // The root has no name among the stacks.
-    let of_root = [0_u32.to_le_bytes()].into_iter();
-    column(
-        &mut out,
-        of_root.chain(nodes().skip(1).map(|node| number(node).to_le_bytes())),
-    )?;
-    column(&mut out, nodes().map(|(place, _)| place.parent.to_le_bytes()))?;
-    column(&mut out, nodes().map(|(_, node)| precise(node.ended).to_le_bytes()))?;
-    out.flush()
+    let tree = Tree::of(stacks, most);
+    tree.write((value, quality.event.as_deref()), 1, Stamped { quality }, &[], out)
+}
+
+/// The nodes that are written, in their order.
+#[derive(Debug)]
+pub(super) struct Tree<'a> {
+    /// As they were found.
+    pub(super) tree: FlameTree,
+    folded: Folded,
+    places: Vec<Place>,
+    /// Where each row begins.
+    rows: Vec<u32>,
+    names: Names<'a>,
+}
+
+impl<'a> Tree<'a> {
+    /// The widest.
+    pub(super) fn of(stacks: &'a FlatStacks<'_>, most: usize) -> Self {
+        let (tree, folded) = FlameTree::of_heaviest(stacks, most);
+        let (places, rows) = laid_out(&tree);
+        Self {
+            names: Names::of(stacks, &tree),
+            tree,
+            folded,
+            places,
+            rows,
+        }
+    }
+
+    /// Writes them, with values that are counted in `unit`s. `columns` give the numbers of further ones by the index into the tree's nodes.
+    pub(super) fn write(
+        &self,
+        (value, event): (&ValueType, Option<&str>),
+        unit: u64,
+        more: impl Serialize,
+        columns: &[&dyn Fn(usize) -> f64],
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let Self {
+            tree,
+            folded,
+            places,
+            rows,
+            names,
+        } = self;
+        let head = Head {
+            event,
+            sample_type: short_text(&value.name, UNIT_CHARS),
+            unit: short_text(&value.unit, UNIT_CHARS),
+            total: tree.nodes.first().map_or(0, |root| root.total).saturating_mul(unit),
+            nodes: places.len(),
+            rows: rows.len().saturating_sub(1),
+            folded: Folded {
+                value: folded.value.saturating_mul(unit),
+                ..*folded
+            },
+            names: &names.names,
+            kinds: &names.kinds,
+            more,
+        };
+        let mut out = BufWriter::new(out);
+        write_head(&head, &mut out)?;
+        let nodes = || {
+            places
+                .iter()
+                .filter_map(|place| Some((place, tree.nodes.get(place.node)?)))
+        };
+        let bytes = |value: u64| (precise(value) * precise(unit)).to_le_bytes();
+        let number = |(_, node): (&Place, &Node)| names.numbers.get(node.rank).copied().unwrap_or_default();
+        column(&mut out, rows.iter().map(|row| row.to_le_bytes()))?;
+        column(&mut out, places.iter().map(|place| bytes(place.start)))?;
+        column(&mut out, nodes().map(|(_, node)| bytes(node.total)))?;
+        // The root has no name among the stacks.
+        let of_root = [0_u32.to_le_bytes()].into_iter();
+        let others = nodes().skip(1).map(|node| number(node).to_le_bytes());
+        column(&mut out, of_root.chain(others))?;
+        column(&mut out, places.iter().map(|place| place.parent.to_le_bytes()))?;
+        column(&mut out, nodes().map(|(_, node)| bytes(node.ended)))?;
+        for of in columns {
+            column(&mut out, places.iter().map(|place| of(place.node).to_le_bytes()))?;
+        }
+        out.flush()
+    }
 }
 
 /// The nodes row by row, and where each row begins.
@@ -164,6 +220,7 @@ fn position(at: usize) -> u32 {
 }
 
 /// The names that a tree has.
+#[derive(Debug)]
 struct Names<'a> {
     /// Of each rank the position in `names`; 0 if the tree does not have it.
     numbers: Vec<u32>,
@@ -205,14 +262,31 @@ fn capped(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.get(..end).unwrap_or_default().to_owned() + MARK)
 }
 
-fn write_head(head: &Head<'_>, out: &mut impl Write) -> io::Result<()> {
-    let mut json = serde_json::to_vec(head)?;
-    // Magic and length are as long as the alignment is.
-    json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
-    let length = u32::try_from(json.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+/// Written twice, the first time to know how long it is: names may be hundreds of megabytes.
+fn write_head(head: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+    let mut written = Counted(0);
+    serde_json::to_writer(&mut written, head)?;
+    // Magic and length together are as long as the alignment is.
+    let length = written.0.next_multiple_of(ALIGNMENT);
     out.write_all(MAGIC)?;
-    out.write_all(&length.to_le_bytes())?;
-    out.write_all(&json)
+    let told = u32::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    out.write_all(&told.to_le_bytes())?;
+    serde_json::to_writer(&mut *out, head)?;
+    write!(out, "{:1$}", "", length - written.0)
+}
+
+/// Takes bytes and keeps their number.
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn column<const SIZE: usize>(out: &mut impl Write, numbers: impl Iterator<Item = [u8; SIZE]>) -> io::Result<()> {

@@ -15,6 +15,7 @@ use super::write::{
 };
 use crate::profile::amount::precise;
 use crate::profile::diff::show::points;
+use crate::profile::diff::widths::{Both, Widths};
 use crate::profile::diff::{Base, Diff};
 use crate::profile::flame_tree::{Budget, FlameTree};
 use crate::profile::frame_name::short_text;
@@ -24,47 +25,13 @@ const LEAST_POINTS: f64 = 0.05;
 /// What may be written behind a name.
 const NOTE_BYTES: usize = 2 * " [gone, -100.0%]".len();
 
-/// inferno multiplies values by colours and subtracts them: far below what its numbers hold they are as exact as a picture.
-const MOST: u64 = 1 << 50;
-
-/// Both values of a node, on the scale of the second.
-#[derive(Debug, Clone, Copy, Default)]
-struct Both {
-    before: u64,
-    after: u64,
-}
-
-impl Both {
-    fn add(&mut self, other: Self) {
-        self.before = self.before.saturating_add(other.before);
-        self.after = self.after.saturating_add(other.after);
-    }
-
-    fn less(self, other: Self) -> Self {
-        Self {
-            before: self.before.saturating_sub(other.before),
-            after: self.after.saturating_sub(other.after),
-        }
-    }
-
-    fn width(self, base: Base) -> u64 {
-        let (own, other) = match base {
-            Base::After => (self.after, self.before),
-            Base::Before => (self.before, self.after),
-        };
-        if own > 0 { own } else { other }
-    }
-}
-
 /// Draws a difference.
 ///
 /// # Errors
 /// The output fails.
 pub fn write(diff: &Diff<'_>, base: Base, title: &str, headline: &str, out: &mut impl Write) -> io::Result<()> {
-    let unit = (diff.scaled_whole(diff.before.total) / MOST + diff.after.total / MOST).saturating_add(1);
-    let both: Vec<_> = both(diff, unit);
-    let widths: Vec<_> = both.iter().map(|both| both.width(base)).collect();
-    let total = widths.iter().fold(0, |sum: u64, width| sum.saturating_add(*width));
+    let widths = Widths::of(diff, base);
+    let (unit, total) = (widths.unit, widths.total);
     let title = short_text(&format!("{title}: {headline}"), TITLE_CHARS);
     let legend = format!(
         "red: more, blue: less, of its own · [change with all it calls] · width: {}, else as it was in the other · {headline}",
@@ -73,14 +40,14 @@ pub fn write(diff: &Diff<'_>, base: Base, title: &str, headline: &str, out: &mut
     if total == 0 {
         return write_empty(&title, &legend, out);
     }
-    let stacks = diff.union.stacks.weighted(widths, total);
+    let stacks = widths.stacks(diff);
     let budget = Budget {
         min_share: MIN_SHARE,
         cost: BOXES_BYTES,
         path_bytes: PATH_BYTES,
     };
     let tree = FlameTree::grow(&stacks, budget, |name| BOX_BYTES + NOTE_BYTES + shown_bytes(name));
-    let sums = sums(diff, &both, &tree);
+    let sums = widths.sums(diff, &tree);
     let lines = lines(diff, &sums, &tree, (base, unit));
     let (factor, count_name) = scale(&diff.value, total.saturating_mul(unit));
     let mut options = Options::default();
@@ -97,42 +64,6 @@ pub fn write(diff: &Diff<'_>, base: Base, title: &str, headline: &str, out: &mut
     options.flame_chart = true;
     let lines = lines.iter().rev().map(String::as_str);
     inferno::flamegraph::from_lines(&mut options, lines, BufWriter::new(out))
-}
-
-/// The values of each stack, counted in `unit`s.
-fn both(diff: &Diff<'_>, unit: u64) -> Vec<Both> {
-    // A little is not nothing.
-    let counted = |value: u64, is_there: bool| if is_there { (value / unit).max(1) } else { 0 };
-    let values = diff.union.before.iter().zip(&diff.union.after);
-    let both = values.map(|(before, after)| Both {
-        before: counted(diff.scaled_whole(*before), *before > 0),
-        after: counted(*after, *after > 0),
-    });
-    both.collect()
-}
-
-/// Both values of each node of the tree.
-fn sums(diff: &Diff<'_>, both: &[Both], tree: &FlameTree) -> Vec<Both> {
-    let mut sums = vec![Both::default(); tree.nodes.len()];
-    for (index, values) in both.iter().enumerate() {
-        let mut node = 0;
-        let mut frames = diff.union.stacks.stack(index).iter();
-        loop {
-            if let Some(sum) = sums.get_mut(node) {
-                sum.add(*values);
-            }
-            let Some(frame) = frames.next() else { break };
-            let children = tree.nodes.get(node).map_or(&[][..], |node| &node.children);
-            // Children are in the order of their names, as ranks are.
-            let rank_of = |child: &usize| tree.nodes.get(*child).map_or(usize::MAX, |child| child.rank);
-            match children.binary_search_by_key(&frame.rank(), rank_of) {
-                Ok(at) => node = children.get(at).copied().unwrap_or_default(),
-                // Too small to be shown.
-                Err(_) => break,
-            }
-        }
-    }
-    sums
 }
 
 /// `path before after` per node with a width of its own, depth first, parents first: a box takes its colour from the first line
