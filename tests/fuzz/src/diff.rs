@@ -103,6 +103,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("equal", seed(b"^a$", b"a;b;a 3\na 1\n", b"a;b;a 3\na 1\n")),
         ("odd", seed(b"[^x]{3}", b"[a tid=1];b_[j] 1\n\xe2\x80\xae;b 2\n", b"b_[i] 9223372036854775807\n")),
         ("large", seed(b"a", b"a 9223372036854775807\n", b"a 1\nb 9223372036854775000\n")),
+        ("hashes", seed(b"#", b"#;a 3\n# 1\n", b"# 2\n#;# b 1\n")),
         ("nothing", Vec::new()),
     ]
 }

@@ -135,7 +135,8 @@ pub(super) fn line_name(name: &str) -> String {
     {
         name = format!("{head}\u{a0}{tail}");
     }
-    if let Some(rest) = name.strip_prefix("# ") {
+    // What is written behind a name begins with a space, too.
+    if let Some(rest) = name.strip_prefix("# ").or((name == "#").then_some("")) {
         name = format!("#\u{a0}{rest}");
     }
     name
