@@ -2,11 +2,7 @@
 //!
 //! The kubelet's part is played by [`e2e::node`]; the node is this machine, with whatever else runs on it.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a failed step of a test is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -14,7 +10,6 @@ use std::time::Duration;
 
 use e2e::control_plane::wait;
 use e2e::{Answer, Node, Pod, Server, cache, shares};
-use serde_json::Value;
 
 fn server_on(node: &Node, dropped: &str) -> Server {
     let mut command = Command::new("setpriv");
@@ -60,51 +55,40 @@ fn only(stacks: &str, root: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Takes a capture of the node; gives its id, stacks and quality, and how far it is off: the share of the first of two pods in what is sampled of both, less that in
-/// what they used, and the share of the node's CPU time that was not seen.
-fn measured(server: &Server, pods: &[Pod; 2]) -> (String, String, Value, [f64; 2]) {
-    let id = server.capture("scope=node&seconds=20&frequency=499&format=collapsed");
+#[test]
+fn a_graph_of_the_node_has_each_pod_with_its_share_of_cpu_time() {
+    let node = Node::default();
+    let pods = pods(&node);
+    let server = server_on(&node, "+all");
+    let capture = server.capture("scope=node&seconds=20&frequency=499&format=collapsed");
     // What is used while names are looked up is of another share where the machine does other things by then.
     let used_at = |phase: &str| {
         wait(phase, Duration::from_secs(60), || {
-            let state = server.get(&format!("/captures/{id}")).ok().json();
+            let state = server.get(&format!("/captures/{capture}")).ok().json();
             (state["phase"] == phase).then(|| pods.each_ref().map(|pod| ticks(pod.pid)))
         })
     };
     let (before, used) = (used_at("sampling"), used_at("transferring"));
-    let quality = server.wait_for(&id, &["finished"])["quality"].clone();
-    let path = format!("/captures/{id}/artifact?format=collapsed");
-    let stacks = server.get(&path).ok().text();
+    let quality = server.wait_for(&capture, &["finished"])["quality"].clone();
+    let artifact = |format: &str| {
+        let path = format!("/captures/{capture}/artifact?format={format}");
+        server.get(&path).ok()
+    };
+    let stacks = artifact("collapsed").text();
+
     let rows = by_rows(&stacks, 3);
     let of_pod = |row: &str| rows.get(row).copied().unwrap_or_default();
     let sampled = [of_pod("prod/shop-1;app;split"), of_pod("test/api-1;worker;split")];
     assert!(sampled.iter().all(|value| *value > 0.0), "{rows:#?}");
     let used = [0, 1].map(|at| f64::from(u32::try_from(used[at] - before[at]).unwrap()));
     let share = |[one, other]: [f64; 2]| one / (one + other);
-    let [cpu, seen] = ["cpuMs", "sampledCpuMs"].map(|name| quality[name].as_f64().unwrap());
     eprintln!(
-        "share of the first pod {:.4} sampled, {:.4} used; {seen} of {cpu} ms seen; {} rows",
+        "share of the first pod {:.4} sampled, {:.4} used; {} rows; {quality:#}",
         share(sampled),
         share(used),
         rows.len()
     );
-    (id, stacks, quality, [share(sampled) - share(used), 1.0 - seen / cpu])
-}
-
-#[test]
-fn a_graph_of_the_node_has_each_pod_with_its_share_of_cpu_time() {
-    let node = Node::default();
-    let pods = pods(&node);
-    let server = server_on(&node, "+all");
-    // A virtual machine whose own CPUs are taken away for a while has no timers meanwhile, and more CPU time than samples.
-    let mut tries = std::iter::repeat_with(|| measured(&server, &pods)).take(3);
-    let near = tries.find(|(_, _, _, [share, unseen])| share.abs() < 0.03 && unseen.abs() < 0.1);
-    let (capture, stacks, quality, _) = near.expect("one of three captures is right; what each had is above");
-    let artifact = |format: &str| {
-        let path = format!("/captures/{capture}/artifact?format={format}");
-        server.get(&path).ok()
-    };
-    let rows = by_rows(&stacks, 3);
+    assert!((share(sampled) - share(used)).abs() < 0.03, "{rows:#?}");
     shares::assert_split(
         &only(&stacks, "prod/shop-1;"),
         [("sixty", 0.6), ("thirty", 0.3), ("ten", 0.1)],
@@ -123,8 +107,20 @@ fn a_graph_of_the_node_has_each_pod_with_its_share_of_cpu_time() {
         "{rows:#?}"
     );
 
-    let unnamed = by_rows(&stacks, 1).into_keys().filter(|row| row.starts_with('['));
+    let total: f64 = rows.values().sum();
+    // Whatever else runs here may have stacks that are too deep for the kernel.
+    let unnamed = by_rows(&stacks, 1)
+        .into_keys()
+        .filter(|row| row.starts_with('[') && row != "[truncated]");
     assert_eq!(unnamed.count(), 0, "{rows:#?}");
+    let (cpu, seen) = (
+        quality["cpuMs"].as_f64().unwrap(),
+        quality["sampledCpuMs"].as_f64().unwrap(),
+    );
+    assert!(
+        (seen / cpu - 1.0).abs() < 0.1,
+        "{seen} of {cpu} ms, {total} in the graph"
+    );
     assert_eq!(quality["process"], "node");
 
     let svg = artifact("svg").text();
