@@ -153,11 +153,14 @@ fn managed_threads_of_dotnet_are_told_in_the_same_shape() {
         let app = App::start(app::dotnet(version, scenario));
         let dump = threads(&server, app.pid);
         let worker = running(&dump, function);
-        assert_eq!(
-            (&worker["name"], &worker["state"]),
-            (&json!(name), &json!(state)),
-            ".NET {version}: {dump:#}"
-        );
+        assert_eq!(worker["name"], name, ".NET {version}: {dump:#}");
+        // Of a busy loop .NET 8 calls a third of the samples external.
+        let states = match (version, state) {
+            ("8", "managed code") => vec![state, "native code"],
+            _ => vec![state],
+        };
+        let is_one = |text: &str| states.iter().any(|state| text.starts_with(state));
+        assert!(is_one(worker["state"].as_str().unwrap()), ".NET {version}: {dump:#}");
         // Not all ticks of the session: each thread once.
         let tids: Vec<_> = dump["threads"]
             .as_array()
@@ -170,8 +173,12 @@ fn managed_threads_of_dotnet_are_told_in_the_same_shape() {
 
         let text = server.get(&format!("/threads?pid={}", app.pid)).ok();
         assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
-        let heading = format!("\n\n\"{name}\" tid={} [{state}]:\n   at ", worker["tid"]);
-        assert!(text.text().contains(&heading), "{}", text.text());
+        let heading = format!("\n\n\"{name}\" tid={} [", worker["tid"]);
+        let is_headed = |text: &str| {
+            let behind = text.split_once(&heading).map(|(_, behind)| behind);
+            behind.is_some_and(|behind| is_one(behind) && behind.contains("]:\n   at "))
+        };
+        assert!(is_headed(&text.text()), "{}", text.text());
         assert!(text.text().contains(&format!("\n   at {function}")), "{}", text.text());
 
         let pprof = |more: &str| {
@@ -182,7 +189,7 @@ fn managed_threads_of_dotnet_are_told_in_the_same_shape() {
         assert_eq!(pprof("").body[..2], [0x1f, 0x8b]);
         for level in [1, 2] {
             let text = pprof(&format!("&debug={level}")).text();
-            assert!(text.contains(&heading), "{text}");
+            assert!(is_headed(&text), "{text}");
         }
         let svg = server.get(&format!("/profile?pid={}&event=goroutine", app.pid)).ok();
         assert_eq!(svg.header("content-type"), "image/svg+xml");
