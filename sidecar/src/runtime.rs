@@ -588,44 +588,42 @@ fn record_with_counters(
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    let row = control
-        .table()
-        .get(order.target.id().pid)
-        .filter(|row| row.id == order.target.id());
-    let recorded = match row {
-        Some(row) if row.is_stopped() => Err(RecordError::Impossible(stopped())),
-        _ => {
-            let mut beside = counters_beside::Beside::new(output, order, control, plan.refresh);
-            let recorded = dotnet::record::record(order, plan, line, &mut beside, control, reporter);
-            match recorded {
-                Ok(mut quality) => {
-                    let missing = beside.finish();
-                    let missing = missing.map_err(|error| RecordError::io("store the recording", &error))?;
-                    quality
-                        .degraded
-                        .extend(missing.into_iter().map(|reason| reason.sentence));
-                    return Ok(quality);
-                }
-                Err(error) if beside.has_written() || order.target.id().is_outside() => return Err(error),
-                failed => failed,
+    let row = control.table().find(order.target.id());
+    let error = if row.is_some_and(|row| row.is_stopped()) {
+        RecordError::Impossible(stopped())
+    } else {
+        let mut beside = counters_beside::Beside::new(output, order, control, plan.refresh);
+        match dotnet::record::record(order, plan, line, &mut beside, control, reporter) {
+            Ok(mut quality) => {
+                let missing = beside
+                    .finish()
+                    .map_err(|error| RecordError::io("store the recording", &error))?;
+                quality
+                    .degraded
+                    .extend(missing.into_iter().map(|reason| reason.sentence));
+                return Ok(quality);
             }
+            Err(error) if beside.has_written() || order.target.id().is_outside() => return Err(error),
+            Err(error) => error,
         }
     };
-    match recorded {
-        Err(error @ (RecordError::Impossible(_) | RecordError::Timeout { .. } | RecordError::Tool { .. })) => {
-            let plan = counters::CountersPlan {
-                refresh: plan.refresh,
-                expvar: None,
-                without: Some(Reason::new(
-                    "runtime_silent",
-                    format!("{error}: what the .NET runtime counts is missing"),
-                    "see GET /doctor",
-                )),
-            };
-            counters::record(order, &plan, output, control, reporter)
-        }
-        recorded => recorded,
+    let is_silent = matches!(
+        error,
+        RecordError::Impossible(_) | RecordError::Timeout { .. } | RecordError::Tool { .. }
+    );
+    if !is_silent {
+        return Err(error);
     }
+    let plan = counters::CountersPlan {
+        refresh: plan.refresh,
+        expvar: None,
+        without: Some(Reason::new(
+            "runtime_silent",
+            format!("{error}: what the .NET runtime counts is missing"),
+            "see GET /doctor",
+        )),
+    };
+    counters::record(order, &plan, output, control, reporter)
 }
 
 /// True if a recorder that was killed can leave anything in targets of `runtime`.

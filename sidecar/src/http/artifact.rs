@@ -99,17 +99,15 @@ pub(super) fn kept(
     if varies {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
+    let mut etag = etag(&artifact);
     if compressed {
+        // Other bytes have another tag.
+        etag.insert_str(etag.len() - 1, "-gzip");
+        headers.insert(ETAG, header_value(&etag));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(ETAG, header_value(&compressed_etag(&artifact)));
         // It is the digest of what is not sent.
         headers.remove(REPR_DIGEST);
     }
-    let etag = if compressed {
-        compressed_etag(&artifact)
-    } else {
-        etag(&artifact)
-    };
     if conditions
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -190,11 +188,6 @@ fn headers(artifact: &Artifact, id: Option<&str>, disposition: &Disposition) -> 
 
 fn etag(artifact: &Artifact) -> String {
     format!("\"sha256-{}\"", artifact.meta.sha256)
-}
-
-/// Other bytes have another tag.
-fn compressed_etag(artifact: &Artifact) -> String {
-    format!("\"sha256-{}-gzip\"", artifact.meta.sha256)
 }
 
 fn content_disposition(artifact: &Artifact, disposition: &Disposition) -> String {

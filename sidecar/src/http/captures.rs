@@ -153,12 +153,23 @@ pub(super) async fn artifact(
     let pairs = pairs.without_view();
     pairs.only_with_views(&["format", "event", "download"])?;
     let format = pairs.value("format").map(format).transpose()?;
+    rendered(&state, id, &pairs, format, (&method, &headers)).await
+}
+
+/// The capture of that id in a format, as the parameters say.
+pub(super) async fn rendered(
+    state: &AppState,
+    id: Id,
+    pairs: &Pairs,
+    format: Option<Format>,
+    (method, conditions): (&Method, &HeaderMap),
+) -> Result<Response, Problem> {
     let event = pairs.value("event").map(event).transpose()?;
     let view = views::parse(&pairs.views())?;
-    let disposition = disposition(&pairs)?;
+    let disposition = disposition(pairs)?;
     let capture = state.captures.get(&known(id)?)?;
     let artifact = state.captures.artifact(&capture, format, event.as_ref(), &view).await?;
-    artifact::kept(artifact, Some(capture.id.as_str()), &disposition, &method, &headers)
+    artifact::kept(artifact, Some(capture.id.as_str()), &disposition, method, conditions)
 }
 
 /// What browsers are told to do with it.

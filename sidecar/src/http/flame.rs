@@ -4,13 +4,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 
-use super::artifact::{self, Disposition};
 use super::captures::{self, Id};
 use super::parameters::ViewParameters;
 use super::problem::ProblemBody;
 use super::query::Pairs;
 use super::{AppState, Problem};
-use crate::capture::views;
 use crate::format::Format;
 
 /// The tree of a capture's flame graph as columns of numbers, at most 250,000 nodes; what is folded is counted.
@@ -46,18 +44,5 @@ pub(super) async fn flame(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     pairs.only_with_views(&["event"])?;
-    let event = pairs.value("event").map(captures::event).transpose()?;
-    let view = views::parse(&pairs.views())?;
-    let capture = state.captures.get(&captures::known(id)?)?;
-    let artifact = state
-        .captures
-        .artifact(&capture, Some(Format::Flame), event.as_ref(), &view)
-        .await?;
-    artifact::kept(
-        artifact,
-        Some(capture.id.as_str()),
-        &Disposition::Inline,
-        &method,
-        &headers,
-    )
+    captures::rendered(&state, id, &pairs, Some(Format::Flame), (&method, &headers)).await
 }

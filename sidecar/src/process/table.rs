@@ -90,6 +90,11 @@ impl ProcessTable {
         Some(process)
     }
 
+    /// The process of that identity as it is now; `None` once it has ended, also if another has its pid.
+    pub fn find(&self, id: ProcessId) -> Option<Process> {
+        self.get(id.pid).filter(|process| process.id == id)
+    }
+
     /// The command line of a process, up to 256 KiB.
     pub fn command_line(&self, pid: i32) -> CommandLine {
         self.read_command_line(pid, COMMAND_LINE_LIMIT)
@@ -269,7 +274,7 @@ fn namespace_pid(status: &Status) -> Option<i32> {
     status.nspid.as_ref()?.last().copied()
 }
 
-fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -3,18 +3,21 @@
 //! What may not be read is absent. Called by [`crate::runtime::counters`], in a child with the rights of the process.
 //! Source: `man 5 proc`.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use procfs::process::LimitValue;
 
+use super::cgroup::number_behind;
 use super::cpu_time::of_ticks;
+use super::table::read_capped;
 use super::{ProcessId, ProcessTable};
 
 /// Threads whose switches are added up; each is a file to read.
 const MOST_THREADS: usize = 1024;
+
+/// Longest `status` of a thread that is read; it has some 1.5 KB.
+const LONGEST_STATUS: u64 = 64 << 10;
 
 /// Entries of `fd` that are counted one by one, where the kernel does not say how many there are (before 6.2).
 const MOST_DESCRIPTORS: usize = 65_536;
@@ -80,8 +83,7 @@ impl Usage {
 
 fn started(table: &ProcessTable, id: ProcessId) -> Option<f64> {
     let text = std::fs::read_to_string(table.machine_wide("stat")).ok()?;
-    let boot = text.lines().find_map(|line| line.strip_prefix("btime "))?;
-    let boot: u32 = boot.trim().parse().ok()?;
+    let boot = u32::try_from(number_behind(&text, "btime ")?).ok()?;
     Some(f64::from(boot) + of_ticks(id.start_time)?.as_secs_f64())
 }
 
@@ -91,14 +93,15 @@ fn switches(table: &ProcessTable, pid: i32) -> Option<[u64; 2]> {
     for thread in threads.by_ref().take(MOST_THREADS) {
         let status = table.directory(pid).join(format!("task/{thread}/status"));
         // A thread that ended meanwhile counts no more.
-        let Ok(text) = read(&status) else { continue };
+        let Ok(text) = read_capped(&status, LONGEST_STATUS) else {
+            continue;
+        };
         let text = String::from_utf8_lossy(&text);
         for (sum, key) in sum
             .iter_mut()
             .zip(["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"])
         {
-            let count = text.lines().find_map(|line| line.strip_prefix(key));
-            *sum += count.and_then(|count| count.trim().parse::<u64>().ok())?;
+            *sum += number_behind(&text, key)?;
         }
     }
     threads.next().is_none().then_some(sum)
@@ -113,15 +116,10 @@ fn descriptors(directory: &Path) -> Option<u64> {
     (count < MOST_DESCRIPTORS).then_some(count as u64)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    const LIMIT: u64 = 64 << 10;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

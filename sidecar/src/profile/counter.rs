@@ -64,6 +64,12 @@ impl CounterValue {
         }
     }
 
+    /// What the app wrote as the value of a tag: at most `most` characters, none of which parts tags.
+    pub fn tag_text(text: &str, most: usize) -> String {
+        let plain = |c: char| if c.is_control() || c == ',' || c == '=' { ' ' } else { c };
+        text.chars().take(most).map(plain).collect()
+    }
+
     /// Whether it has a name that needs no other in front of it.
     pub fn is_shared(&self) -> bool {
         SHARED_SOURCES.contains(&&*self.provider)

@@ -418,28 +418,14 @@ fn write(
         }
         (Format::Speedscope, _) => speedscope::write::write(profile, value_index, title, &stamp, out),
         (Format::Collapsed, _) => collapsed::write::write(&FlatStacks::new(profile, value_index, max_frames)?, out),
-        (Format::Svg, _) => {
-            let stacks = FlatStacks::new(profile, value_index, max_frames)?;
-            match profile.sample_types.get(value_index) {
-                Some(value) => svg::write::write(&stacks, value, title, &stamp, out),
-                None => Ok(()),
-            }
-        }
-        (Format::Top | Format::TopJson, _) => {
-            let stacks = FlatStacks::new(profile, value_index, max_frames)?;
-            match profile.sample_types.get(value_index) {
-                Some(value) if format == Format::Top => {
-                    top::write::text(&stacks, value, &rendered.quality, &stamp, out)
-                }
-                Some(value) => top::write::json(&stacks, value, &rendered.quality, out),
-                None => Ok(()),
-            }
-        }
-        (Format::Flame, _) => {
-            let stacks = FlatStacks::new(profile, value_index, max_frames)?;
-            match profile.sample_types.get(value_index) {
-                Some(value) => flame::write::write(&stacks, value, &rendered.quality, out),
-                None => Ok(()),
+        (Format::Svg | Format::Top | Format::TopJson | Format::Flame, _) => {
+            let (stacks, quality) = (FlatStacks::new(profile, value_index, max_frames)?, &rendered.quality);
+            match (profile.sample_types.get(value_index), format) {
+                (None, _) => Ok(()),
+                (Some(value), Format::Svg) => svg::write::write(&stacks, value, title, &stamp, out),
+                (Some(value), Format::Top) => top::write::text(&stacks, value, quality, &stamp, out),
+                (Some(value), Format::TopJson) => top::write::json(&stacks, value, quality, out),
+                (Some(value), _) => flame::write::write(&stacks, value, quality, out),
             }
         }
         (Format::Timeline, _) => {

@@ -48,13 +48,14 @@ pub struct Slicing {
 }
 
 impl Slicing {
-    /// The part that has this moment, nanoseconds after the beginning.
-    pub fn part(&self, nanos: u64) -> u32 {
+    /// The part that has this moment, nanoseconds after the beginning, which are not computed where time is not cut: of a JFR that is a
+    /// division of 128 bits for each event.
+    pub fn part(&self, nanos: impl FnOnce() -> u64) -> u32 {
         match self.cuts {
             Cuts::None => 0,
-            Cuts::Around { from, to } => u32::from(!(from..to).contains(&nanos)) * OUTSIDE,
+            Cuts::Around { from, to } => u32::from(!(from..to).contains(&nanos())) * OUTSIDE,
             Cuts::Every(length) => {
-                let part = nanos.checked_div(length).unwrap_or_default();
+                let part = nanos().checked_div(length).unwrap_or_default();
                 u32::try_from(part).unwrap_or(u32::MAX).min(MOST_PARTS - 1)
             }
         }
@@ -91,7 +92,7 @@ mod tests {
             ..Slicing::default()
         };
         assert_eq!(
-            [9, 10, 19, 20].map(|nanos| around.part(nanos)),
+            [9, 10, 19, 20].map(|nanos| around.part(|| nanos)),
             [OUTSIDE, 0, 0, OUTSIDE]
         );
         let every = Slicing {
@@ -99,13 +100,13 @@ mod tests {
             ..Slicing::default()
         };
         assert_eq!(
-            [0, 9, 10, u64::MAX].map(|nanos| every.part(nanos)),
+            [0, 9, 10, u64::MAX].map(|nanos| every.part(|| nanos)),
             [0, 0, 1, MOST_PARTS - 1]
         );
         let nothing = Slicing {
             cuts: Cuts::Every(0),
             ..Slicing::default()
         };
-        assert_eq!((nothing.part(7), Slicing::default().part(7)), (0, 0));
+        assert_eq!((nothing.part(|| 7), Slicing::default().part(|| 7)), (0, 0));
     }
 }

@@ -34,8 +34,10 @@ impl Sources {
             match TargetRoot::open(table, id) {
                 Ok(root) => {
                     // A row that came with an order has no command line, which may say why nothing is shared.
-                    let row = table.get(id.pid).filter(|row| row.id == id);
-                    match row.and_then(|row| shared_counters(table, &root, (target, &row))) {
+                    match table
+                        .find(id)
+                        .and_then(|row| shared_counters(table, &root, (target, &row)))
+                    {
                         Some(Ok(opened)) => shared = Some(opened),
                         Some(Err(reason)) => missing.push(reason),
                         None => {}

@@ -42,8 +42,7 @@ fn look(
     let mut mounts = Mounts::default();
     for (id, executable) in order.processes {
         // Read again here: the server's row may be large, and one at a time is enough.
-        let row = table.get(id.pid).filter(|row| row.id == id);
-        let Some(mut row) = row.filter(|_| table.is_alive(id)) else {
+        let Some(mut row) = table.find(id).filter(|_| table.is_alive(id)) else {
             continue;
         };
         // A name must not depend on who looks.

@@ -163,7 +163,7 @@ pub(in crate::child) fn run(order: MeterOrder, mut channel: Channel) -> Result<E
     confine::become_target(order.credentials)?;
     let mut mounts = Mounts::default();
     for (id, executable) in order.processes {
-        let Some(mut row) = table.get(id.pid).filter(|row| row.id == id) else {
+        let Some(mut row) = table.find(id) else {
             continue;
         };
         // A name must not depend on who looks.

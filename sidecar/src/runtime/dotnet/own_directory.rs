@@ -92,8 +92,7 @@ impl Drop for OwnDirectory {
 /// The process of `target` and its files, if it is still there.
 pub(super) fn still_there(table: &ProcessTable, target: &Target) -> Option<(Process, TargetRoot)> {
     let id = target.id();
-    let process = table.get(id.pid).filter(|process| process.id == id)?;
-    Some((process, TargetRoot::open(table, id).ok()?))
+    Some((table.find(id)?, TargetRoot::open(table, id).ok()?))
 }
 
 /// Removes what a recorder that was killed left of `process`, once `clean` has removed what it stands for.

@@ -35,10 +35,7 @@ impl<'a> Reach<'a> {
         // What has its pid where we are would be another process.
         let process = match id.is_outside() {
             true => None,
-            false => {
-                let process = control.table().get(id.pid).filter(|process| process.id == id);
-                Some(process.ok_or(RecordError::TargetExited)?)
-            }
+            false => Some(control.table().find(id).ok_or(RecordError::TargetExited)?),
         };
         if process.as_ref().is_some_and(Process::is_stopped) {
             return Err(RecordError::Impossible(stopped()));

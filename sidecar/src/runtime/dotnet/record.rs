@@ -108,10 +108,8 @@ pub(super) fn unanswered(
         return RecordError::TargetExited;
     }
     let is_stopped = || {
-        control
-            .table()
-            .get(order.target.id().pid)
-            .is_some_and(|process| process.id == order.target.id() && process.is_stopped())
+        let process = control.table().find(order.target.id());
+        process.is_some_and(|process| process.is_stopped())
     };
     match error {
         ClientError::Timeout if is_stopped() => RecordError::Impossible(stopped()),

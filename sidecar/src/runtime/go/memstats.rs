@@ -152,8 +152,7 @@ pub(super) fn values(text: &[u8]) -> Option<Vec<CounterValue>> {
     }
     let published = own.iter().filter_map(|(name, value)| Some((name, finite(value)?)));
     for (name, value) in published.take(MOST_OWN) {
-        let plain = |c: char| if c.is_control() || c == ',' || c == '=' { ' ' } else { c };
-        let name: String = name.chars().take(LONGEST_NAME).map(plain).collect();
+        let name = CounterValue::tag_text(name, LONGEST_NAME);
         let help = "What the program publishes by expvar under this name";
         push(
             CounterKind::Gauge,

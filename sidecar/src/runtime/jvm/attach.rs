@@ -265,10 +265,7 @@ fn signal(waits: &Waits<'_>) -> Result<(), RecordError> {
     };
     // First: what is read of the process afterwards is true of whoever gets the signal.
     let handle = ProcessHandle::open(table, id).map_err(failed)?;
-    let process = table
-        .get(id.pid)
-        .filter(|process| process.id == id)
-        .ok_or(RecordError::TargetExited)?;
+    let process = table.find(id).ok_or(RecordError::TargetExited)?;
     if process.is_stopped() {
         return Err(RecordError::Impossible(stopped()));
     }

@@ -251,10 +251,7 @@ impl Data<'_> {
 
     fn text(&self, name: &str) -> Option<String> {
         match self.entries.get(name)? {
-            Value::Text(text) => {
-                let plain = |c: char| if c.is_control() || c == ',' || c == '=' { ' ' } else { c };
-                Some(text.chars().take(LONGEST_NAME).map(plain).collect())
-            }
+            Value::Text(text) => Some(CounterValue::tag_text(text, LONGEST_NAME)),
             Value::Number(_) => None,
         }
     }

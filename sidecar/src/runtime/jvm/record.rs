@@ -64,9 +64,7 @@ pub fn record(
 
 /// The target's row of `/proc` now, and its files.
 pub(super) fn reach(table: &ProcessTable, target: &Target) -> Result<(Process, TargetRoot), RecordError> {
-    let id = target.id();
-    let process = table.get(id.pid).filter(|process| process.id == id);
-    let process = process.ok_or(RecordError::TargetExited)?;
+    let process = table.find(target.id()).ok_or(RecordError::TargetExited)?;
     Ok((process, open_root(table, target)?))
 }
 

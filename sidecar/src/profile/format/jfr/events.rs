@@ -11,7 +11,7 @@ use super::metadata::{Field, Primitive, Types, Value};
 use super::sampled::Sampled;
 use super::spans::Tags;
 use crate::profile::builder::ModelError;
-use crate::profile::slicing::{Cuts, Slicing};
+use crate::profile::slicing::Slicing;
 
 /// What is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -225,11 +225,7 @@ impl<'t> Samples<'t> {
             stack,
             class,
             thread: if self.slicing.by_thread { thread } else { 0 },
-            part: match self.slicing.cuts {
-                // Without a division of 128 bits, which takes as long as all the rest.
-                Cuts::None => 0,
-                _ => self.slicing.part(self.clock.nanos(time)),
-            },
+            part: self.slicing.part(|| self.clock.nanos(time)),
             tag: self.tags.at(thread, time),
         };
         let sum = self.sums.entry(key).or_default();

@@ -131,7 +131,7 @@ impl Collector {
     /// The part with this moment, in nanoseconds of the trace's clock.
     fn part(&self, time: u64) -> u32 {
         self.slicing
-            .part(time.saturating_sub(self.header.nanoseconds(self.header.start)))
+            .part(|| time.saturating_sub(self.header.nanoseconds(self.header.start)))
     }
 
     fn thread(&self, number: u64) -> u64 {

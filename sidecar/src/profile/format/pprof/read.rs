@@ -232,7 +232,7 @@ fn read_plain(bytes: &[u8], names: Names, slicing: Slicing) -> Result<Profile, P
             if let (Some(threads), Some(number)) = (&mut threads, part.thread) {
                 labels.extend(threads.labels(number, &mut builder)?);
             }
-            labels.extend(slicing.label(&mut builder, slicing.part(part.nanos))?);
+            labels.extend(slicing.label(&mut builder, slicing.part(|| part.nanos))?);
             builder.sample(&stack, part.values, &labels)
         })?;
     }

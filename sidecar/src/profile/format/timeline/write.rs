@@ -113,7 +113,7 @@ mod tests {
         let mut builder = ProfileBuilder::new(vec![ValueType::new("cpu", "nanoseconds")]).unwrap();
         let frame = builder.frame("work", FrameKind::Jit).unwrap();
         for (milliseconds, value) in [(0, 1), (19, 2), (20, 4), (99, 8), (130, 16)] {
-            let part = slicing.part(milliseconds * 1_000_000);
+            let part = slicing.part(|| milliseconds * 1_000_000);
             let label = slicing.label(&mut builder, part).unwrap().unwrap();
             builder.sample(&[frame], &[value], &[label]).unwrap();
         }
