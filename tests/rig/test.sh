@@ -53,6 +53,14 @@ table() {
   done
 }
 
+# The end of the output is what is seen of it where it is long: what failed is told there again, twenty lines of each test.
+failures() {
+  local log
+  for log in "$logs"/*.log; do
+    awk '/^---- .* ----$/ {left = 20} left-- > 0' "$log"
+  done
+}
+
 # What the tests themselves call.
 "$rig/packages.sh" iproute2 linux-perf openssl
 make --no-print-directory cluster-up 8>&-
@@ -72,4 +80,5 @@ for program in "${waiting[@]}"; do
   cat "$logs/$program.log"
 done
 table
+((status == 0)) || failures
 exit "$status"

@@ -125,40 +125,39 @@ fn samples_are_the_cpu_time_that_the_kernel_counts() {
 #[test]
 #[ignore = "needs root and this machine's kernel: make test runs it"]
 fn page_faults_are_those_that_the_kernel_counts() {
-    let program = Program::shell(
-        "exec perl -e 'while (1) { my $x = q(x) x 40000000; undef $x; select(undef, undef, undef, 0.05) }'",
+    // It waits between its faults, so that none is between the end of sampling and the kernel's own count.
+    let mut program = Program::shell(
+        "exec perl -e '$| = 1; while (<STDIN>) { my $x = q(x) x 40000000; undef $x; print qq(done\n) }'",
     );
-    let faults = || {
+    let faults = |program: &Program| {
         let stat = std::fs::read_to_string(table().directory(program.id().pid).join("stat")).unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         // minflt and majflt, fields 10 and 12.
         fields[7].parse::<u64>().unwrap() + fields[9].parse::<u64>().unwrap()
     };
+    let burst = |program: &mut Program| {
+        program.say("go");
+        program.hear("done");
+    };
+    burst(&mut program);
     let mut sampler = Sampler::open(&table(), program.id(), &plan_of("page-faults", None)).unwrap();
     assert_eq!(
         sampler.facts().sampler,
         "perf_events page-faults one of 17, user and kernel"
     );
-    let before = faults();
+    let before = faults(&program);
     sampler.enable().unwrap();
-    let end = Instant::now() + TIMEOUT;
     let pid = program.id().pid;
     let mut sampled = 0;
-    let mut drain = |sampler: &mut Sampler| {
+    while faults(&program) < before + 50_000 {
+        burst(&mut program);
         sampler.drain(&mut |record| match record {
             Record::Sample(sample) if sample.pid == pid => sampled += sample.period,
             _ => {}
         });
-    };
-    while faults() < before + 50_000 {
-        assert!(Instant::now() < end);
-        sleep(Duration::from_millis(20));
-        drain(&mut sampler);
     }
     sampler.disable().unwrap();
-    let after = faults();
-    drain(&mut sampler);
-    let counted = after - before;
+    let counted = faults(&program) - before;
     assert!(
         sampled.abs_diff(counted) * 50 < counted,
         "{sampled} of {counted}: {:?}",
