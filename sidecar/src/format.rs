@@ -176,6 +176,8 @@ pub enum RecordingKind {
     Pprof,
     /// The same by our own sampler, with the times of its samples.
     PprofTimed,
+    /// Threads of a moment, one by one, as our own recorder saw them.
+    PprofThreads,
     /// Go's execution trace.
     Trace,
     /// Values of counters, a line of JSON each.
@@ -199,7 +201,7 @@ impl RecordingKind {
             Self::Collapsed => Format::Collapsed,
             Self::Jfr => Format::Jfr,
             Self::Nettrace | Self::NettraceThreads | Self::Heap => Format::Nettrace,
-            Self::Pprof | Self::PprofTimed => Format::Pprof,
+            Self::Pprof | Self::PprofTimed | Self::PprofThreads => Format::Pprof,
             Self::Trace => Format::Trace,
             Self::Counters => Format::Jsonl,
             Self::Dump => Format::Dump,
@@ -255,6 +257,17 @@ impl RecordingKind {
                 Format::Flame,
                 Format::Timeline,
                 Format::Nettrace,
+            ],
+            Self::PprofThreads => &[
+                Format::Svg,
+                Format::Collapsed,
+                Format::Pprof,
+                Format::Speedscope,
+                Format::Top,
+                Format::TopJson,
+                Format::Flame,
+                Format::Text,
+                Format::Json,
             ],
             Self::NettraceThreads => &[
                 Format::Svg,

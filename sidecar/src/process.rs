@@ -11,6 +11,7 @@ pub mod cpu_time;
 pub mod handle;
 pub mod table;
 pub mod target_root;
+pub mod task;
 pub mod usage;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use cpu_time::{CpuTime, CpuUse};
 pub use handle::ProcessHandle;
 pub use table::ProcessTable;
 pub use target_root::TargetRoot;
+pub use task::Task;
 pub use usage::Usage;
 
 /// Identity of a process: a pid alone is reused by the kernel, a pid with its start time is not.

@@ -292,6 +292,7 @@ pub fn shares(order: &RecordOrder) -> bool {
         | RuntimePlan::DotnetDump(_)
         | RuntimePlan::Go(_)
         | RuntimePlan::Native(_)
+        | RuntimePlan::NativeThreads(_)
         | RuntimePlan::Counters(_)
         | RuntimePlan::DotnetMixed(_) => false,
     }
@@ -334,6 +335,8 @@ pub enum RuntimePlan {
     Go(go::plan::GoPlan),
     /// To the kernel.
     Native(native::plan::NativePlan),
+    /// To the kernel, of the threads of a moment.
+    NativeThreads(native::threads::ThreadsPlan),
     /// To the kernel, and to a .NET process for the names of its methods.
     DotnetMixed(native::plan::NativePlan),
     /// To no runtime: what is counted of it, and shared.
@@ -361,6 +364,9 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
         }
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
         Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
+        Runtime::Native if *asked.event == Event::Goroutine => {
+            native::threads::plan(asked).map(RuntimePlan::NativeThreads)
+        }
         Runtime::Native => {
             let plan = native::plan::plan(asked)?;
             Ok(match asked.target.runtime() {
@@ -418,6 +424,7 @@ impl RuntimePlan {
             Self::DotnetDump(_) => RecordingKind::Dump,
             Self::Go(plan) => plan.kind(),
             Self::Native(plan) | Self::DotnetMixed(plan) => plan.kind(),
+            Self::NativeThreads(_) => RecordingKind::PprofThreads,
             Self::Counters(_) => RecordingKind::Counters,
         }
     }
@@ -435,6 +442,7 @@ impl RuntimePlan {
             | Self::JvmThreads(_)
             | Self::Go(_)
             | Self::Native(_)
+            | Self::NativeThreads(_)
             | Self::DotnetMixed(_)
             | Self::Counters(_) => None,
         }
@@ -450,6 +458,8 @@ impl RuntimePlan {
             Self::Native(plan) if plan.node.is_some() => Some(Exclusive("the view of the whole node")),
             // One would remove the map that the other reads.
             Self::DotnetMixed(_) => Some(Exclusive("the perf map")),
+            // The kernel lets one of them look at a thread at a time.
+            Self::NativeThreads(_) => Some(Exclusive("the view of its threads")),
             Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) | Self::Counters(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
@@ -460,7 +470,7 @@ impl RuntimePlan {
         match self {
             Self::Go(plan) => plan.is_of_a_moment(),
             Self::Dotnet(plan) => plan.is_of_a_moment(),
-            Self::JvmThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
+            Self::JvmThreads(_) | Self::NativeThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
             Self::Jvm(_) | Self::Native(_) | Self::DotnetMixed(_) | Self::Counters(_) => false,
         }
     }
@@ -476,6 +486,7 @@ impl RuntimePlan {
             | Self::DotnetHeap(_)
             | Self::DotnetDump(_)
             | Self::Native(_)
+            | Self::NativeThreads(_)
             | Self::DotnetMixed(_) => false,
         }
     }
@@ -512,6 +523,7 @@ impl Opened {
             | RuntimePlan::Dotnet(_)
             | RuntimePlan::DotnetHeap(_)
             | RuntimePlan::DotnetDump(_)
+            | RuntimePlan::NativeThreads(_)
             | RuntimePlan::Counters(_)
             | RuntimePlan::Go(_) => Self::Nothing,
         }
@@ -553,6 +565,7 @@ pub fn record(
             Ok(quality)
         }
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
+        RuntimePlan::NativeThreads(_) => native::threads::record(order, output, control, reporter),
         RuntimePlan::Counters(plan) => counters::record(order, plan, output, control, reporter),
         RuntimePlan::Dotnet(plan) if plan.kind == RecordingKind::Counters => {
             record_with_counters(order, plan, line, output, control, reporter)

@@ -134,6 +134,83 @@ fn what_cannot_be_asked_says_why_as_the_doctor_does() {
     assert!(foreign.status == 400 || foreign.status == 422, "{}", foreign.text());
 }
 
+#[test]
+fn threads_of_machine_code_are_told_with_their_locks() {
+    let server = Server::default();
+    for program in ["split", "split-nofp"] {
+        let mut command = Command::new(cache::file(&format!("apps/c/{program}")));
+        command.args(["locks", "1"]);
+        let app = App::start(command);
+        let mut dump = Value::Null;
+        wait("the deadlock and all that wait", Duration::from_secs(20), || {
+            dump = threads(&server, app.pid);
+            let names = dump["threads"].as_array().unwrap().iter();
+            let waiting = names.filter(|thread| thread["waitsFor"].is_string()).count();
+            (waiting == 4).then_some(())
+        });
+        let (left, right) = (named(&dump, "shop-left"), named(&dump, "shop-right"));
+        let mut members: Vec<String> = serde_json::from_value(dump["deadlocks"][0].clone()).unwrap();
+        members.sort();
+        assert_eq!(members, ["shop-left", "shop-right"], "{dump:#}");
+        assert_eq!(dump["deadlocks"].as_array().unwrap().len(), 1, "{dump:#}");
+        assert_eq!(left["waitsFor"], right["holds"][0], "{dump:#}");
+        assert_eq!(right["waitsFor"], left["holds"][0], "{dump:#}");
+        assert_eq!(named(&dump, "shop-third")["waitsFor"], left["holds"][0]);
+        let (owner, waiting) = (named(&dump, "shop-owner"), named(&dump, "shop-waiting"));
+        assert_eq!(waiting["waitsFor"], owner["holds"][0], "{dump:#}");
+        for (thread, function) in [
+            (left, "take_both"),
+            (right, "take_both"),
+            (named(&dump, "shop-third"), "wait_for_left"),
+            (owner, "sleep_with_lock"),
+            (waiting, "wait_for_lock"),
+        ] {
+            assert!(functions(thread).contains(&function), "{thread:#}");
+            assert!(thread["state"].as_str().unwrap().starts_with("sleeping"), "{thread:#}");
+        }
+        assert!(functions(named(&dump, program)).contains(&"main"), "{dump:#}");
+
+        let text = server.get(&format!("/threads?pid={}", app.pid)).ok().text();
+        assert!(
+            text.lines().any(|line| line.starts_with("deadlock: shop-")) && text.contains("   - holds mutex 0x"),
+            "{text}"
+        );
+        let svg = server.get(&format!("/profile?pid={}&event=goroutine", app.pid)).ok();
+        assert_eq!(svg.header("content-type"), "image/svg+xml");
+    }
+}
+
+/// A signal that a thread is about to take while it is looked at comes to it all the same, be it one that only its sender knows.
+#[test]
+fn no_signal_is_lost_by_looking_at_threads() {
+    const LOOKS: usize = 50;
+    let server = Server::default();
+    let mut command = Command::new(cache::file("apps/c/split"));
+    command.args(["queue", "2"]);
+    let app = App::start(command);
+    let before = app.said().len();
+    let mut in_handler = 0;
+    for _ in 0..LOOKS {
+        let dump = threads(&server, app.pid);
+        let senders = ["queue-0", "queue-1"].map(|name| named(&dump, name));
+        in_handler += senders
+            .iter()
+            .filter(|thread| functions(thread).contains(&"queue"))
+            .count();
+    }
+    let mut said = Vec::new();
+    wait("more signals", Duration::from_secs(20), || {
+        said.extend(app.said());
+        (said.len() > before + 2).then_some(())
+    });
+    assert!(in_handler >= LOOKS, "{in_handler} stacks of {LOOKS} looks");
+    let counted: Vec<_> = said.iter().filter(|line| line.starts_with("came ")).collect();
+    assert!(
+        !counted.is_empty() && counted.iter().all(|line| *line == "came 1000"),
+        "{counted:?}"
+    );
+}
+
 /// The thread that runs a function whose name begins so.
 fn running<'a>(dump: &'a Value, function: &str) -> &'a Value {
     let threads = dump["threads"].as_array().unwrap();

@@ -123,7 +123,11 @@ fn readme(kind: RecordingKind) -> String {
         }
         RecordingKind::Trace => "names of functions, and what the program itself wrote into its trace",
         RecordingKind::Counters => "names and values of counters, the program's own included",
-        RecordingKind::Pprof | RecordingKind::PprofTimed | RecordingKind::Text | RecordingKind::Goroutines => {
+        RecordingKind::Pprof
+        | RecordingKind::PprofTimed
+        | RecordingKind::PprofThreads
+        | RecordingKind::Text
+        | RecordingKind::Goroutines => {
             "names of functions and files, labels that the program gave, and paths of its executables"
         }
         RecordingKind::Collapsed | RecordingKind::Threads => "names of functions, types and threads",

@@ -112,7 +112,7 @@ use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
 use jfr::read::Jfr;
 use nettrace::read::{Heap, Nettrace, NettraceThreads};
-use pprof::read::{Pprof, PprofTimed};
+use pprof::read::{Pprof, PprofOfOurs};
 use thread_dump::read::ThreadDump;
 
 /// How many bytes of a file's beginning are enough for [`recognise`].
@@ -122,7 +122,12 @@ pub const HEAD: usize = 64 << 10;
 const READERS: &[&dyn Reader] = &[&Jfr, &Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
 
 /// Readers of what looks like another recording: only who made it knows what it is of.
-const TOLD: &[&dyn Reader] = &[&NettraceThreads, &Heap, &PprofTimed];
+const TOLD: &[&dyn Reader] = &[
+    &NettraceThreads,
+    &Heap,
+    &PprofOfOurs(RecordingKind::PprofTimed),
+    &PprofOfOurs(RecordingKind::PprofThreads),
+];
 
 /// Recordings that are handed out as they are, and how they begin.
 const ONLY_COPIED: &[(RecordingKind, &[u8])] = &[(RecordingKind::Trace, b"go 1.")];

@@ -2,7 +2,7 @@
 //! Called by [`super`].
 //!
 //! One straight line: `perf` gives samples of addresses, `unwind` walks the stacks that have no frame pointers, `collector`
-//! adds them up, `symbols` gives names, `record` puts them together.
+//! adds them up, `symbols` gives names, `record` puts them together. `threads` looks at those that sleep, too.
 
 pub mod address_spaces;
 mod collector;
@@ -21,4 +21,5 @@ pub mod record;
 pub mod sample;
 pub mod stacks;
 pub mod symbols;
+pub mod threads;
 pub mod unwind;

@@ -8,13 +8,17 @@
    switch  wakes a thread, which wakes this one, each pair of them without end
    exec    computes, and becomes itself anew each 500 ms
    rate    computes, and says after each 100 ms of its own CPU time how much it did
+   locks   has threads that wait: two of them for each other, one for both, one for a lock that another has while it sleeps
+   queue   sends itself real-time signals, says after each thousand how many came, and waits for events meanwhile
    idle    does nothing, in one thread */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -179,10 +183,95 @@ static void *forks(void *unused) {
     return unused;
 }
 
+static pthread_mutex_t left = PTHREAD_MUTEX_INITIALIZER, right = PTHREAD_MUTEX_INITIALIZER, kept = PTHREAD_MUTEX_INITIALIZER;
+static pthread_barrier_t both;
+
+__attribute__((noinline)) static void *take_both(pthread_mutex_t *first, pthread_mutex_t *second) {
+    pthread_mutex_lock(first);
+    pthread_barrier_wait(&both);
+    pthread_mutex_lock(second);
+    sink++;
+    return NULL;
+}
+
+static void *take_left(void *unused) {
+    (void)unused;
+    return take_both(&left, &right);
+}
+
+static void *take_right(void *unused) {
+    (void)unused;
+    return take_both(&right, &left);
+}
+
+__attribute__((noinline)) static void *wait_for_left(void *unused) {
+    sleep(1);
+    pthread_mutex_lock(&left);
+    return unused;
+}
+
+__attribute__((noinline)) static void *sleep_with_lock(void *unused) {
+    pthread_mutex_lock(&kept);
+    pthread_barrier_wait(&both);
+    for (;;) {
+        pause();
+    }
+    return unused;
+}
+
+__attribute__((noinline)) static void *wait_for_lock(void *unused) {
+    pthread_barrier_wait(&both);
+    pthread_mutex_lock(&kept);
+    return unused;
+}
+
+static void named(void *(*work)(void *), const char *name) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, work, NULL) == 0) {
+        pthread_setname_np(thread, name);
+    }
+}
+
+static void *locks(void *unused) {
+    pthread_barrier_init(&both, NULL, 2);
+    named(take_left, "shop-left");
+    named(take_right, "shop-right");
+    named(wait_for_left, "shop-third");
+    sleep(1);
+    named(sleep_with_lock, "shop-owner");
+    named(wait_for_lock, "shop-waiting");
+    return unused;
+}
+
+static __thread volatile sig_atomic_t came;
+
+static void count(int signal) {
+    (void)signal;
+    came++;
+}
+
+static void *queue(void *unused) {
+    struct sigaction action = {.sa_handler = count, .sa_flags = SA_RESTART};
+    sigaction(SIGRTMIN + 3, &action, NULL);
+    int events = epoll_create1(0);
+    for (;;) {
+        came = 0;
+        for (int sent = 0; sent < 1000; sent++) {
+            /* To this thread, which takes it before it returns. */
+            pthread_kill(pthread_self(), SIGRTMIN + 3);
+        }
+        printf("came %d\n", (int)came);
+        fflush(stdout);
+        struct epoll_event event;
+        epoll_wait(events, &event, 1, 1);
+    }
+    return unused;
+}
+
 static const struct scenario {
     const char *name;
     void *(*work)(void *);
-} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"switch", switches}, {"born", born}, {"fork", forks}, {"rate", rate}, {"idle", NULL}, {"exec", NULL}};
+} scenarios[] = {{"cpu", cpu}, {"wall", wall}, {"faults", faults}, {"switch", switches}, {"born", born}, {"fork", forks}, {"rate", rate}, {"locks", locks}, {"queue", queue}, {"idle", NULL}, {"exec", NULL}};
 
 int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "cpu";

@@ -3,11 +3,10 @@
 //! Called by [`super::record`], before and after sampling. A thread that was not there at both times is left out.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::process::{CpuTime, ProcessId, ProcessTable};
+use crate::process::{CpuTime, ProcessId, ProcessTable, Task};
 use crate::profile::quality::ThreadFacts;
 
 /// Threads that are looked at. What is known of so many, with names of 15 bytes, fits into one frame between our processes.
@@ -59,40 +58,14 @@ impl Threads {
 }
 
 fn read(task: &Path) -> Option<(u64, Row)> {
-    let status = fs::read(task.join("status")).ok()?;
-    let (number, name) = named(&String::from_utf8_lossy(&status))?;
+    let Task { number, name } = Task::read(task)?;
     let (started, used) = CpuTime::of_task(task)?;
     Some((number, Row { name, started, used }))
-}
-
-/// Number and name in a `status`. The number is the last of `NSpid`, that in the innermost namespace.
-fn named(status: &str) -> Option<(u64, String)> {
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"))
-    };
-    let number = field("NSpid").or(field("Pid"))?;
-    let number = number.split_whitespace().last()?.parse().ok()?;
-    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    Some((number, field("Name")?.chars().map(plain).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn threads_are_numbered_as_their_own_runtime_does() {
-        let status = "Name:\tshop-worker-1\nTgid:\t100\nPid:\t117\nNSpid:\t117\t7\n";
-        assert_eq!(named(status), Some((7, "shop-worker-1".to_owned())));
-        assert_eq!(
-            named("Name:\ta b\nPid:\t9\n"),
-            Some((9, "a b".to_owned())),
-            "an old kernel"
-        );
-        assert_eq!(named("Name:\t\n"), None);
-    }
 
     #[test]
     fn our_own_threads_have_their_names_and_new_ones_are_left_out() {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::mapping::Mapping;
 use super::maps;
+use super::symbols::{Place, Symbolizer};
 use crate::process::ProcessTable;
 
 /// Processes that are remembered: the children of a build, of which most are gone when their samples are read.
@@ -27,6 +28,14 @@ impl AddressSpace {
     pub fn find(&self, address: u64) -> Option<&Rc<Mapping>> {
         let (_, mapping) = self.by_start.range(..=address).next_back()?;
         mapping.contains(address).then_some(mapping)
+    }
+
+    /// An address of the process `pid`, which has this space, to be named at the end; `is_leaf` is false for return addresses.
+    pub fn place(&self, symbols: &mut Symbolizer, pid: i32, address: u64, is_leaf: bool) -> Place {
+        match self.find(address) {
+            Some(mapping) => symbols.user(pid, mapping, address, is_leaf),
+            None => symbols.anonymous(pid, address, is_leaf),
+        }
     }
 
     /// All of them, by address.

@@ -244,10 +244,7 @@ impl<'a> Collector<'a> {
         }
         for (at, &address) in self.addresses.iter().enumerate() {
             // The program's own leaf was executed, also where it has called the kernel.
-            let place = match space.find(address) {
-                Some(mapping) => self.symbols.user(sample.pid, mapping, address, at == 0),
-                None => self.symbols.anonymous(sample.pid, address, at == 0),
-            };
+            let place = space.place(&mut self.symbols, sample.pid, address, at == 0);
             self.frames.push(StackFrame::Program(place));
         }
         let owner = self.owner(sample.pid, sample.tid);

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use super::events::Source;
 use super::perf::PerfRights;
 use super::plan::{self, NativePlan};
+use super::threads;
 use crate::event::Event;
 use crate::runtime::{Examination, Verdict, no_access, stopped};
 
@@ -63,7 +64,11 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
             Err(reason) => Verdict::impossible(event.clone(), reason),
         },
     };
-    EVENTS.iter().map(judge).collect()
+    let threads = match blocked.clone().or_else(|| threads::blocker(examination)) {
+        Some(reason) => Verdict::impossible(Event::Goroutine, reason),
+        None => Verdict::available(Event::Goroutine),
+    };
+    EVENTS.iter().map(judge).chain([threads]).collect()
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
         let us = i32::try_from(std::process::id()).unwrap();
         let rights = probe([us].into_iter());
         let verdicts = judged(&target(us), ErrorKind::PermissionDenied, &rights);
-        assert_eq!(verdicts.len(), EVENTS.len());
+        assert_eq!(verdicts.len(), EVENTS.len() + 1, "and its threads");
         for verdict in verdicts {
             assert_eq!(verdict.reason.unwrap().key, "no_access", "{}", verdict.event);
         }
@@ -110,7 +115,8 @@ mod tests {
     fn the_verdict_is_what_opening_says() {
         let us = i32::try_from(std::process::id()).unwrap();
         let rights = probe([us].into_iter());
-        for verdict in judged(&target(us), ErrorKind::NotFound, &rights) {
+        let judged = judged(&target(us), ErrorKind::NotFound, &rights).into_iter();
+        for verdict in judged.filter(|verdict| verdict.event != Event::Goroutine) {
             let plan = plan::usual(&verdict.event).unwrap();
             let opened = super::super::perf::Sampler::open(
                 &ProcessTable::default(),
@@ -126,6 +132,35 @@ mod tests {
                 Ok(sampler) => assert_eq!(key.as_ref(), Some(&sampler.facts().limits[0].key)),
             }
         }
+    }
+
+    #[test]
+    fn threads_can_be_looked_at_unless_another_process_or_the_node_has_a_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let (target, table) = (target(7), ProcessTable::at(folder.path()));
+        let error = ErrorKind::NotFound.into();
+        let blocked = || {
+            let examination = Examination {
+                table: &table,
+                target: &target,
+                root: Err(&error),
+                perf: &probe(std::iter::empty()),
+            };
+            threads::blocker(&examination).map(|reason| reason.key)
+        };
+        write("7/status", "Name:\tshop\nTracerPid:\t0\n");
+        assert_eq!(blocked(), None, "no Yama");
+        write("sys/kernel/yama/ptrace_scope", "0\n");
+        assert_eq!(blocked(), None);
+        write("sys/kernel/yama/ptrace_scope", "3\n");
+        assert_eq!(blocked().as_deref(), Some("yama"));
+        write("7/status", "Name:\tshop\nTracerPid:\t12\n");
+        assert_eq!(blocked().as_deref(), Some("traced"));
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub struct NativePlan {
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Cpu | Event::Wall | Event::Named(_) => &[RecordingKind::PprofTimed],
+        Event::Goroutine => &[RecordingKind::PprofThreads],
         _ => &[],
     }
 }

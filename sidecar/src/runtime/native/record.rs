@@ -87,6 +87,18 @@ pub fn record(
     sample(order, plan, opened, control, reporter)?.write(output)
 }
 
+/// The target's files, for names.
+///
+/// # Errors
+/// They may not be looked into, or the target is gone.
+pub(super) fn root_of(order: &RecordOrder, control: &Control) -> Result<TargetRoot, RecordError> {
+    TargetRoot::open(control.table(), order.target.id()).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(&order.target)),
+        _ if !control.target_is_alive() => RecordError::TargetExited,
+        _ => RecordError::io("open the root of the target", &error),
+    })
+}
+
 /// Samples until the time is up or something else ends it. Names are looked up by [`Sampled::write`].
 ///
 /// # Errors
@@ -100,15 +112,8 @@ pub fn sample<'a>(
 ) -> Result<Sampled<'a>, RecordError> {
     let (table, id) = (control.table(), order.target.id());
     let mut sampler = opened.sampler?;
-    let root = || {
-        TargetRoot::open(table, id).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(&order.target)),
-            _ if !control.target_is_alive() => RecordError::TargetExited,
-            _ => RecordError::io("open the root of the target", &error),
-        })
-    };
     // Of a node each process has its own, and one that is gone none.
-    let root = plan.node.is_none().then(root).transpose()?;
+    let root = plan.node.is_none().then(|| root_of(order, control)).transpose()?;
     let users = [order.target.process.credentials.uid, 0];
     let symbols = Symbolizer::new(root, table, &users, opened.kallsyms);
     let interval = interval_of(order.seconds);

@@ -101,13 +101,13 @@ impl Reader for Pprof {
     }
 }
 
-/// The reader of one that our own sampler made, whose samples have times.
+/// The reader of one that we made ourselves, of this kind.
 #[derive(Debug)]
-pub struct PprofTimed;
+pub struct PprofOfOurs(pub RecordingKind);
 
-impl Reader for PprofTimed {
+impl Reader for PprofOfOurs {
     fn kind(&self) -> RecordingKind {
-        RecordingKind::PprofTimed
+        self.0
     }
 
     /// To others it is a profile as any.

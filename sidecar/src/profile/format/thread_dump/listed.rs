@@ -3,9 +3,11 @@
 //! Called by the writers beside it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::profile::frame_name::{UNKNOWN, plain_text};
 use crate::profile::model::{LabelValue, Profile, Sample};
+use crate::profile::thread_samples as key;
 
 /// A sample of [`crate::profile::thread_samples`].
 pub(super) struct Thread<'a> {
@@ -66,6 +68,19 @@ impl<'a> Thread<'a> {
             })
         })
     }
+}
+
+/// The names of the threads that wait for each other, or their numbers if they have no names.
+pub(super) fn deadlocks(profile: &Profile) -> Vec<Vec<String>> {
+    let mut deadlocks = BTreeMap::<i64, Vec<String>>::new();
+    for thread in Thread::all(profile) {
+        if let Some(number) = thread.number(key::DEADLOCK) {
+            let name = thread.text(key::NAME).map(Cow::into_owned);
+            let name = name.or_else(|| thread.number(key::ID).map(|id| id.to_string()));
+            deadlocks.entry(number).or_default().extend(name);
+        }
+    }
+    deadlocks.into_values().collect()
 }
 
 /// A call.

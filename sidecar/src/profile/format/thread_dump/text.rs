@@ -4,7 +4,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::listed::Thread;
+use super::listed::{Thread, deadlocks};
 use crate::profile::model::Profile;
 use crate::profile::thread_samples as key;
 
@@ -15,6 +15,9 @@ use crate::profile::thread_samples as key;
 pub fn write(profile: &Profile, stamp: &str, out: &mut impl Write) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     writeln!(out, "{stamp}")?;
+    for members in deadlocks(profile) {
+        writeln!(out, "deadlock: {}", members.join(", "))?;
+    }
     for thread in Thread::all(profile) {
         writeln!(out)?;
         match thread.text(key::NAME) {
@@ -27,6 +30,12 @@ pub fn write(profile: &Profile, stamp: &str, out: &mut impl Write) -> io::Result
         match thread.text(key::STATE) {
             Some(state) => writeln!(out, " [{state}]:")?,
             None => writeln!(out, ":")?,
+        }
+        if let Some(lock) = thread.text(key::WAITS_FOR) {
+            writeln!(out, "   - waits for {lock}")?;
+        }
+        for lock in thread.texts(key::HOLDS) {
+            writeln!(out, "   - holds {lock}")?;
         }
         for frame in thread.frames() {
             write!(out, "   at {}", frame.function)?;

@@ -2,13 +2,11 @@
 //!
 //! Called by the renderer, for recordings of a moment. Written as it is generated.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::listed::Thread;
+use super::listed::{Thread, deadlocks};
 use crate::profile::model::Profile;
 use crate::profile::quality::Quality;
 use crate::profile::thread_samples as key;
@@ -37,19 +35,6 @@ impl Serialize for Dump<'_> {
         map.serialize_entry("quality", self.quality)?;
         map.end()
     }
-}
-
-/// The names of the threads that wait for each other, or their numbers if they have no names.
-fn deadlocks(profile: &Profile) -> Vec<Vec<String>> {
-    let mut deadlocks = BTreeMap::<i64, Vec<String>>::new();
-    for thread in Thread::all(profile) {
-        if let Some(number) = thread.number(key::DEADLOCK) {
-            let name = thread.text(key::NAME).map(Cow::into_owned);
-            let name = name.or_else(|| thread.number(key::ID).map(|id| id.to_string()));
-            deadlocks.entry(number).or_default().extend(name);
-        }
-    }
-    deadlocks.into_values().collect()
 }
 
 struct Threads<'a>(&'a Profile);
