@@ -1,7 +1,7 @@
 //! The HTTP API: one router, thin handlers, no logic of the use case.
 //!
 //! Handlers turn a request into a call of [`crate::capture::Captures`] and its answer into a response; must not know
-//! runtimes, recorders or `/proc`. Called by the `serve` command: [`router`] builds the service, [`serve`] runs it.
+//! runtimes, recorders or `/proc`. Called by the `serve` command: [`routers`] builds the service, [`serve`] runs it.
 
 mod accept;
 mod activity;
@@ -63,23 +63,34 @@ struct AppState {
     streams: Streams,
 }
 
-/// The whole API behind its guard.
-pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
+/// The whole API behind its guard; and the part that may be reached from other pods, which is its metrics.
+pub fn routers(captures: Arc<Captures>, guard: GuardSettings) -> (Router, Router) {
     let metrics = Arc::new(Metrics::new(Arc::clone(&captures)));
     let state = AppState {
         captures,
-        metrics: Arc::clone(&metrics),
+        metrics,
         streams: Streams::default(),
     };
-    let mut router = Router::new();
-    for (path, methods) in routes() {
-        router = router.route(path, methods);
-    }
+    let scraped = Guard::of_metrics(guard.token.clone());
+    let of_metrics = routes().into_iter().filter(|(path, _)| *path == "/metrics");
+    (
+        guarded(routes(), Guard::new(guard), state.clone()),
+        guarded(of_metrics, scraped, state),
+    )
+}
+
+fn guarded(
+    routes: impl IntoIterator<Item = (&'static str, MethodRouter<AppState>)>,
+    guard: Guard,
+    state: AppState,
+) -> Router {
+    let routes = routes.into_iter();
+    let router = routes.fold(Router::new(), |router, (path, methods)| router.route(path, methods));
     router
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn_with_state(Arc::new(Guard::new(guard)), guard::check))
-        .layer(from_fn_with_state(metrics, answer::complete))
+        .layer(from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(from_fn_with_state(Arc::clone(&state.metrics), answer::complete))
         .with_state(state)
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 fn custom_resources(plane: &ControlPlane) {
     for (group, version, kind, plural) in [
         ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
+        ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
         ("cert-manager.io", "v1", "Certificate", "certificates"),
         ("cert-manager.io", "v1", "Issuer", "issuers"),
     ] {
@@ -163,6 +164,9 @@ fn every_form_is_taken_by_the_api_server_without_a_warning() {
             "networkPolicy.metricsFrom=[{\"namespaceSelector\":{}}]",
             "metrics.serviceMonitor.enabled=true",
             "metrics.serviceMonitor.labels={\"release\":\"prometheus\"}",
+            "metrics.podMonitor.enabled=true",
+            "metrics.podMonitor.interval=\"15s\"",
+            "metrics.dashboard.enabled=true",
             "webhook.port=10250",
             "webhook.excludedNamespaces=[\"kube-public\",\"kube-system\"]",
             "webhook.env={\"SIDEFLAME_WEBHOOK_LOG_LEVEL\":\"debug\"}",

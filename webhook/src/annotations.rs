@@ -38,6 +38,8 @@ pub struct Annotations<'a> {
     pub run_as_group: Option<u32>,
     /// `port`
     pub port: Option<u16>,
+    /// `metrics-port`
+    pub metrics_port: Option<u16>,
     /// `image`
     pub image: Option<&'a str>,
     /// `events`

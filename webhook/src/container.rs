@@ -38,6 +38,8 @@ pub(crate) struct Sidecar<'a> {
     pub pull_policy: &'static str,
     pub native: bool,
     pub port: u16,
+    /// Where its metrics are for other pods.
+    pub metrics_port: Option<u16>,
     pub capture_size: &'a Quantity,
     pub resources: Option<Value>,
     pub rights: &'a Candidate,
@@ -54,7 +56,7 @@ impl Sidecar<'_> {
     /// The container.
     ///
     /// It has no probe: the kubelet asks from outside the pod's loopback, and nothing of ours may hold the pod back. It
-    /// declares no port: with hostNetwork that would take the port from every other pod of the node.
+    /// declares no port but that of its metrics: with hostNetwork that would take the port from every other pod of the node.
     pub(crate) fn container(&self) -> Value {
         let mut container = Map::new();
         let mut put = |key: &str, value: Value| container.insert(key.to_owned(), value);
@@ -63,6 +65,13 @@ impl Sidecar<'_> {
         put("imagePullPolicy", json!(self.pull_policy));
         put("args", json!(["serve"]));
         put("env", self.environment());
+        if let Some(port) = self.metrics_port {
+            // Monitors choose it by its name.
+            put(
+                "ports",
+                json!([{ "name": NAME, "containerPort": port, "protocol": "TCP" }]),
+            );
+        }
         if self.native {
             put("restartPolicy", json!("Always"));
         }
@@ -87,6 +96,9 @@ impl Sidecar<'_> {
         // every pod has and kubectl port-forward prefers.
         if self.port != DEFAULT_PORT {
             environment.push(variable("SIDEFLAME_LISTEN", format!("127.0.0.1:{}", self.port)));
+        }
+        if let Some(port) = self.metrics_port {
+            environment.push(variable("SIDEFLAME_METRICS_PORT", port.to_string()));
         }
         if self.token_secret.is_some() {
             environment.push(variable("SIDEFLAME_TOKEN_FILE", format!("{TOKEN_PATH}/token")));

@@ -208,7 +208,9 @@ impl Subject<'_> {
         // Containers that do not exist are said below, after what stands in the way of all.
         let dotnet = self.chosen().unwrap_or_default();
         let dotnet = variables::with_dotnet_port(pod, &dotnet, annotations);
-        let blocker = checks::blocker(pod, port, &dotnet).or_else(|| self.architecture());
+        let on_node = pod.flag("hostNetwork") == Some(true);
+        let metrics_port = annotations.metrics_port.filter(|_| !on_node);
+        let blocker = checks::blocker(pod, (port, metrics_port), &dotnet).or_else(|| self.architecture());
         if let Some(skip) = blocker.or_else(|| self.unpulled(image)) {
             return Err(skip);
         }
@@ -234,6 +236,7 @@ impl Subject<'_> {
             pull_policy: settings.sidecar_image_pull_policy.name(),
             native,
             port,
+            metrics_port,
             capture_size: &resources.capture_size,
             resources: resources.stated,
             rights: &plan.rights,
@@ -248,7 +251,13 @@ impl Subject<'_> {
             // Others may work where the level is laxer.
             warnings.push(LEVEL_UNKNOWN.to_owned());
         }
-        if pod.flag("hostNetwork") == Some(true) && annotations.token_secret.is_none() {
+        if on_node && annotations.metrics_port.is_some() {
+            warnings.push(
+                "hostNetwork: sideflame.io/metrics-port is left out, as the port would open on the node and be taken from its other pods"
+                    .to_owned(),
+            );
+        }
+        if on_node && annotations.token_secret.is_none() {
             warnings.push(format!(
                 "hostNetwork: port {port} opens on the node's loopback, where every process of the node can ask for profiles; set \
                  sideflame.io/token-secret"

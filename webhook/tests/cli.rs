@@ -399,7 +399,7 @@ fn a_document_that_cannot_be_read_fails_alone_and_stays_where_it_is() {
 fn the_table_is_printed() {
     let output = run(&["annotations", "--output", "json"], "");
     let rows: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), 21);
+    assert_eq!(rows.as_array().unwrap().len(), 22);
 }
 
 #[test]

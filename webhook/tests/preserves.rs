@@ -177,6 +177,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         field("sideflame.io/dotnet-port", one_of(&["true", "false"]))
             .prop_map(real)
             .boxed(),
+        field("sideflame.io/metrics-port", one_of(&["7118", "7117"]))
+            .prop_map(real)
+            .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
         field(EVICTABLE, one_of(&["", "data-a", "data-a, data-b"])),
     ])

@@ -32,6 +32,9 @@ pub struct ServeCommand {
     /// File with a bearer token that every request must carry, read again when it changes; required to listen beyond loopback
     #[arg(long, env = "SIDEFLAME_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Port at which `GET /metrics` alone is there for other pods, on all addresses: a scraper cannot reach a pod's loopback
+    #[arg(long, env = "SIDEFLAME_METRICS_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    metrics_port: Option<u16>,
     /// Captures at a time that take a profiler for themselves, over all processes
     #[arg(long, env = "SIDEFLAME_MAX_CAPTURES", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     max_captures: u16,
@@ -81,15 +84,25 @@ pub fn default_listen() -> [SocketAddr; 2] {
 #[derive(Debug)]
 struct Start {
     listen: Vec<SocketAddr>,
+    metrics_port: Option<u16>,
     token_file: Option<PathBuf>,
     dotnet_port: Option<PathBuf>,
     settings: Settings,
+}
+
+/// What is at hand then.
+struct Started {
+    listeners: Vec<TcpListener>,
+    of_metrics: Option<TcpListener>,
+    captures: Arc<Captures>,
+    token: Option<http::Token>,
 }
 
 /// Runs the command until SIGTERM or SIGINT.
 pub fn run(command: ServeCommand) -> ExitCode {
     let ServeCommand {
         listen,
+        metrics_port,
         token_file,
         max_captures,
         dotnet_port,
@@ -106,6 +119,7 @@ pub fn run(command: ServeCommand) -> ExitCode {
     settings.keeps = settings.store_directory.is_some();
     let start = Start {
         listen,
+        metrics_port,
         token_file,
         dotnet_port,
         settings,
@@ -145,7 +159,12 @@ async fn serve(options: Start, exit_when_idle: Option<Duration>, retry_start: bo
     // SIGTERM before this line ends us the default way: nothing has been started yet.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (listeners, captures, token) = loop {
+    let Started {
+        listeners,
+        of_metrics,
+        captures,
+        token,
+    } = loop {
         match start(&options).await {
             Ok(started) => break started,
             Err(error) if retry_start => {
@@ -161,6 +180,9 @@ async fn serve(options: Start, exit_when_idle: Option<Duration>, retry_start: bo
     };
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    if let Some(listener) = &of_metrics {
+        tracing::info!(address = %listener.local_addr()?, "listening for scrapers of /metrics");
     }
     // After the sockets are open: looking into every process takes longer than a client should wait for "ready".
     let sweeping = tokio::spawn({
@@ -190,21 +212,20 @@ async fn serve(options: Start, exit_when_idle: Option<Duration>, retry_start: bo
         allow_any_host: options.listen.iter().any(|address| !address.ip().is_loopback()),
         token,
     };
-    http::serve(
-        listeners,
-        http::router(captures, guard),
-        http::Limits::default(),
-        activity,
-        stop,
-    )
-    .await;
+    let (api, metrics) = http::routers(captures, guard);
+    let listeners = listeners.into_iter().map(|listener| (listener, api.clone()));
+    let listeners = listeners
+        .chain(of_metrics.map(|listener| (listener, metrics)))
+        .collect();
+    http::serve(listeners, http::Limits::default(), activity, stop).await;
     Ok(())
 }
 
 /// Everything that may fail before the first request: the sockets, the capture service, the bearer token.
-async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captures>, Option<http::Token>)> {
+async fn start(options: &Start) -> std::io::Result<Started> {
     let Start {
         listen,
+        metrics_port,
         token_file,
         dotnet_port,
         settings,
@@ -218,6 +239,10 @@ async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captur
         return Err(std::io::Error::new(ErrorKind::InvalidInput, text));
     }
     let listeners = bind(listen).await?;
+    let of_metrics = match metrics_port {
+        Some(port) => Some(open_to_all(*port).await?),
+        None => None,
+    };
     if let Err(reason) = settings.runtimes.jvm.library() {
         tracing::warn!(remedy = reason.remedy, "JVMs cannot be profiled: {}", reason.sentence);
     }
@@ -228,7 +253,22 @@ async fn start(options: &Start) -> std::io::Result<(Vec<TcpListener>, Arc<Captur
         let text = format!("failed to make the store in {}: {error}", place.display());
         std::io::Error::new(error.kind(), text)
     })?;
-    Ok((listeners, captures, token))
+    Ok(Started {
+        listeners,
+        of_metrics,
+        captures,
+        token,
+    })
+}
+
+/// Of both families where there are both: a socket of IPv6 takes IPv4 as well.
+async fn open_to_all(port: u16) -> std::io::Result<TcpListener> {
+    match open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => {
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+        }
+        opened => opened,
+    }
 }
 
 /// Opens the sockets. Beside another one, the IPv6 loopback may be missing: many containers have none, and who names

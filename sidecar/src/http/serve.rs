@@ -58,14 +58,13 @@ impl Default for Limits {
     }
 }
 
-/// Serves `router` on all `listeners` until `shutdown` is done; then closes the listeners, lets running requests end
+/// Serves on each listener its router until `shutdown` is done; then closes the listeners, lets running requests end
 /// within the grace period, and returns. `activity` notices the requests.
 ///
 /// Running captures are not ended here but by `shutdown`: [`crate::capture::Captures::shut_down`] also answers the clients that
 /// wait.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
-    router: Router,
+    listeners: Vec<(TcpListener, Router)>,
     limits: Limits,
     activity: Arc<Activity>,
     shutdown: impl Future<Output = ()>,
@@ -73,14 +72,13 @@ pub async fn serve(
     let graceful = Arc::new(GracefulShutdown::new());
     let grace = limits.grace;
     let server = Arc::new(Server {
-        router,
         places: Places::new(limits.connections),
         limits,
         activity,
     });
     let mut accepting = JoinSet::new();
-    for listener in listeners {
-        accepting.spawn(Arc::clone(&server).run(listener, Arc::clone(&graceful)));
+    for (listener, router) in listeners {
+        accepting.spawn(Arc::clone(&server).run(listener, router, Arc::clone(&graceful)));
     }
     shutdown.await;
     accepting.shutdown().await;
@@ -95,7 +93,6 @@ pub async fn serve(
 
 /// What all connections share.
 struct Server {
-    router: Router,
     limits: Limits,
     places: Arc<Places>,
     activity: Arc<Activity>,
@@ -104,12 +101,13 @@ struct Server {
 impl Server {
     /// One listener's accept loop. One connection is accepted beyond the limit, so that it is known that somebody waits;
     /// the others stay in the kernel's backlog and cost us nothing.
-    async fn run(self: Arc<Self>, listener: TcpListener, graceful: Arc<GracefulShutdown>) {
+    async fn run(self: Arc<Self>, listener: TcpListener, router: Router, graceful: Arc<GracefulShutdown>) {
         loop {
             match listener.accept().await {
                 Ok((socket, _)) => {
                     let place = self.places.take(&self.activity).await;
-                    tokio::spawn(Arc::clone(&self).answer(socket, place, graceful.watcher()));
+                    let router = TowerToHyperService::new(router.clone());
+                    tokio::spawn(Arc::clone(&self).answer(socket, router, place, graceful.watcher()));
                     // It reads its request before the next connection could ask it to give way.
                     tokio::task::yield_now().await;
                 }
@@ -129,10 +127,15 @@ impl Server {
     ///
     /// If the client goes away while a handler works, hyper drops the handler's future: that is what cancels a capture
     /// without a client.
-    async fn answer(self: Arc<Self>, socket: TcpStream, place: Place, watcher: Watcher) {
+    async fn answer(
+        self: Arc<Self>,
+        socket: TcpStream,
+        router: TowerToHyperService<Router>,
+        place: Place,
+        watcher: Watcher,
+    ) {
         let exchange = Arc::clone(&place.exchange);
         let socket = ClientSocket::new(socket, self.limits.write_time, Arc::clone(&exchange));
-        let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|mut request: Request<Incoming>| {
             exchange.begin(&mut request);
             let answer = router.call(request);

@@ -17,6 +17,12 @@ use crate::runtime::RuntimeSettings;
 /// A router over an empty store. Nothing that inspects processes may be asked: the inspector child would be this test
 /// binary.
 fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
+    let (routers, directory) = apis(guard);
+    (routers.0, directory)
+}
+
+/// The same, and what scrapers see.
+fn apis(guard: GuardSettings) -> ((Router, Router), tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let settings = Settings {
         runtimes: RuntimeSettings::default(),
@@ -29,7 +35,7 @@ fn api(guard: GuardSettings) -> (Router, tempfile::TempDir) {
         store_captures: 4,
         expiry: std::time::Duration::from_secs(60),
     };
-    (router(Captures::new(settings).unwrap(), guard), directory)
+    (routers(Captures::new(settings).unwrap(), guard), directory)
 }
 
 async fn send_to(guard: GuardSettings, request: Request<Body>) -> Response {
@@ -210,6 +216,35 @@ async fn with_a_token_only_healthz_is_open() {
     }
     let elsewhere = send_to(guard(false), ask("/captures", "Bearer s3cret-0123456789")).await;
     assert_eq!(code(elsewhere).await, is(403, "foreign_host"));
+}
+
+#[tokio::test]
+async fn scrapers_of_other_pods_see_metrics_alone() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "s3cret-0123456789").unwrap();
+    for token in [None, Some(Token::of_file(file.path()).unwrap())] {
+        let without = if token.is_some() {
+            StatusCode::UNAUTHORIZED
+        } else {
+            StatusCode::OK
+        };
+        let ((_, metrics), _directory) = apis(GuardSettings {
+            allow_any_host: false,
+            token,
+        });
+        let ask = async |path: &str, authorization: &str| {
+            let request = Request::builder().uri(path).header("host", "10.1.2.3:7118");
+            let request = request.header("authorization", authorization);
+            let request = request.body(Body::empty()).unwrap();
+            metrics.clone().oneshot(request).await.unwrap().status()
+        };
+        let token = "Bearer s3cret-0123456789";
+        assert_eq!(ask("/metrics", token).await, StatusCode::OK);
+        assert_eq!(ask("/metrics", "").await, without);
+        for path in ["/", "/captures", "/profile", "/processes", "/debug/pprof/", "/counters"] {
+            assert_eq!(ask(path, token).await, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const MOST_ITEMS: usize = crate::pod::MOST_CONTAINERS;
 const LARGEST_ID: u32 = i32::MAX as u32;
 
 /// Every annotation.
-pub static TABLE: [Annotation; 21] = [
+pub static TABLE: [Annotation; 22] = [
     Annotation {
         name: "inject",
         allowed: "true or false",
@@ -73,10 +73,15 @@ pub static TABLE: [Annotation; 21] = [
         allowed: "a port from 1024 to 65535",
         default: "7117 (--sidecar-port)",
         doc: "Port of the sidecar on the pod's loopback.",
-        set: |it, text| {
-            let port = number(text, 1024..=u32::from(u16::MAX))?;
-            put(&mut it.port, u16::try_from(port).ok())
-        },
+        set: |it, text| put(&mut it.port, port(text)),
+    },
+    Annotation {
+        name: "metrics-port",
+        allowed: "a port from 1024 to 65535",
+        default: "none",
+        doc: "Port on all of the pod's addresses at which GET /metrics alone is there for Prometheus, declared under the name \
+              sideflame; everything else stays on the loopback. A pod of the node's network gets none.",
+        set: |it, text| put(&mut it.metrics_port, port(text)),
     },
     Annotation {
         name: "image",
@@ -229,6 +234,11 @@ fn boolean(text: &str) -> Option<bool> {
 
 fn choice<T: ValueEnum>(text: &str) -> Option<T> {
     T::from_str(text, false).ok()
+}
+
+fn port(text: &str) -> Option<u16> {
+    let port = number(text, 1024..=u32::from(u16::MAX))?;
+    u16::try_from(port).ok()
 }
 
 fn number(text: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {

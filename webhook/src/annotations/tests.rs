@@ -20,6 +20,7 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
         ("run-as-user", "0"),
         ("run-as-group", "2147483647"),
         ("port", "65535"),
+        ("metrics-port", "1024"),
         (
             "image",
             "registry.example:5000/sideflame@sha256:00000000000000000000000000000000",
@@ -58,7 +59,7 @@ fn every_row_has_a_key_of_its_own_and_reads_the_values_it_allows() {
         (annotations.run_as_user, annotations.run_as_group),
         (Some(0), Some(2_147_483_647))
     );
-    assert_eq!(annotations.port, Some(65_535));
+    assert_eq!((annotations.port, annotations.metrics_port), (Some(65_535), Some(1024)));
     assert_eq!(annotations.events, [Event::DEFAULT, Event::named("cycles").unwrap()]);
     assert!(annotations.no_tmp && annotations.jvm_debug_info && annotations.dotnet_port && annotations.block_on_error);
     assert_eq!(annotations.dotnet_sampling, Some(10));
@@ -89,6 +90,7 @@ fn a_bad_value_is_an_error_that_lists_the_allowed_ones() {
         ("run-as-user", "2147483648"),
         ("run-as-group", "+1"),
         ("port", "80"),
+        ("metrics-port", "80"),
         ("port", "65536"),
         ("image", "a b"),
         ("image", ""),

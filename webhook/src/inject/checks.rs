@@ -27,13 +27,17 @@ fn has_container(pod: &PodView<'_>) -> bool {
     pod.all_containers().any(|container| name(container) == container::NAME)
 }
 
-/// The first blocker. Containers with the indices `dotnet` are told our port, and need not be seen.
-pub(super) fn blocker(pod: &PodView<'_>, port: u16, dotnet: &[usize]) -> Option<Skip> {
+/// The first blocker. Of our ports the second is for scrapers. Containers with the indices `dotnet` are told our socket, and need not
+/// be seen.
+pub(super) fn blocker(pod: &PodView<'_>, ports: (u16, Option<u16>), dotnet: &[usize]) -> Option<Skip> {
+    let (port, metrics_port) = ports;
     too_many_containers(pod)
         .or_else(|| nodes::windows(pod))
         .or_else(|| host_pid(pod))
         .or_else(|| share_process_namespace(pod).filter(|_| dotnet.is_empty()))
-        .or_else(|| port_taken(pod, port))
+        .or_else(|| port_taken(pod, ("port", port)))
+        .or_else(|| metrics_port.and_then(|port| port_taken(pod, ("metrics-port", port))))
+        .or_else(|| (metrics_port == Some(port)).then(|| twice(port)))
         .or_else(|| name_taken(pod))
 }
 
@@ -71,7 +75,14 @@ fn share_process_namespace(pod: &PodView<'_>) -> Option<Skip> {
     })
 }
 
-fn port_taken(pod: &PodView<'_>, port: u16) -> Option<Skip> {
+fn twice(port: u16) -> Skip {
+    Skip::new(
+        SkipReason::PortTaken,
+        format!("sideflame.io/metrics-port and the port of the sidecar are both {port}; give them one each"),
+    )
+}
+
+fn port_taken(pod: &PodView<'_>, (annotation, port): (&str, u16)) -> Option<Skip> {
     let wanted = u64::from(port);
     let is_ours = |value: Option<&Value>| value.and_then(Value::as_u64) == Some(wanted);
     let declares = |container: &&Value| {
@@ -102,7 +113,7 @@ fn port_taken(pod: &PodView<'_>, port: u16) -> Option<Skip> {
     Some(Skip::new(
         SkipReason::PortTaken,
         format!(
-            "container {} uses port {port}; give the sidecar another one: sideflame.io/port: \"{}\"",
+            "container {} uses port {port}; give the sidecar another one: sideflame.io/{annotation}: \"{}\"",
             shown(name(taker)),
             if port < u16::MAX { port + 1 } else { port - 1 }
         ),

@@ -132,6 +132,38 @@ fn long_names_do_not_make_long_warnings() {
 }
 
 #[test]
+fn a_port_for_scrapers_is_one_that_nothing_else_has() {
+    let pod = |annotations: Value, spec: &Value| {
+        let mut pod = json!({ "metadata": { "annotations": annotations }, "spec": spec });
+        pod["metadata"]["annotations"]["sideflame.io/inject"] = json!("true");
+        pod
+    };
+    let mut app = json!({ "containers": [{ "name": "app", "ports": [{ "containerPort": 9000 }] }] });
+    for (metrics, port) in [("7117", "7117"), ("9000", "7117"), ("7000", "7000")] {
+        let ports = json!({ "sideflame.io/metrics-port": metrics, "sideflame.io/port": port });
+        let skip = skipped(&pod(ports, &app));
+        assert_eq!(skip.reason, SkipReason::PortTaken, "{metrics} {port}");
+        assert!(
+            skip.warnings[0].contains("sideflame.io/metrics-port"),
+            "{:?}",
+            skip.warnings
+        );
+    }
+    app["hostNetwork"] = json!(true);
+    let pod = pod(json!({ "sideflame.io/metrics-port": "7118" }), &app);
+    let Decision::Inject(injection) = inject(&pod, &settings(), &facts()) else {
+        panic!("skipped")
+    };
+    assert!(!injection.patch.to_string().contains("7118"), "{:?}", injection.patch);
+    assert!(
+        injection
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("metrics-port"))
+    );
+}
+
+#[test]
 fn kubectl_reaches_the_container_it_would_have_reached_anyway() {
     let annotations = json!({
         "sideflame.io/inject": "true",

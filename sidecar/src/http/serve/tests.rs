@@ -27,7 +27,12 @@ async fn start(router: Router, limits: Limits) -> Running {
     };
     let activity = Arc::<Activity>::default();
     let used = Arc::clone(&activity);
-    let ended = tokio::spawn(serve(vec![listener, second], router, limits, used, shutdown));
+    let ended = tokio::spawn(serve(
+        vec![(listener, router.clone()), (second, router)],
+        limits,
+        used,
+        shutdown,
+    ));
     Running {
         address,
         activity,
