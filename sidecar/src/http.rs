@@ -36,6 +36,7 @@ mod svg;
 mod threads;
 mod timeline;
 mod token;
+mod ui;
 
 use std::sync::Arc;
 
@@ -75,7 +76,9 @@ pub fn router(captures: Arc<Captures>, guard: GuardSettings) -> Router {
     for (path, methods) in routes() {
         router = router.route(path, methods);
     }
+    // No part of the API, which is described as a whole.
     router
+        .route("/ui/{file}", get(ui::file))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::new(Guard::new(guard)), guard::check))
