@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 CACHE := $(or $(SIDEFLAME_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sideflame)
 # Runtimes and reference tools. What only some targets need, they name themselves.
-COMPONENTS := async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema
+COMPONENTS := async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema axe-core
 ASYNC_PROFILER := $(CACHE)/async-profiler/linux-x64/libasyncProfiler.so
 
 # Says what a step does and how long it took; `make test` ends with a table of them.

@@ -36,6 +36,7 @@ mod svg;
 mod threads;
 mod timeline;
 mod token;
+mod ui;
 
 use std::sync::Arc;
 
@@ -73,8 +74,10 @@ pub fn routers(captures: Arc<Captures>, guard: GuardSettings) -> (Router, Router
     };
     let scraped = Guard::of_metrics(guard.token.clone());
     let of_metrics = routes().into_iter().filter(|(path, _)| *path == "/metrics");
+    // No part of the API, which is described as a whole.
+    let page = [("/ui/{file}", get(ui::file))];
     (
-        guarded(routes(), Guard::new(guard), state.clone()),
+        guarded(routes().into_iter().chain(page), Guard::new(guard), state.clone()),
         guarded(of_metrics, scraped, state),
     )
 }

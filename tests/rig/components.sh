@@ -12,7 +12,7 @@ rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
-components=(async-profiler jfr-converter jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema cargo-deny cargo-cyclonedx helm kube)
+components=(async-profiler jfr-converter jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema axe-core cargo-deny cargo-cyclonedx helm kube)
 # The version of the package, which for dotnet-8, dotnet-10, flamegraph and openapi-schema is not that of the content.
 declare -A versions=(
   # With the classes by which a program tells it spans.
@@ -26,6 +26,7 @@ declare -A versions=(
   [flamegraph]=6.12
   [speedscope-schema]=1.25.0
   [openapi-schema]=2.11.0
+  [axe-core]=4.14.1
   [cargo-deny]=0.20.2
   [cargo-cyclonedx]=0.5.9
   [helm]=4.3.1
@@ -142,6 +143,13 @@ install_openapi_schema() {
     70f69d93ee8a9fd7ac0dbbef98288a49c3120ce7076006e5ff336e131266cd2e \
     LICENSE.txt schemas/v3.1/schema.json
   mv package/LICENSE.txt package/schemas/v3.1/schema.json "$1"
+}
+
+# Looks for what keeps people from using a page.
+install_axe_core() {
+  npm_pack axe-core@4.14.1 e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745 \
+    LICENSE axe.min.js
+  mv package/* "$1"
 }
 
 # cargo_tool DIR NAME VERSION. A tool that runs for seconds is not worth the minutes of a fully optimised build. It runs in

@@ -15,6 +15,7 @@
 pub mod addresses;
 pub mod api_proxy;
 pub mod app;
+pub mod browser;
 pub mod cache;
 pub mod chart;
 pub mod client;
@@ -39,6 +40,7 @@ pub mod tls_client;
 pub mod webhook;
 
 pub use app::App;
+pub use browser::Browser;
 pub use client::{Answer, Client};
 pub use cluster::Cluster;
 pub use control_plane::{ControlPlane, Namespace};

@@ -227,7 +227,7 @@ fn bytes(
 }
 
 /// True if an If-None-Match value names the tag; the comparison is weak (RFC 9110 §13.1.2).
-fn names(value: &HeaderValue, etag: &str) -> bool {
+pub(super) fn names(value: &HeaderValue, etag: &str) -> bool {
     let given = value.to_str().unwrap_or_default();
     let mut tags = given.split(',').map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)

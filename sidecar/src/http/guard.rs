@@ -1,7 +1,7 @@
 //! Who may talk to us. A profiler on localhost is within reach of every web page the user has open: DNS rebinding,
 //! forms, images and links must not start captures or read them.
 //!
-//! Runs before every handler and decides by headers alone. Knows no endpoint but `/` and `/healthz`.
+//! Runs before every handler and decides by headers alone. Knows no endpoint but `/`, `/healthz` and the files of the page.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::{Problem, Token};
+use super::{Problem, Token, ui};
 
 /// The operator's choice.
 #[derive(Debug, Clone, Default)]
 pub struct GuardSettings {
     /// Accept every Host: for listening on the address of a pod. Heeded only together with a token.
     pub allow_any_host: bool,
-    /// Every request but `/healthz` must carry it as bearer token.
+    /// Every request but `/healthz` and the files of the page must carry it as bearer token.
     pub token: Option<Token>,
 }
 
@@ -52,7 +52,7 @@ impl Guard {
             return Err(Problem::foreign_host("the Host header names another machine"));
         }
         refuse_other_pages(request, &host)?;
-        if request.uri().path() != "/healthz" {
+        if request.uri().path() != "/healthz" && !ui::is_public(request) {
             self.check_token(request.headers())?;
         }
         Ok(())

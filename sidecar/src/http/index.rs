@@ -1,11 +1,21 @@
-//! `GET /`: what can be asked for, for people with curl; made from the OpenAPI document.
+//! `GET /`: the page for browsers, and for people with curl what can be asked for, made from the OpenAPI document.
+
+use axum::http::HeaderMap;
+use axum::http::header::VARY;
+use axum::response::{IntoResponse, Response};
 
 use super::openapi::document;
+use super::ui;
 
-/// The requests there are, one per line.
+/// The requests there are, one per line; with Accept: text/html the web page.
 #[utoipa::path(get, path = "/", tag = "server",
-    responses((status = 200, description = "one request per line", content_type = "text/plain", body = String)))]
-pub(super) async fn index() -> String {
+    responses((status = 200, description = "one request per line, or the page",
+        content((String = "text/plain"), (String = "text/html")))))]
+pub(super) async fn index(headers: HeaderMap) -> Response {
+    ui::page(&headers).unwrap_or_else(|| ([(VARY, "Accept")], requests()).into_response())
+}
+
+fn requests() -> String {
     let mut text = format!("sideflame {}\n\n", env!("CARGO_PKG_VERSION"));
     for (path, item) in document().paths.paths {
         for (method, operation) in [("GET", item.get), ("POST", item.post), ("DELETE", item.delete)] {

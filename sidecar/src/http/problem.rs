@@ -17,6 +17,7 @@ pub(super) use causes::{method_not_allowed, no_such_capture, no_such_path};
 pub(super) const OK: StatusCode = StatusCode::OK;
 pub(super) const ACCEPTED: StatusCode = StatusCode::ACCEPTED;
 pub(super) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+pub(super) const SEE_OTHER: StatusCode = StatusCode::SEE_OTHER;
 pub(super) const PARTIAL_CONTENT: StatusCode = StatusCode::PARTIAL_CONTENT;
 pub(super) const NOT_MODIFIED: StatusCode = StatusCode::NOT_MODIFIED;
 

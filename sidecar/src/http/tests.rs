@@ -179,7 +179,45 @@ async fn a_link_may_lead_to_the_page_only_as_a_navigation() {
 }
 
 #[tokio::test]
-async fn with_a_token_only_healthz_is_open() {
+async fn browsers_get_the_page_and_curl_the_index() {
+    const BROWSER: (&str, &str) = (
+        "accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    );
+    let page = get_with("/", &[BROWSER]).await;
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(page.headers()["cache-control"], "no-cache");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(
+        policy.contains("script-src 'self';") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    let etag = page.headers()["etag"].to_str().unwrap().to_owned();
+    assert!(text(page).await.contains("/ui/main.js"));
+    let known = get_with("/", &[BROWSER, ("if-none-match", &etag)]).await;
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    for plain in [
+        &[][..],
+        &[("accept", "*/*")],
+        &[("accept", "text/plain, text/html;q=0.5")],
+    ] {
+        let index = get_with("/", plain).await;
+        assert!(text(index).await.starts_with("sideflame "), "{plain:?}");
+    }
+    let script = get_with("/ui/main.js", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(script.headers()["content-encoding"], "gzip");
+    assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+    for missing in ["/ui/", "/ui/nothing.js", "/ui/..%2fui.rs"] {
+        assert_eq!(
+            code(get_with(missing, &[]).await).await,
+            is(404, "no_such_path"),
+            "{missing}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_only_healthz_and_the_files_of_the_page_are_open() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "s3cret-0123456789").unwrap();
     let token = Token::of_file(file.path()).unwrap();
@@ -194,7 +232,17 @@ async fn with_a_token_only_healthz_is_open() {
             .body(Body::empty())
             .unwrap()
     };
-    assert_eq!(send_to(guard(true), ask("/healthz", "")).await.status(), StatusCode::OK);
+    for open in ["/healthz", "/ui/main.js"] {
+        assert_eq!(
+            send_to(guard(true), ask(open, "")).await.status(),
+            StatusCode::OK,
+            "{open}"
+        );
+    }
+    assert_eq!(
+        code(send_to(guard(true), ask("/", "")).await).await,
+        is(401, "unauthorized")
+    );
     for right in ["Bearer s3cret-0123456789", "bearer s3cret-0123456789"] {
         assert_eq!(
             send_to(guard(true), ask("/captures", right)).await.status(),

@@ -1,0 +1,26 @@
+// Keys, colours, and where else to look.
+
+import { h, fill, table, link } from "./dom.js";
+import { KINDS } from "./kinds.js";
+
+const KEYS = [
+  ["↓ ↑", "widest child, parent"], ["← →", "neighbour in the row"],
+  ["Enter", "zoom in; while a search is shown, next match"], ["Backspace, 0", "zoom out one, reset"],
+  ["/", "search"], ["n, N", "next, previous match, zoomed so that it can be read"], ["Esc", "end the search, then zoom out"],
+  ["s", "callers of this function"], ["c, Shift+C", "copy the name, the stack"], ["i", "root at the top or at the bottom"], ["?", "this page"],
+];
+
+export function open(root) {
+  const keys = KEYS.map(([key, does]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, does)));
+  const kinds = Object.values(KINDS).map(({ fill: colour, word, says }) => {
+    const swatch = h("span", { class: word === "unresolved" ? "swatch hatched" : "swatch" });
+    swatch.style.backgroundColor = colour;
+    return h("tr", {}, h("th", { scope: "row" }, swatch, word), h("td", {}, says));
+  });
+  fill(root, h("h2", { tabindex: "-1" }, "Help"),
+    h("p", {}, "A flame graph shows where time, or whatever was sampled, goes: the wider a frame, the more. What a frame calls is below it. The order from left to right is by name and is not time."),
+    h("h3", {}, "Keys, while the graph has the focus"), table("Keys", ["Key", "Does"], keys),
+    h("h3", {}, "Colours"), table("Colours", ["Kind", "Means"], kinds),
+    h("h3", {}, "More"), h("p", {}, link("/openapi.json", "The API"), ", ", link("/doctor", "the doctor as text"), ", ", link("/metrics", "metrics"), "."));
+  return {};
+}

@@ -1,0 +1,141 @@
+// The first screen: what runs here with the doctor's verdicts, and what was captured.
+
+import * as api from "./api.js";
+import * as numbers from "./numbers.js";
+import { h, fill, link, button, command, say } from "./dom.js";
+import { go, format } from "./route.js";
+import { problem, processLink, words } from "./problem.js";
+import { startCapture, eventWords, place } from "./captures.js";
+
+const REFRESH = 10000;
+const MANAGED = ["jvm", "dotnet", "go"];
+const RUNTIMES = { jvm: "JVM", dotnet: ".NET", go: "Go", native: "native" };
+const FIRST = ["wall", "alloc", "lock", "heap", "exceptions", "block", "goroutine"];
+const OTHERS_SHOWN = 50;
+
+export function open(root) {
+  const state = { seconds: 30, closed: false };
+  const processes = h("div", {}, h("p", { class: "skeleton" }, "Looking at what runs here…"));
+  const captures = h("div", {});
+  fill(root,
+    h("section", { "aria-labelledby": "processes" },
+      h("div", { class: "bar" }, h("h2", { id: "processes", tabindex: "-1" }, "Processes"), durationField(state)),
+      processes),
+    h("section", { "aria-labelledby": "captures" }, h("h2", { id: "captures" }, "Captures"), captures));
+
+  async function refresh() {
+    const [rows, kept] = await Promise.allSettled([api.json("/processes"), api.json("/captures")]);
+    if (state.closed) return;
+    keepFocus(root, () => {
+      fill(processes, rows.reason ? problem(rows.reason, refresh) : processTable(rows.value, state));
+      fill(captures, kept.reason ? problem(kept.reason, refresh) : captureTable(kept.value, refresh));
+    });
+    if (rows.value) root.dispatchEvent(new CustomEvent("pod", { bubbles: true, detail: rows.value }));
+  }
+  refresh();
+  const timer = setInterval(() => document.hidden || root.contains(document.querySelector("details[open]")) || refresh(), REFRESH);
+  return {
+    update: refresh,
+    close() {
+      state.closed = true;
+      clearInterval(timer);
+    },
+  };
+}
+
+// What had the focus has it afterwards, by its key.
+function keepFocus(root, change) {
+  const key = root.contains(document.activeElement) && document.activeElement.dataset.key;
+  change();
+  if (key) root.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+function durationField(state) {
+  const input = h("input", { id: "seconds", type: "number", min: "1", max: "600", value: state.seconds, input: changed });
+  function changed() {
+    state.seconds = Number(input.value) || 30;
+    for (const one of document.querySelectorAll(".card .primary")) one.textContent = cpuWords(state);
+  }
+  return h("label", { for: "seconds" }, "Seconds to capture ", input);
+}
+
+const cpuWords = (state) => `CPU ${state.seconds} s`;
+
+function processTable(rows, state) {
+  const targets = rows.filter((row) => MANAGED.includes(row.runtime));
+  const others = rows.filter((row) => !MANAGED.includes(row.runtime));
+  if (rows.length === 0) return onlyUs();
+  const cards = (shown) => h("ul", { class: "cards" }, shown.map((row) => processCard(row, state)));
+  return [
+    targets.length > 0 ? cards(targets) : h("p", {}, `No JVM, .NET or Go process in this pod. Sideflame sees ${numbers.plural(others.length, "other process", "es")}.`),
+    others.length > 0 && h("details", { open: targets.length === 0 },
+      h("summary", {}, numbers.plural(others.length, "native process", "es")),
+      cards(others.slice(0, OTHERS_SHOWN)),
+      others.length > OTHERS_SHOWN && h("p", {}, `${numbers.count(others.length - OTHERS_SHOWN)} more: `, command("curl localhost:7117/processes?format=text"))),
+  ];
+}
+
+const onlyUs = () => [
+  h("p", {}, "Sideflame sees no process but its own: the pod does not share its process namespace. Set this in the pod's spec:"),
+  command("shareProcessNamespace: true"),
+];
+
+function processCard(row, state) {
+  const can = row.events.filter((event) => event.availability !== "impossible").map((event) => event.event);
+  const cpu = row.events.find((event) => event.event === "cpu");
+  const others = can.filter((event) => event !== "cpu" && event !== "counters");
+  const [direct, more] = [FIRST.filter((event) => others.includes(event)).slice(0, 4), []];
+  more.push(...others.filter((event) => !direct.includes(event)));
+  const message = h("div", { class: "message" });
+  const start = (event) => async () => {
+    fill(message, h("p", {}, `Starting ${event}…`));
+    try {
+      go(format(["c", await startCapture(row, event, state.seconds)]));
+    } catch (error) {
+      fill(message, problem(error));
+      say(words(error));
+    }
+  };
+  const one = (event, primary) => button(primary ? cpuWords(state) : eventWords(event), start(event), {
+    class: primary ? "primary" : undefined, "data-key": `${event}-${row.pid}`, "aria-description": `of ${row.name}, pid ${row.pid}`,
+  });
+  const degraded = cpu?.availability === "degraded";
+  return h("li", { class: "card" },
+    h("div", { class: "who" },
+      h("h3", {}, mark(can), " ", link(processLink(row), row.name)),
+      h("p", {}, `pid ${row.pid} · ${RUNTIMES[row.runtime] ?? row.runtime}${row.version ? " " + row.version.replace(/^go/, "") : ""} · user ${row.uid}`, place(row) && ` · ${place(row)}`)),
+    h("div", { class: "actions" },
+      can.includes("cpu") ? one("cpu", true) : h("span", { class: "no" }, "CPU is not possible. ", link(processLink(row), "Why?")),
+      direct.map((event) => one(event)),
+      more.length > 0 && h("details", {}, h("summary", {}, "more events"), h("div", { class: "actions" }, more.map((event) => one(event))))),
+    degraded && h("p", { class: "note" }, "⚠ CPU works, with limits. ", link(processLink(row), "Which?")),
+    message);
+}
+
+function mark(can) {
+  const [sign, word] = can.includes("cpu") ? ["●", "can be profiled"] : can.length ? ["○", "can be inspected"] : ["✕", "cannot be profiled"];
+  return [h("span", { "aria-hidden": "true" }, sign), h("span", { class: "unseen" }, `${word}: `)];
+}
+
+function captureTable(captures, refresh) {
+  if (captures.length === 0) {
+    return h("p", {}, "Nothing captured yet. Press ", h("strong", {}, "CPU"), " of a process: a CPU profile takes a sample of what runs 100 times a second.");
+  }
+  const remove = (capture) => async () => {
+    await api.send("DELETE", `/captures/${capture.id}`).catch((error) => say(words(error)));
+    refresh();
+  };
+  const row = (capture) => h("li", { class: "card" },
+    h("div", { class: "who" },
+      h("h3", {}, link(format(["c", capture.id]), capture.captureName ?? `${capture.event} of ${capture.name}`)),
+      h("p", { "data-utc": numbers.utc(capture.createdAtMs) }, status(capture), ` · ${numbers.ago(capture.createdAtMs)} · pid ${capture.pid}`)),
+    h("div", { class: "actions" }, button("Remove", remove(capture), { "data-key": capture.id, "aria-description": `${capture.event} of ${capture.name} of ${numbers.clock(capture.createdAtMs)}` })));
+  return h("ul", { class: "cards" }, [...captures].reverse().map(row));
+}
+
+function status({ status, quality, seconds, error, pinned }) {
+  if (status === "running") return `◌ running, ${seconds} s`;
+  if (status === "failed") return `✕ failed: ${error}`;
+  const samples = quality?.samples ? ` · ${numbers.plural(quality.samples, "sample")}` : "";
+  return `✓ ${numbers.seconds((quality?.durationMs ?? 0) / 1000)}${samples}${pinned ? " · pinned" : ""}`;
+}

@@ -1,0 +1,277 @@
+// One tree in three forms, picture, tree and table, with search, zoom, legend and details. What it shows is in the address.
+
+import * as api from "./api.js";
+import * as columns from "./columns.js";
+import * as numbers from "./numbers.js";
+import * as route from "./route.js";
+import { Flame } from "./flame.js";
+import { search, covered, matcher } from "./search.js";
+import { kindsOf, KINDS, CHANGES, changeFill, packageOf, packageFill } from "./kinds.js";
+import { topTable, treeTable } from "./tables.js";
+import { h, fill, button, say } from "./dom.js";
+import { problem } from "./problem.js";
+import { details, line } from "./details.js";
+
+const NOT_THERE = "The linked frame is not in this view; showing all.";
+
+export class Viewer {
+  // `capture` may be undefined; `callers(name)` leads to who calls a function, if there is such a view.
+  constructor({ label, capture, callers, tabs }) {
+    Object.assign(this, { capture, callers, tabs, path: undefined });
+    this.flame = new Flame({ label, on: {
+      zoom: (node) => this.zoom(node),
+      select: (node) => this.selected(node),
+      hover: (node, to) => this.pointed(node, to),
+      key: (key, node) => this.key(key, node),
+    } });
+    this.line = h("p", { class: "line" });
+    this.details = h("aside", { class: "details", "aria-label": "Selected frame" });
+    this.legend = h("ul", { class: "legend", "aria-label": "Colours" });
+    this.notice = h("div", { class: "notice" });
+    this.table = h("div", {});
+    this.picture = h("div", { class: "graph" }, h("div", { class: "drawing" }, this.line, this.flame.element, this.legend), this.details);
+    this.body = h("div", { class: "view" }, this.picture, this.table);
+    this.bar = this.searchBar();
+    this.element = h("div", {}, this.bar, this.notice, this.body);
+  }
+
+  close() {
+    this.loading?.abort();
+    this.flame.close();
+  }
+
+  searchBar() {
+    this.field = h("input", {
+      id: "search", type: "search", autocomplete: "off", spellcheck: "false", placeholder: "name or /pattern/",
+      input: () => route.change({ q: this.field.value }, { replace: true }),
+      keydown: (event) => this.searchKey(event),
+    });
+    this.found = h("output", { for: "search", class: "found" });
+    const next = (step) => () => this.next(step);
+    this.steps = h("span", {}, button("◂", next(-1), { "aria-label": "Previous match" }), button("▸", next(1), { "aria-label": "Next match" }));
+    this.colours = h("select", { id: "colour", change: () => route.change({ c: this.colours.value === "kind" ? "" : this.colours.value }) },
+      h("option", { value: "kind" }, "kind"), h("option", { value: "package" }, "package"));
+    this.reset = button("Whole graph", () => this.zoom(0));
+    return h("div", { class: "bar", role: "search" }, h("label", { for: "search" }, "Search "), this.field, this.steps, this.found,
+      h("span", { class: "space" }), h("label", { for: "colour", class: "colours" }, "Colour by ", this.colours),
+      button("Flip", () => this.key("i")), this.reset);
+  }
+
+  searchKey(event) {
+    if (event.key === "Enter") this.next(event.shiftKey ? -1 : 1);
+    else if (event.key === "Escape" && this.field.value) route.change({ q: "" }, { replace: true });
+    else return;
+    event.preventDefault();
+  }
+
+  next(step) {
+    const node = this.flame.nextMatch(step);
+    if (node !== undefined) say(this.describe(node));
+  }
+
+  // Shows what the address says, of the tree that is at `path`. True if there is one.
+  async update(path, params) {
+    this.params = params;
+    if (path !== this.path && !(await this.load(path))) return false;
+    if (this.path !== path || !this.tree) return false;
+    this.apply();
+    return true;
+  }
+
+  async load(path) {
+    this.loading?.abort();
+    const loading = (this.loading = new AbortController());
+    this.element.setAttribute("aria-busy", "true");
+    const waiting = setTimeout(() => fill(this.notice, h("p", { class: "skeleton" }, "Drawing…")), 150);
+    try {
+      const tree = columns.read(await api.buffer(path, { signal: loading.signal }));
+      fill(this.notice);
+      Object.assign(this, { path, tree, hashes: undefined, query: undefined, shown: undefined });
+      tree.head.rangeMs = this.range(tree.head);
+      this.kinds = kindsOf(tree.head, this.capture);
+      this.flame.show(tree, { fillOf: (node) => this.fillOf(node), describe: (node) => this.describe(node) });
+      return true;
+    } catch (error) {
+      if (error.name === "AbortError") return false;
+      this.path = this.tree = undefined;
+      this.failed(error);
+      return false;
+    } finally {
+      clearTimeout(waiting);
+      if (this.loading === loading) this.element.setAttribute("aria-busy", "false");
+    }
+  }
+
+  // How long what is shown took, where that is a part of the time.
+  range({ quality }) {
+    const [from, to] = ["from", "to"].map((name) => this.params.get(name));
+    if (!from && !to) return undefined;
+    const whole = (quality?.durationMs ?? 0) / 1000;
+    return 1000 * (Math.min(Number(to ?? whole), whole) - Number(from ?? 0)) || undefined;
+  }
+
+  failed(error) {
+    this.body.hidden = this.bar.hidden = true;
+    fill(this.notice, problem(error, () => dispatchEvent(new Event("route"))));
+  }
+
+  apply() {
+    const { params, tree } = this;
+    const isEmpty = !(tree.width[0] > 0);
+    this.body.hidden = this.bar.hidden = isEmpty;
+    if (isEmpty) return;
+    const tab = this.tabs(params);
+    this.colours.value = params.get("c") ?? "kind";
+    this.colours.parentElement.hidden = Boolean(tree.before);
+    this.findAll(params.get("q") ?? "");
+    this.showZoom(params.get("z"));
+    this.flame.flip(params.get("o") === "flame");
+    this.showLegend();
+    this.showTab(tab);
+    this.tellFound();
+  }
+
+  showZoom(wanted) {
+    let node = 0;
+    if (wanted) {
+      this.hashes ??= columns.pathHashes(this.tree);
+      node = this.hashes.findIndex((hash, at) => at > 0 && hash.toString(36) === wanted);
+      if (node < 0) fill(this.notice, h("p", {}, NOT_THERE));
+    }
+    node = Math.max(0, node);
+    if (this.flame.zoomed !== node) this.flame.zoomTo(node);
+    this.reset.hidden = node === 0;
+    this.selected(this.flame.selected);
+  }
+
+  showTab(tab) {
+    this.picture.hidden = tab !== "flame";
+    this.table.hidden = tab === "flame";
+    this.bar.classList.toggle("plain", tab !== "flame");
+    const key = [tab, this.path, tab === "tree" ? this.flame.zoomed : this.query].join(" ");
+    if (this.shown === key) return;
+    this.shown = key;
+    if (tab === "tree") {
+      const select = (node) => route.change({ v: "flame", z: this.hash(node) });
+      fill(this.table, treeTable(this.tree, this.words(), { root: this.flame.zoomed, select }));
+    } else if (tab === "top") {
+      const open = (name) => (this.callers ? this.callers(name) : route.change({ q: name }));
+      fill(this.table, topTable(this.tree, this.words(), { matches: this.search && matcher(this.query), open }));
+    } else fill(this.table);
+  }
+
+  words() {
+    return this.kinds.map((kind) => KINDS[kind].word);
+  }
+
+  findAll(query) {
+    if (this.query === query) return;
+    this.query = query;
+    if (this.field.value !== query) this.field.value = query;
+    this.error = undefined;
+    try {
+      this.search = search(this.tree, query);
+    } catch (error) {
+      [this.search, this.error] = [undefined, error.message];
+    }
+    this.flame.search(this.search);
+  }
+
+  tellFound() {
+    const found = this.search;
+    this.steps.hidden = !found;
+    if (!found) return fill(this.found, this.error ?? "");
+    const { tree } = this;
+    const { zoomed } = this.flame;
+    const all = covered(found, tree, 0, tree.width[0]);
+    const view = covered(found, tree, tree.start[zoomed], columns.end(tree, zoomed));
+    const words = [`${numbers.percent(all / tree.width[0])} of all`];
+    if (zoomed) words.push(`${numbers.percent(view / tree.width[zoomed])} of view`);
+    words.push(numbers.amount(all, tree.head)[0], numbers.plural(found.count, "frame"));
+    fill(this.found, words.join(" · "));
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => say(words.join(", ")), 700);
+  }
+
+  hash(node) {
+    this.hashes ??= columns.pathHashes(this.tree);
+    return node ? this.hashes[node].toString(36) : "";
+  }
+
+  zoom(node) {
+    route.change({ z: this.hash(node ?? 0) });
+  }
+
+  selected(node) {
+    fill(this.line, line(this.tree, node, this.context()));
+    fill(this.details, details(this.tree, node, this.context()));
+  }
+
+  pointed(node, to) {
+    fill(this.line, line(this.tree, node ?? this.flame.selected, this.context(), node === undefined ? undefined : to));
+  }
+
+  context() {
+    const { kinds, capture, flame, callers } = this;
+    return { kinds, capture, zoomed: flame.zoomed, callers, zoom: (node) => this.zoom(node) };
+  }
+
+  describe(node) {
+    const { tree } = this;
+    const share = (number) => numbers.percent(number / (tree.width[0] || 1)).replace("%", "percent");
+    return `${columns.nameOf(tree, node)}, ${share(tree.width[node])} total, ${share(tree.self[node])} self, ${KINDS[this.kinds[tree.name[node]]].word}`;
+  }
+
+  fillOf(node) {
+    const { tree } = this;
+    if (tree.before) {
+      const noise = 2 * Math.sqrt((tree.before[node] + tree.after[node]) * this.unitOfSamples());
+      return changeFill(tree.before[node], tree.after[node], noise);
+    }
+    const kind = this.kinds[tree.name[node]];
+    if (kind === "unresolved") return "hatched";
+    const isByPackage = this.params.get("c") === "package" && kind !== "all" && kind !== "thread" && kind !== "kernel";
+    return isByPackage ? packageFill(columns.hashOf(packageOf(columns.nameOf(tree, node)))) : KINDS[kind].fill;
+  }
+
+  // What one sample is worth in the unit of the widths.
+  unitOfSamples() {
+    const { unit, after } = this.tree.head;
+    const { interval = 0, intervalUnit } = after?.quality ?? {};
+    return unit === "nanoseconds" && intervalUnit === "nanoseconds" && interval ? interval : 1;
+  }
+
+  showLegend() {
+    const { tree, kinds } = this;
+    const one = (fill, word) => {
+      const swatch = h("span", { class: word === "unresolved" ? "swatch hatched" : "swatch" });
+      swatch.style.backgroundColor = fill;
+      return h("li", {}, swatch, word);
+    };
+    const isByPackage = this.params.get("c") === "package";
+    const there = Object.entries(KINDS).filter(([kind]) => kind !== "all" && kinds.includes(kind));
+    const items = tree.before ? CHANGES.map(({ fill, word }) => one(fill, word))
+      : isByPackage ? [h("li", {}, "One colour for each package, the same in every graph")]
+      : there.map(([, { fill, word }]) => one(fill, word));
+    const { folded } = tree.head;
+    fill(this.legend, items, folded.nodes > 0 && h("li", {}, `${numbers.count(folded.nodes)} small frames, ${numbers.percent(folded.value / tree.width[0])}, are folded`));
+  }
+
+  key(key, node) {
+    const keys = {
+      i: () => route.change({ o: this.params.get("o") === "flame" ? "" : "flame" }, { replace: true }),
+      s: () => node && this.callers?.(columns.nameOf(this.tree, node)),
+      c: () => this.copy(columns.nameOf(this.tree, node)),
+      C: () => this.copy(columns.stack(this.tree, node).join("\n")),
+      "/": () => this.field.focus(),
+      Escape: () => (this.query ? route.change({ q: "" }, { replace: true }) : this.zoom(0)),
+      "?": () => route.go("#/help"),
+    };
+    keys[key]?.();
+    return key in keys;
+  }
+
+  copy(text) {
+    navigator.clipboard.writeText(text).then(() => say("Copied"), () => say("The browser refuses to copy"));
+  }
+}
