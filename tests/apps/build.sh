@@ -32,7 +32,7 @@ build_dotnet() {
     DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 LD_LIBRARY_PATH=$sdk/openssl \
       "$sdk/dotnet" exec "$sdk"/sdk/*/Roslyn/bincore/csc.dll -nologo -optimize -debug:portable \
       -deterministic "${references[@]/#/-r:}" -out:"$1/$dll.dll" \
-      $([[ $dll == Split ]] && echo Split.cs || echo -t:library Split.cs StartupHook.cs)
+      $([[ $dll == Split ]] && echo Split.cs Service.cs || echo -t:library Split.cs Service.cs StartupHook.cs)
   done
   echo '{"runtimeOptions":{"framework":{"name":"Microsoft.NETCore.App","version":"3.1.0"},"configProperties":{"System.Globalization.Invariant":true}}}' \
     >"$1/Split.runtimeconfig.json"

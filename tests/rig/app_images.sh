@@ -32,7 +32,7 @@ root_file_system() {
   for applet in "${applets[@]}"; do ln -s busybox "$root/bin/$applet"; done
   printf 'root:x:0:0:root:/:/bin/sh\napp:x:1001:1001:app:/:/bin/sh\n' >"$root/etc/passwd"
   printf 'root:x:0:\napp:x:1001:\n' >"$root/etc/group"
-  "$jdk/bin/jlink" --add-modules java.base,jdk.jfr,java.management --strip-debug --no-man-pages --no-header-files \
+  "$jdk/bin/jlink" --add-modules java.base,jdk.httpserver,jdk.jfr,java.management --strip-debug --no-man-pages --no-header-files \
     --output "$root/java"
   libraries "$root/java/bin/java" "$root"/java/lib/*.so "$root"/java/lib/server/*.so
   mkdir "$root/dotnet"

@@ -2,12 +2,12 @@
 # `make test`: starts the cluster, runs the tests that need components, a control plane or it, and takes it down again
 # (unless KEEP_CLUSTER is set). Ends with a table of what took the time. The other tests are `make unit`.
 #
-# Two programs mostly wait, cluster_long for ten minutes, webhook_authority for two; they run beside the others.
+# Three programs mostly wait, cluster_long for ten minutes, the others for two; they run beside the rest.
 set -euo pipefail
 
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$rig/../.."
-waiting=(cluster_long webhook_authority)
+waiting=(cluster_long cluster_playbook webhook_authority)
 others=()
 for file in tests/tests/*.rs; do
   name=$(basename "$file" .rs)
@@ -62,7 +62,7 @@ failures() {
 }
 
 # What the tests themselves call.
-"$rig/packages.sh" chromium chromium-driver iproute2 linux-perf openssl
+"$rig/packages.sh" chromium chromium-driver iproute2 linux-perf openssl prometheus
 make --no-print-directory cluster-up 8>&-
 for program in "${waiting[@]}"; do
   # The whole workspace, as with the others: another selection is another set of features, and compiled anew.

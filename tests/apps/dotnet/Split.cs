@@ -24,6 +24,11 @@ namespace Demo.Shop
             string scenario = args.Length > 0 ? args[0] : "cpu";
             int threads = args.Length > 1 ? int.Parse(args[1]) : 1;
             WarmUp();
+            if (scenario == "service")
+            {
+                Service.Run(threads);
+                threads = 0;
+            }
             for (int i = 1; i <= threads; i++)
             {
                 Start("shop-worker-" + i, new Split().Choose(scenario));
@@ -129,7 +134,7 @@ namespace Demo.Shop
 
         /// <summary>Dependent operations: bound by latency, so it runs equally fast for each caller.</summary>
         [MethodImpl(MethodImplOptions.NoInlining)]
-        private static long Spin(long x, int n)
+        internal static long Spin(long x, int n)
         {
             for (int i = 0; i < n; i++)
             {

@@ -25,6 +25,7 @@ var (
 func main() {
 	httpAddr := flag.String("http", "", "serve 404 to every HTTP request on this address")
 	tcpAddr := flag.String("tcp", "", "echo every byte on this address")
+	serviceAddr := flag.String("service", "", "be a service with faults to find on this address")
 	flag.Parse()
 	scenarios := map[string]func(){
 		"cpu":    cpu,
@@ -35,7 +36,7 @@ func main() {
 		"idle":   func() {},
 	}
 	scenario, ok := scenarios[flag.Arg(0)]
-	if !ok {
+	if !ok && *serviceAddr == "" {
 		log.Fatalf("unknown scenario: %q", flag.Arg(0))
 	}
 	threads := 1
@@ -50,6 +51,9 @@ func main() {
 	runtime.SetBlockProfileRate(1)
 
 	startPprof()
+	if *serviceAddr != "" {
+		service(*serviceAddr)
+	}
 	if *httpAddr != "" {
 		listener := listen("http", "tcp", *httpAddr)
 		go func() { log.Fatal(http.Serve(listener, http.NotFoundHandler())) }()

@@ -1,9 +1,11 @@
 package demo.shop;
 
+import java.io.IOException;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.locks.LockSupport;
 
-/** Spends a resource in a known split, 60/30/10, over three functions: {@code Split <scenario>[,<scenario>...] [threads]}. */
+/** Spends a resource in a known split, 60/30/10, over three functions: {@code Split <scenario>[,<scenario>...] [threads]}, or
+ * serves {@code Split service <port>}. */
 public final class Split extends Thread {
     private static final int BLOCK = 1024;
     private static final long MILLI = 1_000_000;
@@ -24,10 +26,14 @@ public final class Split extends Thread {
         this.threads = threads;
     }
 
-    public static void main(String[] args) throws InterruptedException {
+    public static void main(String[] args) throws InterruptedException, IOException {
         String scenario = args.length > 0 ? args[0] : "cpu";
         int threads = args.length > 1 ? Integer.parseInt(args[1]) : scenario.equals("threads") ? 4 : 1;
         warmUp();
+        if (scenario.equals("service")) {
+            Service.run(Integer.parseInt(args[1]));
+            threads = 0;
+        }
         for (String one : scenario.split(",")) {
             for (int i = 1; i <= threads; i++) {
                 new Split("shop-worker-" + i, one, threads).start();
