@@ -228,7 +228,11 @@ impl Captures {
 
     /// The plan, and what it was made by.
     async fn plan(&self, request: &CaptureRequest) -> Result<(CapturePlan, Vec<Inspection>), CaptureError> {
-        let inspections = self.inspect_for(&request.selector).await?;
+        let inspections = match &request.options.go.url {
+            // Nothing of it is in our `/proc`.
+            Some(url) => vec![Inspection::of_server(url)],
+            None => self.inspect_for(&request.selector).await?,
+        };
         let plan = plan::plan(request, &inspections, &self.settings);
         Ok((plan.map_err(|error| self.or_not_connected(error))?, inspections))
     }

@@ -17,6 +17,7 @@ mod dump;
 mod flame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod go_profiler;
 mod guard;
 mod gzip;
 mod histogram;
@@ -98,7 +99,7 @@ fn guarded(
 }
 
 /// Every path with its methods. A GET that would start a capture has a HEAD of its own: the default one would run it.
-fn routes() -> [(&'static str, MethodRouter<AppState>); 29] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 32] {
     [
         ("/", get(index::index)),
         ("/profile", get(profile::profile).head(profile::check)),
@@ -134,6 +135,9 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 29] {
             "/livemetrics",
             get(dotnet_monitor::livemetrics).head(dotnet_monitor::check_livemetrics),
         ),
+        (go_profiler::PATH, post(go_profiler::process)),
+        ("/processor/goProfiler/{id}", get(go_profiler::page)),
+        ("/processor/goProfiler/{id}/{part}", get(go_profiler::part)),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(status::healthz)),
         ("/version", get(status::version)),

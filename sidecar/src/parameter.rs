@@ -99,6 +99,8 @@ pub enum Takes {
 pub struct Refusal {
     /// What is wrong with this value.
     pub because: Option<String>,
+    /// The value is not repeated: there may be a password in it.
+    pub concealed: bool,
 }
 
 impl Refusal {
@@ -106,6 +108,15 @@ impl Refusal {
     pub fn because(reason: impl Into<String>) -> Self {
         Self {
             because: Some(reason.into()),
+            concealed: false,
+        }
+    }
+
+    /// With a reason, and without the value.
+    pub fn concealed(reason: impl Into<String>) -> Self {
+        Self {
+            because: Some(reason.into()),
+            concealed: true,
         }
     }
 }

@@ -48,6 +48,7 @@ pub use dotnet::caller::{Advertise, Caller};
 pub use dotnet::dump::{DUMP, DumpType};
 pub use dotnet::introduction::{Introduction, by_port};
 pub use dotnet::line::Line;
+pub use go::server::{AllowedUrl, ApiServer, SecretName, ServerSettings, ServerUrl, URL_NOT_ALLOWED};
 pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
 pub use native::perf::PerfRights;
@@ -67,6 +68,8 @@ pub struct RuntimeSettings {
     pub jvm: JvmSettings,
     /// About pprof ports.
     pub go: GoPprofSettings,
+    /// About servers that are named by their URLs.
+    pub servers: ServerSettings,
 }
 
 /// Recognises `process`, by asking each runtime in turn; every process is at least native.
@@ -138,6 +141,11 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
     verdicts
 }
 
+/// A server that is named by its URL, as a target with its verdicts.
+pub fn server(url: &ServerUrl) -> (Target, Vec<Verdict>) {
+    (go::server::target(url), go::doctor::verdicts_of_server())
+}
+
 /// What the runtime of `target` counts and shares with whoever may read its files, or why it does not; `None` of a runtime that
 /// must be asked. `process` is a fresh row of `/proc`.
 pub fn shared_counters(
@@ -155,7 +163,11 @@ pub fn shared_counters(
 /// does not, or not without a port.
 pub fn served_by(target: &Target, event: &Event) -> Runtime {
     match target.runtime() {
-        Runtime::Go if !go::doctor::serves(target, event) && native::doctor::knows(event) => Runtime::Native,
+        Runtime::Go
+            if !go::doctor::serves(target, event) && native::doctor::knows(event) && !target.id().is_outside() =>
+        {
+            Runtime::Native
+        }
         Runtime::Dotnet
             if !dotnet::doctor::serves(event) && native::doctor::knows(event) && !target.id().is_outside() =>
         {
@@ -363,7 +375,11 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
             dotnet::dump::plan(asked).map(RuntimePlan::DotnetDump)
         }
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
-        Runtime::Go => go::plan::plan(asked, &settings.go).map(RuntimePlan::Go),
+        Runtime::Go => match &asked.options.go.url {
+            Some(url) => go::server::plan(asked, url, &settings.servers),
+            None => go::plan::plan(asked, &settings.go),
+        }
+        .map(RuntimePlan::Go),
         Runtime::Native if *asked.event == Event::Goroutine => {
             native::threads::plan(asked).map(RuntimePlan::NativeThreads)
         }
@@ -475,10 +491,15 @@ impl RuntimePlan {
         }
     }
 
+    /// True if there is no process that the recorder is to be like: it gives up all rights.
+    pub fn is_of_a_server(&self) -> bool {
+        matches!(self, Self::Go(plan) if plan.is_of_a_server())
+    }
+
     /// True if the recorder connects to an address, which means something in the target's network namespace only.
     pub fn needs_network(&self) -> bool {
         match self {
-            Self::Go(_) => true,
+            Self::Go(plan) => !plan.is_of_a_server(),
             Self::Counters(plan) => plan.expvar.is_some(),
             Self::Jvm(_)
             | Self::JvmThreads(_)
@@ -501,6 +522,8 @@ pub enum Opened {
     File(File),
     /// Events of the kernel.
     Events(Box<native::record::Opened>),
+    /// What a server is to be trusted and told by.
+    Server(Result<Box<go::server::Opened>, RecordError>),
 }
 
 impl Opened {
@@ -508,7 +531,7 @@ impl Opened {
     fn events(self) -> Result<native::record::Opened, RecordError> {
         match self {
             Self::Events(events) => Ok(*events),
-            Self::Nothing | Self::File(_) => Err(RecordError::TargetExited),
+            Self::Nothing | Self::File(_) | Self::Server(_) => Err(RecordError::TargetExited),
         }
     }
 
@@ -524,8 +547,10 @@ impl Opened {
             | RuntimePlan::DotnetHeap(_)
             | RuntimePlan::DotnetDump(_)
             | RuntimePlan::NativeThreads(_)
-            | RuntimePlan::Counters(_)
-            | RuntimePlan::Go(_) => Self::Nothing,
+            | RuntimePlan::Counters(_) => Self::Nothing,
+            RuntimePlan::Go(plan) => plan
+                .open()
+                .map_or(Self::Nothing, |opened| Self::Server(opened.map(Box::new))),
         }
     }
 }
@@ -552,7 +577,7 @@ pub fn record(
         RuntimePlan::Jvm(plan) => {
             let library = match opened {
                 Opened::File(library) => Some(library),
-                Opened::Nothing | Opened::Events(_) => None,
+                Opened::Nothing | Opened::Events(_) | Opened::Server(_) => None,
             };
             jvm::record::record(order, plan, library, output, control, reporter)
         }
@@ -573,7 +598,13 @@ pub fn record(
         RuntimePlan::Dotnet(plan) => dotnet::record::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetHeap(plan) => dotnet::heap_snapshot::record(order, plan, line, output, control, reporter),
         RuntimePlan::DotnetDump(plan) => dotnet::dump::record(order, plan, output, control, reporter),
-        RuntimePlan::Go(plan) => go::record::record(order, plan, output, control, reporter),
+        RuntimePlan::Go(plan) => {
+            let opened = match opened {
+                Opened::Server(opened) => Some(*opened?),
+                Opened::Nothing | Opened::File(_) | Opened::Events(_) => None,
+            };
+            go::record::record(order, (plan, opened), output, control, reporter)
+        }
     }?;
     let by_kernel = matches!(order.plan, RuntimePlan::Native(_)) && order.event == Event::Cpu;
     if by_kernel && order.target.runtime() == Runtime::Go {

@@ -155,6 +155,15 @@ impl Client {
             .unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
+    /// Any request with headers and a body.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub fn send_bytes(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        self.try_send_body(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
     fn try_send_body(
         &self,
         method: &str,

@@ -43,6 +43,7 @@ pub(super) fn plan(kind: RecordingKind) -> CapturePlan {
         order: RecordOrder::example(kind),
         format: kind.formats()[0],
         names: Names::default(),
+        keep: None,
         verdicts: Arc::from([]),
     }
 }

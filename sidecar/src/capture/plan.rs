@@ -26,6 +26,8 @@ pub struct CapturePlan {
     pub format: Format,
     /// How artifacts write names that differ from run to run.
     pub names: Names,
+    /// How long it is kept when it has ended, if not as long as others.
+    pub keep: Option<Duration>,
     /// What the doctor said of the target then; empty of a whole node.
     pub verdicts: Arc<[Verdict]>,
 }
@@ -127,6 +129,7 @@ pub fn plan(
         },
         format,
         names: request.names,
+        keep: request.keep,
         verdicts: chosen.map_or_else(|| Arc::from([]), |chosen| Arc::clone(&chosen.verdicts)),
     })
 }

@@ -371,7 +371,8 @@ impl Registry {
             Ok(_) => Ok(quality),
             Err(error) => Err(RecordError::io("keep the recording", &error)),
         });
-        let expires_at = SystemTime::now() + self.expiry;
+        let kept_for = capture.keep.unwrap_or(self.expiry);
+        let expires_at = SystemTime::now() + kept_for;
         let mut held = self.lock();
         match recorded {
             Ok(quality) => {
@@ -400,7 +401,7 @@ impl Registry {
         }
         let Held { captures, expiring } = &mut *held;
         if let Some(entry) = captures.get_mut(&capture.id) {
-            entry.expires = Some(expiring.insert(capture.id.clone(), self.expiry));
+            entry.expires = Some(expiring.insert(capture.id.clone(), kept_for));
         }
         drop(held);
         self.describe(capture);

@@ -3,6 +3,8 @@
 //! Knows no target: what only makes sense for one runtime is decided in [`super::plan`]. The parameters of every capture
 //! are declared here, those that choose the process in [`super::selector`], those of one runtime in its folder.
 
+use std::time::Duration;
+
 use super::selector::{SELECTORS, Selector};
 use super::views::{self, VIEWS};
 use crate::event::Event;
@@ -29,6 +31,8 @@ pub struct CaptureRequest {
     pub by_type: bool,
     /// All of the memory, which not every runtime writes. Set by `/dump` only.
     pub dump: bool,
+    /// How long it is kept when it has ended, in place of the operator's choice. Set by `/processor/goProfiler` only.
+    pub keep: Option<Duration>,
     /// What is sampled.
     pub event: Event,
     /// The format asked for by name.
@@ -203,6 +207,7 @@ impl Default for CaptureRequest {
             scraped: false,
             by_type: false,
             dump: false,
+            keep: None,
             event: Event::Cpu,
             format: None,
             accept: Vec::new(),
@@ -288,7 +293,11 @@ pub(super) fn read(
         seen.push(parameter);
         set(parameter, value).map_err(|refusal| RequestError::Invalid {
             name,
-            value: shorten(value),
+            value: if refusal.concealed {
+                "…".to_owned()
+            } else {
+                shorten(value)
+            },
             expected: refusal.because.unwrap_or_else(|| parameter.takes.expected()),
             allowed: parameter.takes.allowed(),
         })?;

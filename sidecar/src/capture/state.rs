@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -82,6 +82,8 @@ pub struct Capture {
     pub format: Format,
     /// How its artifacts write names that differ from run to run.
     pub names: Names,
+    /// How long it is kept when it has ended, if not as long as others.
+    pub keep: Option<Duration>,
     /// When it was accepted.
     pub created_at: SystemTime,
     /// The process as it was then.
@@ -121,6 +123,7 @@ impl Capture {
             kind: order.kind(),
             format: plan.format,
             names: plan.names,
+            keep: plan.keep,
             created_at: SystemTime::now(),
             evidence: Evidence::of(plan),
             directory,
@@ -154,6 +157,7 @@ impl Capture {
             kind: metadata.kind,
             format: metadata.format,
             names: metadata.names,
+            keep: None,
             created_at,
             evidence: metadata.evidence,
             directory,

@@ -190,7 +190,8 @@ fn whose(quality: Quality, target: &Target) -> Quality {
         ..
     } = target.into();
     Quality {
-        pid: Some(pid),
+        // A server that was named by its URL has none that we know.
+        pid: (pid > 0).then_some(pid),
         process: Some(name),
         pod,
         container,

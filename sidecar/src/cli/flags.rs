@@ -7,7 +7,9 @@ use clap::Args;
 
 use super::values::{parse_directory, parse_duration, parse_header, parse_insecure_tls, parse_prefix, parse_size};
 use crate::capture::Settings;
-use crate::runtime::{GoPprofSettings, JvmSettings, RuntimeSettings, Scope, Scoped};
+use crate::runtime::{
+    AllowedUrl, ApiServer, GoPprofSettings, JvmSettings, RuntimeSettings, Scope, Scoped, ServerSettings,
+};
 
 /// How processes are looked into.
 #[derive(Debug, Args)]
@@ -47,6 +49,7 @@ impl InspectionFlags {
             container_logs,
         } = self;
         let runtimes = RuntimeSettings {
+            servers: ServerSettings::default(),
             jvm: JvmSettings::new(async_profiler),
             go: GoPprofSettings {
                 ports: go_pprof_port,
@@ -59,11 +62,57 @@ impl InspectionFlags {
     }
 }
 
+/// No comment: there it would be a link.
+const ALLOW_URL: &str = "Servers that may be profiled at their URL beside loopback and the pod's own addresses, repeatable: scheme, port, and a name, \
+                         an address or a network, e.g. https://10.0.0.0/8:6443 or http://shop.default.svc:6060. Addresses of metadata services, \
+                         link-local and multicast ones are never asked";
+
+/// Which servers are profiled at their URLs, and how.
+#[derive(Debug, Args)]
+pub struct ServerFlags {
+    #[arg(long, env = "SIDEFLAME_ALLOW_URL", value_name = "SCHEME://HOST:PORT", value_delimiter = ',', value_parser = AllowedUrl::parse, help = ALLOW_URL)]
+    allow_url: Vec<AllowedUrl>,
+    /// Certificates of authorities for https servers, in PEM, repeatable; believed beside the system's, the cluster's, and the
+    /// ca.crt of a Secret with a token
+    #[arg(long, env = "SIDEFLAME_URL_CA", value_name = "FILE", value_delimiter = ',')]
+    url_ca: Vec<PathBuf>,
+    /// Where Secrets with bearer tokens for servers are mounted, as NAMESPACE/NAME/token or NAME/token: for those that
+    /// sideflame's service account may not read
+    #[arg(long, env = "SIDEFLAME_URL_SECRETS", value_name = "DIR", value_parser = parse_directory)]
+    url_secrets: Option<PathBuf>,
+    /// Folder of sideflame's own service account
+    #[arg(
+        long,
+        env = "SIDEFLAME_SERVICE_ACCOUNT",
+        value_name = "DIR",
+        default_value = "/var/run/secrets/kubernetes.io/serviceaccount"
+    )]
+    service_account: PathBuf,
+}
+
+impl ServerFlags {
+    fn settings(self) -> ServerSettings {
+        let variable = |name: &str| std::env::var(name).ok();
+        let port = variable("KUBERNETES_SERVICE_PORT_HTTPS").or_else(|| variable("KUBERNETES_SERVICE_PORT"));
+        let port = port.and_then(|port| port.parse().ok());
+        let api = variable("KUBERNETES_SERVICE_HOST").zip(port);
+        ServerSettings {
+            allowed: self.allow_url,
+            authorities: self.url_ca,
+            secrets: self.url_secrets,
+            account: Some(self.service_account),
+            api: api.map(|(host, port)| ApiServer { host, port }),
+        }
+    }
+}
+
 /// How captures are made and kept.
 #[derive(Debug, Args)]
 pub struct CaptureServiceFlags {
     #[command(flatten)]
     inspection: InspectionFlags,
+    #[command(flatten)]
+    servers: ServerFlags,
     /// Longest capture, seconds
     #[arg(long, env = "SIDEFLAME_MAX_SECONDS", value_name = "N", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86400))]
     max_seconds: u64,
@@ -86,13 +135,15 @@ impl CaptureServiceFlags {
     pub fn settings(self, max_running: usize) -> Settings {
         let Self {
             inspection,
+            servers,
             max_seconds,
             store_dir,
             store_size,
             store_captures,
             store_expiry,
         } = self;
-        let (runtimes, container_logs) = inspection.settings();
+        let (mut runtimes, container_logs) = inspection.settings();
+        runtimes.servers = servers.settings();
         Settings {
             runtimes,
             container_logs,

@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::{block_on, exit};
 use crate::capture::{Artifact, Capture, CaptureError, CaptureRequest, CaptureState, Captures};
 use crate::child::Command;
+use crate::runtime::Who;
 
 const HELP: &str = "\
 Without NAME and --pid the only JVM, .NET or Go process is recorded, else the only native one.
@@ -70,10 +71,14 @@ async fn capture(
 ) -> Result<(), CaptureError> {
     let capture = captures.start(request).await?;
     if !quiet {
-        eprintln!(
-            "{} (pid {}, {}) · {}",
-            capture.target.name, capture.target.pid, capture.target.runtime, capture.event
-        );
+        let Who { pid, name, runtime, .. } = &capture.target;
+        // A server at a URL has no pid here.
+        let pid = if *pid > 0 {
+            format!("pid {pid}, ")
+        } else {
+            String::new()
+        };
+        eprintln!("{name} ({pid}{runtime}) · {}", capture.event);
     }
     follow(&capture, quiet).await?;
     let artifact = captures.artifact(&capture, None, None, &request.view).await?;

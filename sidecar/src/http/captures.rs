@@ -209,7 +209,7 @@ async fn parameters(request: Request) -> Result<Vec<(String, String)>, Problem> 
 }
 
 /// The body, which says that it is JSON unless it is empty.
-async fn json(request: Request) -> Result<Vec<u8>, Problem> {
+pub(super) async fn json(request: Request) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
     let length = parts
         .headers

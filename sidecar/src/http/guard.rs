@@ -1,7 +1,7 @@
 //! Who may talk to us. A profiler on localhost is within reach of every web page the user has open: DNS rebinding,
 //! forms, images and links must not start captures or read them.
 //!
-//! Runs before every handler and decides by headers alone. Knows no endpoint but `/`, `/healthz` and the files of the page.
+//! Runs before every handler and decides by headers alone. Knows no endpoint but `/`, `/healthz`, the files of the page and the pages of results.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::{Problem, Token, ui};
+use super::{Problem, Token, go_profiler, ui};
 
 /// The operator's choice.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ impl Guard {
             return Err(Problem::foreign_host("the Host header names another machine"));
         }
         refuse_other_pages(request, &host)?;
-        if request.uri().path() != "/healthz" && !ui::is_public(request) {
+        if request.uri().path() != "/healthz" && !ui::is_public(request) && !is_result(request) {
             self.check_token(request.headers())?;
         }
         Ok(())
@@ -146,9 +146,9 @@ fn refuse_other_pages(request: &Request, host: &str) -> Result<(), Problem> {
             .collect::<Vec<_>>()
     };
     let (site, path) = (fetch("sec-fetch-site"), request.uri().path());
-    // A link in a chat may lead to the page, and to nothing that has an effect.
+    // A link in a chat may lead to a page, and to nothing that has an effect.
     let link_to_page = request.method() == Method::GET
-        && path == "/"
+        && (path == "/" || is_result(request))
         && fetch("sec-fetch-mode") == [b"navigate"]
         && fetch("sec-fetch-dest") == [b"document"];
     match site.as_slice() {
@@ -172,7 +172,7 @@ fn refuse_other_pages(request: &Request, host: &str) -> Result<(), Problem> {
         }
     }
     // Safari before 16.4 and some others send no metadata to localhost over http; nearly all send a Referer.
-    if site.is_empty() && path != "/" {
+    if site.is_empty() && path != "/" && !is_result(request) {
         match only_one(headers, &REFERER) {
             Ok(None) => {}
             Ok(Some(referer)) if is_same_origin(&origin_of(referer), host) => {}
@@ -188,6 +188,14 @@ fn refuse_other_pages(request: &Request, host: &str) -> Result<(), Problem> {
         return Err(Problem::cross_site("the browser only prefetches (Sec-Purpose)"));
     }
     Ok(())
+}
+
+/// A page that stands for a result, or a part of it: its address has an id that only who got it knows, for as long as it lives,
+/// and looking at it has no effect.
+fn is_result(request: &Request) -> bool {
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    let below = request.uri().path().strip_prefix(go_profiler::PATH);
+    looks && below.is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn is_same_origin(origin: &str, host: &str) -> bool {

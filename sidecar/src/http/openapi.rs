@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    captures, counters, diff, doctor, dotnet_monitor, dump, flame, histogram, index, metrics, openapi as own, pprof,
-    processes, profile, share, status, threads, timeline,
+    captures, counters, diff, doctor, dotnet_monitor, dump, flame, go_profiler, histogram, index, metrics,
+    openapi as own, pprof, processes, profile, share, status, threads, timeline,
 };
 
 #[derive(OpenApi)]
@@ -47,6 +47,9 @@ use super::{
         pprof::symbol,
         pprof::symbolize,
         pprof::profile,
+        go_profiler::process,
+        go_profiler::page,
+        go_profiler::part,
         metrics::metrics,
         status::healthz,
         status::version,

@@ -98,6 +98,8 @@ pub(super) async fn index(State(state): State<AppState>, pairs: Pairs) -> Result
             totals since their start, except profile (30 s) and trace (1 s), and other runtimes sample for 5 s"),
         ("debug" = Option<u8>, Query, description = "1 or 2: Go's text; not together with seconds, and not of profile and trace"),
         ("gc" = Option<u8>, Query, description = "1: heap of a Go program collects garbage before"),
+        ("url" = Option<String>, Query, description = "a server with net/http/pprof in place of a process, as of GET /profile"),
+        ("secret" = Option<String>, Query, description = "NAMESPACE/NAME of the Secret with the bearer token for url"),
         SelectorParameters,
     ),
     responses(

@@ -37,6 +37,7 @@ enum Code {
     Unauthorized,
     ForeignHost,
     CrossSiteRequest,
+    UrlNotAllowed,
     NoSuchPath,
     NoSuchProcess,
     NoSuchCapture,
@@ -97,6 +98,7 @@ impl Code {
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "a bearer token is required"),
             Self::ForeignHost => ("foreign_host", S::FORBIDDEN, "not addressed to a loopback name"),
             Self::CrossSiteRequest => ("cross_site_request", S::FORBIDDEN, "request of another web page"),
+            Self::UrlNotAllowed => ("url_not_allowed", S::FORBIDDEN, "this server may not be asked"),
             Self::NoSuchPath => ("no_such_path", S::NOT_FOUND, "no such path"),
             Self::NoSuchProcess => ("no_such_process", S::NOT_FOUND, "no such process"),
             Self::NoSuchCapture => ("no_such_capture", S::NOT_FOUND, "no such capture"),
@@ -180,6 +182,8 @@ struct Facts {
     candidates: Vec<Who>,
     capture: Option<String>,
     header: Option<(HeaderName, String)>,
+    /// Where a contract that is not ours has a status of its own.
+    status: Option<StatusCode>,
 }
 
 /// An RFC 9457 problem.
@@ -229,6 +233,7 @@ impl Problem {
             candidates: Vec::new(),
             capture: None,
             header: None,
+            status: None,
         }))
     }
 
@@ -252,6 +257,28 @@ impl Problem {
         self
     }
 
+    fn status(&self) -> StatusCode {
+        self.0.status.unwrap_or(self.0.code.row().1)
+    }
+
+    /// As a processor of KubeDiag says it, which knows two: what is wrong with the request is 400, all else 500.
+    pub(super) fn of_processor(mut self) -> Self {
+        let of_request = matches!(
+            self.0.code,
+            Code::MalformedBody
+                | Code::BodyTooLarge
+                | Code::UnsupportedContentType
+                | Code::RequestTimeout
+                | Code::InvalidParameter
+                | Code::UrlNotAllowed
+        );
+        self.0.status = Some(match of_request {
+            true => StatusCode::BAD_REQUEST,
+            false => StatusCode::INTERNAL_SERVER_ERROR,
+        });
+        self
+    }
+
     /// The stable name.
     pub fn code(&self) -> &'static str {
         self.0.code.row().0
@@ -259,8 +286,9 @@ impl Problem {
 
     /// The JSON form.
     pub(super) fn body(&self, instance: Option<&str>) -> ProblemBody {
-        let (code, status, title) = self.0.code.row();
+        let (code, _, title) = self.0.code.row();
         let facts = &*self.0;
+        let status = self.status();
         ProblemBody {
             r#type: format!("tag:sideflame.io,2026:problem/{code}"),
             title,
@@ -294,7 +322,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.0.code.row().1.into_response();
+        let mut response = self.status().into_response();
         if let Some((name, value)) = &self.0.header
             && let Ok(value) = HeaderValue::from_str(value)
         {

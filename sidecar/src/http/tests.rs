@@ -717,3 +717,55 @@ async fn a_body_that_is_no_archive_of_two_files_is_refused_before_a_child_is_sta
         "{large}"
     );
 }
+
+#[tokio::test]
+async fn a_url_is_judged_before_anything_starts() {
+    let asked = |url: &str| {
+        let uri = format!("/profile?url={}", query::encode(url));
+        async move { problem(get_with(&uri, &[]).await).await }
+    };
+    for (url, status, code) in [
+        ("file:///etc/passwd", 400, "invalid_parameter"),
+        ("http://0x7f.1", 400, "invalid_parameter"),
+        ("http://169.254.169.254/latest", 403, "url_not_allowed"),
+        ("http://shop.example:6060", 403, "url_not_allowed"),
+    ] {
+        let refused = asked(url).await;
+        assert_eq!(
+            (&refused["status"], &refused["code"]),
+            (&Value::from(status), &Value::from(code)),
+            "{url}"
+        );
+    }
+    let refused = asked("http://me:s3cret@127.0.0.1").await.to_string();
+    assert!(
+        refused.contains("invalid_parameter") && !refused.contains("s3cret"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_processor_knows_four_statuses() {
+    let path = "/processor/goProfiler";
+    let post = |body: &'static str| async move { code(send(Method::POST, path, &[], body).await).await };
+    assert_eq!(post("{}").await, is(400, "malformed_body"));
+    assert_eq!(
+        post(r#"{"source": "http://192.0.2.1:6060", "type": "Heap"}"#).await,
+        is(400, "url_not_allowed")
+    );
+    let text = [("content-type", "text/plain")];
+    let refused = code(send(Method::POST, path, &text, "{}").await).await;
+    assert_eq!(refused, is(400, "unsupported_content_type"));
+    assert_eq!(code(get_with(path, &[]).await).await, is(405, "method_not_allowed"));
+    let long = "x".repeat(65 << 10);
+    assert_eq!(
+        code(send(Method::POST, path, &[], long).await).await,
+        is(400, "body_too_large")
+    );
+    let page = format!("{path}/0123456789abcdef");
+    assert_eq!(code(get_with(&page, &[]).await).await, is(404, "no_such_capture"));
+    assert_eq!(
+        code(get_with(&format!("{page}/flame.svg"), &[]).await).await,
+        is(404, "no_such_capture")
+    );
+}

@@ -23,5 +23,6 @@ pub mod record;
 mod recording_check;
 mod refusal;
 mod request;
+pub mod server;
 pub mod settings;
 mod unix_sockets;

@@ -11,7 +11,7 @@ use super::{Runtime, Target};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Who {
-    /// Pid, as our pid namespace sees it; without a start time that in its own.
+    /// Pid, as our pid namespace sees it; without a start time that in its own, and 0 of a server that was named by its URL.
     pub pid: i32,
     /// Clock ticks after boot; with the pid it identifies the process. Not known of one in another pid namespace than ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]

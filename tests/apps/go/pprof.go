@@ -23,6 +23,7 @@ import (
 var (
 	pprofAddr     = flag.String("pprof", "", "serve net/http/pprof on this address, or on unix:PATH")
 	pprofTLS      = flag.Bool("tls", false, "serve it over https with a certificate made at start-up")
+	pprofIdentity = flag.String("certificate", "", "with -tls: a file with the certificate and its key to show instead")
 	pprofMutual   = flag.Bool("mtls", false, "with -tls: to those alone who show a certificate, too")
 	pprofPrefix   = flag.String("prefix", "", "serve it below this path, such as /admin")
 	pprofToken    = flag.String("token", "", "serve it to those alone who send this bearer token")
@@ -73,6 +74,13 @@ func guard(handler http.Handler) http.Handler {
 }
 
 func certificate() tls.Certificate {
+	if *pprofIdentity != "" {
+		pair, err := tls.LoadX509KeyPair(*pprofIdentity, *pprofIdentity)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return pair
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		log.Fatal(err)

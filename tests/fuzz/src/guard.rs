@@ -23,11 +23,14 @@ pub(crate) fn run(bytes: &[u8]) {
         let host_of_page = origin.split_once("://").map(|(_, host)| host.to_owned());
         assert_eq!(host_of_page.as_ref(), Some(host), "origin");
     }
-    let is_link = request.method() == "GET" && request.uri().path() == "/";
+    let path = request.uri().path();
+    let is_result = path.starts_with("/processor/goProfiler/");
+    let is_link = request.method() == "GET" && (path == "/" || is_result);
     for site in all("sec-fetch-site") {
         assert!(is_link || ["same-origin", "none"].contains(&site.as_str()), "site {site}");
     }
-    if all("sec-fetch-site").next().is_none() && request.uri().path() != "/" {
+    let may_be_linked = path == "/" || (is_result && ["GET", "HEAD"].contains(&request.method().as_str()));
+    if all("sec-fetch-site").next().is_none() && !may_be_linked {
         for referer in all("referer") {
             let page = referer.split_once("://").and_then(|(_, rest)| rest.split('/').next());
             assert_eq!(page, Some(host.as_str()), "referer");
@@ -71,6 +74,11 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ),
         ("evil", b"GET /captures HTTP/1.1\nhost: localhost\norigin: https://evil.example\nsec-fetch-site: same-site".to_vec()),
         ("absolute", b"GET http://shop.localhost:1/healthz HTTP/1.1\nhost: shop.localhost:1\nsec-purpose: prefetch".to_vec()),
+        (
+            "result",
+            b"GET /processor/goProfiler/0123456789abcdef HTTP/1.1\nhost: localhost\nsec-fetch-site: cross-site\nsec-fetch-mode: navigate\nsec-fetch-dest: document"
+                .to_vec(),
+        ),
         ("token", b"GET /doctor HTTP/1.1\nhost: localhost\nauthorization: Bearer 0123456789abcdef".to_vec()),
     ]
 }

@@ -81,6 +81,7 @@ targets![
     range,
     recognise,
     review,
+    server_url,
     sockets,
     stamp,
     tar,

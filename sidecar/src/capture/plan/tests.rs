@@ -19,6 +19,7 @@ fn settings(library: bool) -> Settings {
         runtimes: RuntimeSettings {
             jvm: JvmSettings::new(Some(library.into())),
             go: GoPprofSettings::default(),
+            ..RuntimeSettings::default()
         },
         container_logs: None,
         max_seconds: 600,
@@ -278,4 +279,30 @@ fn another_profiler_is_looked_for_anew_when_a_capture_begins() {
     let verdicts = vec![Verdict::impossible(Event::Cpu, ended)];
     let request = CaptureRequest::default();
     assert!(plan(&request, &jvm(verdicts), &settings(true)).is_ok());
+}
+
+#[test]
+fn a_server_at_a_url_is_asked_for_what_pprof_has_and_nothing_is_sampled_for_it() {
+    let planned = |query: &[(&str, &str)]| {
+        let query: Vec<_> = query
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let request = CaptureRequest::parse(&query, 600).unwrap();
+        let server = Inspection::of_server(request.options.go.url.as_ref().unwrap());
+        plan(&request, &[server], &settings(false)).map_err(|error| crate::http::Problem::from(error).code())
+    };
+    let url = ("url", "http://127.0.0.1:6060");
+    for event in ["cpu", "heap", "alloc", "lock", "block", "goroutine", "threadcreate"] {
+        let order = planned(&[url, ("event", event)]).unwrap().order;
+        assert!(order.plan.is_of_a_server() && !order.plan.needs_network(), "{event}");
+        assert!(order.target.id().is_outside());
+    }
+    for event in ["wall", "offcpu", "cycles", "counters", "exceptions"] {
+        assert_eq!(planned(&[url, ("event", event)]), Err("event_not_offered"), "{event}");
+    }
+    assert_eq!(planned(&[("url", "http://192.0.2.1:6060")]), Err("url_not_allowed"));
+    assert_eq!(planned(&[url, ("threads", "true")]), Err("parameter_not_applicable"));
+    assert_eq!(planned(&[url, ("secret", "shop/token")]), Err("invalid_parameter"));
+    assert!(planned(&[("url", "https://127.0.0.1:6060"), ("secret", "shop/token")]).is_ok());
 }

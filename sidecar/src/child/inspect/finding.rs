@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::process::{Container, Process, ProcessId};
-use crate::runtime::{Availability, RuntimeFacts, Target, Verdict};
+use crate::runtime::{self, Availability, RuntimeFacts, ServerUrl, Target, Verdict};
 
 /// A target and what can be had from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,15 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// Of a server that was named by its URL: no inspector can look at one.
+    pub fn of_server(url: &ServerUrl) -> Self {
+        let (target, verdicts) = runtime::server(url);
+        Self {
+            target,
+            verdicts: verdicts.into(),
+        }
+    }
+
     /// The events that can be had, with or without a limitation.
     pub fn possible_events(&self) -> impl Iterator<Item = &Event> {
         let possible = |verdict: &&Verdict| verdict.availability != Availability::Impossible;

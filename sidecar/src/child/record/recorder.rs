@@ -30,7 +30,12 @@ pub(in crate::child) fn run(order: &RecordOrder, mut channel: Channel) -> Result
     if order.plan.needs_network() {
         confine::enter_network(&table, order.target.id())?;
     }
-    confine::become_target(order.target.process.credentials)?;
+    if order.plan.is_of_a_server() {
+        // What it reads comes from another machine.
+        confine::drop_rights()?;
+    } else {
+        confine::become_target(order.target.process.credentials)?;
+    }
 
     let (control, grants) = listen(channel.try_clone()?, table, order.target.id())?;
     let mut phases = channel.try_clone()?;

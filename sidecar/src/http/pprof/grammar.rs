@@ -10,6 +10,9 @@ use crate::http::query::Pairs;
 /// Go's own parameters; ours choose the process.
 pub(super) const PARAMETERS: [&str; 3] = ["seconds", "debug", "gc"];
 
+/// Ours, of a server in place of a process.
+pub(super) const SERVER: [&str; 2] = ["url", "secret"];
+
 /// What some ask for, and Go's handler does not take.
 const RATE: &str = "hz";
 
@@ -18,7 +21,7 @@ pub(super) fn request(event: &Event, pairs: &Pairs, max_seconds: u64) -> Result<
     if pairs.value(RATE).is_some() {
         return Err(Problem::no_rate(RATE));
     }
-    pairs.only_with_selectors(&PARAMETERS)?;
+    pairs.only_with_selectors(&[&PARAMETERS[..], &SERVER].concat())?;
     let given = |name| pairs.value(name).filter(|value| *value != "0");
     // Go's handlers of these two look at `seconds` alone.
     let samples = matches!(event, Event::Cpu | Event::Trace);
@@ -37,6 +40,10 @@ pub(super) fn request(event: &Event, pairs: &Pairs, max_seconds: u64) -> Result<
     };
     let snapshot = whole.is_none() && *event != Event::Cpu;
     let mut ours = pairs.selectors();
+    let server = SERVER
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), pairs.value(name)?.to_owned())));
+    ours.extend(server);
     for (name, value) in [("seconds", whole), ("gc", gc.map(str::to_owned))] {
         ours.extend(value.map(|value| (name.to_owned(), value)));
     }

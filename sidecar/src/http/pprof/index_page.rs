@@ -1,7 +1,7 @@
 //! The text of `/debug/pprof/`: what a process has, and no more. Called by the handlers of [`super`].
 
 use super::PROFILES;
-use super::grammar::PARAMETERS;
+use super::grammar::{PARAMETERS, SERVER};
 use crate::capture::CaptureError;
 use crate::capture::selector::{self, Selector};
 use crate::child::Inspection;
@@ -30,7 +30,7 @@ pub(super) fn page(selector: &Selector, inspections: &[Inspection]) -> String {
         Err(_) => {}
     }
     let selectors = Selector::parameters().map(|parameter| parameter.name);
-    let parameters: Vec<_> = PARAMETERS.into_iter().chain(selectors).collect();
+    let parameters: Vec<_> = PARAMETERS.into_iter().chain(SERVER).chain(selectors).collect();
     page + "\nparameters: " + &parameters.join(", ") + "\n"
 }
 

@@ -10,7 +10,7 @@ use crate::capture::remarks::InvalidRemark;
 use crate::capture::request::{RequestError, shorten};
 use crate::child::ChildError;
 use crate::format::Format;
-use crate::runtime::{ALREADY_PROFILED, NoRoom, Reason, RecordError};
+use crate::runtime::{ALREADY_PROFILED, NoRoom, Reason, RecordError, URL_NOT_ALLOWED};
 
 const REPORT: &str = "see the log of sideflame; please report this as a bug";
 
@@ -94,6 +94,12 @@ impl Problem {
     pub(in crate::http) fn malformed_body(detail: impl Into<String>) -> Self {
         let remedy =
             "send a JSON object with the parameters of GET /profile, e.g. {\"seconds\": 10, \"event\": \"cpu\"}";
+        Self::new(Code::MalformedBody, detail, remedy)
+    }
+
+    pub(in crate::http) fn malformed_processor_body(detail: impl Into<String>) -> Self {
+        let remedy = "send a JSON object with source, type, and what else there is to say: {\"source\": \"https://10.0.2.15:6443\", \"type\": \
+                      \"Heap\", \"expirationSeconds\": 300}";
         Self::new(Code::MalformedBody, detail, remedy)
     }
 
@@ -255,10 +261,10 @@ impl Problem {
 
     fn impossible(reason: Reason) -> Self {
         // Whether the doctor saw it or the profiler itself said it, a profiler at work is one and the same answer.
-        let code = if reason.key == ALREADY_PROFILED {
-            Code::AlreadyProfiled
-        } else {
-            Code::Impossible
+        let code = match &*reason.key {
+            ALREADY_PROFILED => Code::AlreadyProfiled,
+            URL_NOT_ALLOWED => Code::UrlNotAllowed,
+            _ => Code::Impossible,
         };
         let mut problem = Self::new(code, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());

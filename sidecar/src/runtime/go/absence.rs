@@ -36,6 +36,15 @@ pub(super) fn wants_certificate(address: &str) -> Reason {
     )
 }
 
+/// The server at a URL did not prove who it is.
+pub(super) fn unverified(url: &str, error: &std::io::Error) -> Reason {
+    Reason::new(
+        "tls_certificate_unverified",
+        format!("{url} did not prove that it is the server of that name: {error}"),
+        "give sideflame the certificate of the authority that signed its own: --url-ca FILE, or ca.crt in the Secret of secret=",
+    )
+}
+
 /// What to tell sideflame when `port` wants to know who asks.
 pub(super) fn give_header(port: &str) -> String {
     format!(

@@ -8,26 +8,23 @@ use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::absence;
-use super::plan::GoPlan;
-use super::pprof_client::{ClientError, Connection, HangUp, PprofClient, read_body};
+use super::plan::{GoPlan, Place};
+use super::pprof_client::{ClientError, Connection, HangUp, read_body};
 use super::profile_scan::ProfileFacts;
 use super::recording_check::RecordingCheck;
-use super::refusal::refusal;
+use super::refusal::{concealed, refusal, refusal_of_server};
 use super::request::Span;
+use super::server::{Door, Entered};
 use crate::format::RecordingKind;
-use crate::process::TargetRoot;
 use crate::runtime::{Control, Interruption, Phase, RecordError, Reporter};
 
 /// How often we look at orders and clocks while waiting.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Connecting over loopback, and a TLS handshake with an app whose CPUs are busy.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Without a byte for so long after sampling, nothing comes any more. `heap?gc=1` collects first, which takes some
 /// seconds for a heap of 100 GB.
@@ -58,8 +55,9 @@ pub(super) struct Recorded {
 /// A capture under way.
 pub(super) struct Capture<'a> {
     plan: &'a GoPlan,
-    client: PprofClient,
-    root: Option<TargetRoot>,
+    door: Option<Door>,
+    /// Must not be repeated, whoever says it.
+    token: Option<String>,
     output: &'a mut dyn Write,
     control: &'a Control,
     reporter: &'a mut Reporter,
@@ -77,7 +75,7 @@ pub(super) struct Capture<'a> {
 impl<'a> Capture<'a> {
     /// A capture that has not begun. Needs a tokio runtime with time.
     pub(super) fn new(
-        (plan, client, root): (&'a GoPlan, PprofClient, Option<TargetRoot>),
+        (plan, door): (&'a GoPlan, Door),
         output: &'a mut dyn Write,
         control: &'a Control,
         reporter: &'a mut Reporter,
@@ -87,15 +85,15 @@ impl<'a> Capture<'a> {
         let now = Instant::now();
         Self {
             plan,
-            client,
-            root,
+            door: Some(door),
+            token: None,
             output,
             control,
             reporter,
             ticks,
             hang_up: None,
             started: now,
-            sampling_ends: now + CONNECT,
+            sampling_ends: now,
             last_byte: now,
             transferring: false,
             stopped: false,
@@ -109,16 +107,12 @@ impl<'a> Capture<'a> {
     /// See [`crate::runtime::record`].
     pub(super) async fn run(mut self) -> Result<Recorded, RecordError> {
         self.reporter.phase(Phase::Attaching);
-        let (client, root, plan) = (self.client.clone(), self.root.take(), self.plan);
-        let connecting = async move {
-            let connecting = client.connect(&plan.address, plan.scheme, root.as_ref());
-            tokio::time::timeout(CONNECT, connecting).await
+        let door = self.door.take().ok_or(RecordError::TargetExited)?;
+        let Entered { connection, token } = match self.attend(door.enter()).await?? {
+            Ok(entered) => entered,
+            Err(error) => return Err(self.broken(&error)),
         };
-        let connection = match self.attend(connecting).await? {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(self.broken(&error)),
-            Err(_) => return Err(timeout("connecting to the pprof port", CONNECT)),
-        };
+        self.token = token;
         if let Some((error, _)) = self.failed.take() {
             return Err(error);
         }
@@ -300,7 +294,10 @@ impl<'a> Capture<'a> {
         }
         match error {
             ClientError::WantsCertificate => {
-                RecordError::Impossible(absence::wants_certificate(&self.plan.address.to_string()))
+                RecordError::Impossible(absence::wants_certificate(&self.plan.place.to_string()))
+            }
+            ClientError::Tls(error) if self.plan.is_of_a_server() => {
+                RecordError::Impossible(absence::unverified(&self.plan.place.to_string(), error))
             }
             ClientError::Http(_) if self.hang_up.is_some() => self.protocol(&format!(
                 "{error}; it broke off after {:.1} s: the WriteTimeout of the app's http.Server may be shorter than \
@@ -313,13 +310,24 @@ impl<'a> Capture<'a> {
 
     async fn refused(&mut self, response: Response<Incoming>) -> RecordError {
         let status = response.status();
+        let location = response.headers().get(LOCATION).map(|value| value.as_bytes().to_vec());
         let body = match self.attend(read_body(response.into_body(), ERROR_BODY)).await {
             Ok(body) => body.unwrap_or_default(),
             Err(error) => return error,
         };
         match self.failed.take() {
             Some((error, _)) => error,
-            None => refusal(&self.plan.request, status, &body),
+            None => {
+                let body = concealed(self.token.as_deref(), body);
+                let of_server = match &self.plan.place {
+                    Place::Server(server) => {
+                        let location = concealed(self.token.as_deref(), location.unwrap_or_default());
+                        refusal_of_server(&server.url.to_string(), status, &location)
+                    }
+                    Place::Port(_) => None,
+                };
+                of_server.unwrap_or_else(|| refusal(&self.plan.request, status, &body))
+            }
         }
     }
 }

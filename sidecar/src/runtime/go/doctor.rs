@@ -46,6 +46,16 @@ pub fn verdicts(examination: &Examination<'_>, by_kernel: Vec<Verdict>) -> Vec<V
     verdicts
 }
 
+/// The same of a server that was named by its URL, which nothing is known of: what it does not have, it will say.
+pub fn verdicts_of_server() -> Vec<Verdict> {
+    let by_kernel = |event: &Event| *event == Event::Wall;
+    EVENTS
+        .into_iter()
+        .filter(|event| !by_kernel(event))
+        .map(Verdict::available)
+        .collect()
+}
+
 /// True if the program's own runtime is who to ask for `event`, also where it would have to say no.
 pub fn serves(target: &Target, event: &Event) -> bool {
     match event {

@@ -2,23 +2,26 @@
 //!
 //! Made and checked by the server before anything starts ([`plan`]); the recorder executes it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::doctor;
 use super::pprof_client::{PprofClient, Scheme};
 use super::request::{ProfileRequest, Span};
+use super::server::{self, ServerPlan};
 use super::settings::{GoPprofSettings, PlaceSettings};
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::{Asked, Exclusive, PlanError, PprofEndpoint, Reason, RuntimeFacts};
+use crate::runtime::{Asked, Exclusive, PlanError, PprofEndpoint, Reason, RecordError, RuntimeFacts};
 
 /// One recording of a Go program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GoPlan {
-    /// Where the index answered.
-    pub(super) address: Address,
+    /// Where it is asked for.
+    pub(super) place: Place,
     /// Plain or TLS.
     pub(super) scheme: Scheme,
     /// Path of the index, with its closing slash.
@@ -29,7 +32,39 @@ pub struct GoPlan {
     pub(super) settings: PlaceSettings,
 }
 
+/// Where profiles are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Place {
+    /// At a port or a Unix socket of the target, where the index answered.
+    Port(Address),
+    /// At a URL; there is no process.
+    Server(Box<ServerPlan>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(address) => address.fmt(f),
+            Self::Server(server) => server.url.fmt(f),
+        }
+    }
+}
+
 impl GoPlan {
+    /// True if there is no process to be looked at or to be like.
+    pub fn is_of_a_server(&self) -> bool {
+        matches!(self.place, Place::Server(_))
+    }
+
+    /// Files of ours that the recorder needs and may not read later.
+    pub fn open(&self) -> Option<Result<server::Opened, RecordError>> {
+        match &self.place {
+            Place::Port(_) => None,
+            Place::Server(server) => Some(server::Opened::open(server)),
+        }
+    }
+
     /// The recording to make.
     pub fn kind(&self) -> RecordingKind {
         self.request.kind
@@ -81,6 +116,12 @@ pub fn keeps_totals(event: &Event) -> bool {
 pub fn plan(asked: &Asked<'_>, settings: &GoPprofSettings) -> Result<GoPlan, PlanError> {
     let reason = doctor::why_impossible(asked.target, asked.event);
     reason.map_or(Ok(()), |reason| Err(PlanError::Impossible(reason)))?;
+    if asked.options.go.secret.is_some() {
+        return Err(PlanError::unsuitable(
+            "secret",
+            "secret has the token for a server: give its url, too",
+        ));
+    }
     let RuntimeFacts::Go {
         pprof: Some(endpoint), ..
     } = &asked.target.facts
@@ -102,7 +143,7 @@ pub fn plan(asked: &Asked<'_>, settings: &GoPprofSettings) -> Result<GoPlan, Pla
     let index = settings.indexes.iter().find(|index| *index == path).cloned();
     let request = ProfileRequest::new(asked.event, asked.seconds, asked.kind, &asked.options.go)?;
     Ok(GoPlan {
-        address,
+        place: Place::Port(address),
         scheme,
         index: index.ok_or_else(|| unusable("its path is not the one that was asked for"))?,
         request: request.ok_or_else(|| unusable("it has no such profile"))?,

@@ -19,6 +19,7 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpStream, UnixStream};
@@ -42,7 +43,7 @@ const CONNECT: Duration = Duration::from_millis(200);
 const MAX_HEADERS: usize = 64;
 
 /// How the port speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scheme {
     /// Plain HTTP/1.1.
@@ -57,6 +58,14 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+        }
+    }
+
+    /// Where it is spoken if no port is said.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
         }
     }
 
@@ -97,6 +106,27 @@ fn describe(error: &hyper::Error) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
+}
+
+/// A server that must prove who it is.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Plain or TLS.
+    pub(crate) scheme: Scheme,
+    /// What a request calls its host.
+    pub(crate) host: String,
+    /// Whose certificate it must be.
+    pub(crate) name: ServerName<'static>,
+    /// Who may have signed it.
+    pub(crate) authorities: Arc<RootCertStore>,
+}
+
+/// Whose certificate is accepted.
+enum Accepts {
+    /// Any.
+    Any,
+    /// One that these signed.
+    SignedBy(Arc<RootCertStore>),
 }
 
 /// What every request to a place carries, from [`PlaceSettings`].
@@ -155,13 +185,40 @@ impl PprofClient {
             Address::Tcp(address) => match (scheme, tcp(*address).await?) {
                 (Scheme::Http, stream) => Box::new(stream),
                 (Scheme::Https, stream) if self.insecure_tls => {
-                    Box::new(handshake(*address, stream, &certificate).await?)
+                    let name = ServerName::IpAddress(address.ip().into());
+                    Box::new(handshake(name, Accepts::Any, stream, &certificate).await?)
                 }
                 (Scheme::Https, _) => {
                     return Err(ClientError::Tls(io::Error::other("its certificate cannot be verified")));
                 }
             },
         };
+        self.over(stream, address.host(), certificate).await
+    }
+
+    /// Connects to `address`, where `peer` is to be; the request itself is [`Connection::get`].
+    ///
+    /// # Errors
+    /// As [`Self::connect`], and [`ClientError::Tls`] if it is another one. Nothing has a deadline of its own.
+    pub(crate) async fn connect_to(&self, address: SocketAddr, peer: &Peer) -> Result<Connection, ClientError> {
+        let certificate = Arc::new(NoClientCertificate::default());
+        let stream = TcpStream::connect(address).await.map_err(ClientError::Connect)?;
+        let stream: Box<dyn Stream> = match peer.scheme {
+            Scheme::Http => Box::new(stream),
+            Scheme::Https => {
+                let accepts = Accepts::SignedBy(Arc::clone(&peer.authorities));
+                Box::new(handshake(peer.name.clone(), accepts, stream, &certificate).await?)
+            }
+        };
+        self.over(stream, peer.host.clone(), certificate).await
+    }
+
+    async fn over(
+        &self,
+        stream: Box<dyn Stream>,
+        host: String,
+        certificate: Arc<NoClientCertificate>,
+    ) -> Result<Connection, ClientError> {
         let wire = Wire::new(stream);
         let seen = wire.hang_up();
         let mut http = http1::Builder::new();
@@ -175,7 +232,7 @@ impl PprofClient {
             sender,
             hang_up: seen,
             headers: self.headers.clone(),
-            host: address.host(),
+            host,
             certificate,
         })
     }
@@ -196,20 +253,22 @@ fn connect_below(root: Option<&TargetRoot>, path: &Path) -> io::Result<UnixStrea
 }
 
 async fn handshake(
-    address: SocketAddr,
+    name: ServerName<'static>,
+    accepts: Accepts,
     stream: TcpStream,
     certificate: &Arc<NoClientCertificate>,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ClientError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(AnyCertificate::new(&provider));
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let any = Arc::new(AnyCertificate::new(&provider));
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Tls(io::Error::other(error)))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(Arc::clone(certificate) as _);
+        .map_err(|error| ClientError::Tls(io::Error::other(error)))?;
+    let config = match accepts {
+        Accepts::Any => config.dangerous().with_custom_certificate_verifier(any),
+        Accepts::SignedBy(authorities) => config.with_root_certificates(authorities),
+    };
+    let mut config = config.with_client_cert_resolver(Arc::clone(certificate) as _);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let name = ServerName::IpAddress(address.ip().into());
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     connected.map_err(|error| {
         if certificate.was_asked_for() {

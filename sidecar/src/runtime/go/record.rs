@@ -7,9 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use super::address::Address;
 use super::capture::{Capture, Recorded};
-use super::plan::GoPlan;
+use super::plan::{GoPlan, Place};
 use super::pprof_client::PprofClient;
 use super::request::Span;
+use super::server::{self, Door};
 use super::{absence, listening_sockets};
 use crate::event::Event;
 use crate::format::RecordingKind;
@@ -25,7 +26,7 @@ use crate::runtime::{Control, RecordError, RecordOrder, Reporter};
 /// See [`crate::runtime::record`].
 pub fn record(
     order: &RecordOrder,
-    plan: &GoPlan,
+    (plan, opened): (&GoPlan, Option<server::Opened>),
     output: &mut dyn Write,
     control: &Control,
     reporter: &mut Reporter,
@@ -33,8 +34,33 @@ pub fn record(
     if !control.target_is_alive() {
         return Err(RecordError::TargetExited);
     }
+    let door = match (&plan.place, opened) {
+        (Place::Port(address), _) => port(order, plan, address, control)?,
+        (Place::Server(server), Some(opened)) => Door::Server {
+            plan: server.clone(),
+            opened,
+        },
+        (Place::Server(_), None) => return Err(RecordError::TargetExited),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| RecordError::io("start the event loop", &error))?;
+    let recorded = runtime.block_on(async { Capture::new((plan, door), output, control, reporter).run().await });
+    // A resolver may still wait for an answer that is of no use any more.
+    runtime.shutdown_background();
+    let recorded = recorded?;
+    output
+        .flush()
+        .map_err(|error| RecordError::io("write the recording", &error))?;
+    Ok(quality(order, plan, &recorded))
+}
+
+/// The way to a port or a socket of the target.
+fn port(order: &RecordOrder, plan: &GoPlan, address: &Address, control: &Control) -> Result<Door, RecordError> {
     // The operator's headers go along: not to another program that has taken the port meanwhile, nor where an inspector made up.
-    let (reached, root) = match &plan.address {
+    let (reached, root) = match address {
         Address::Tcp(address) => {
             let reached = listening_sockets::reach(control.table(), &order.target.process, *address);
             (reached, None)
@@ -43,26 +69,18 @@ pub fn record(
         Address::Unix(_) => (true, TargetRoot::open(control.table(), order.target.id()).ok()),
     };
     if !reached {
-        return Err(RecordError::Impossible(absence::listens_elsewhere(&plan.address)));
+        return Err(RecordError::Impossible(absence::listens_elsewhere(address)));
     }
     let client = PprofClient::new(&plan.settings).map_err(|error| RecordError::Internal {
         step: "prepare the request".to_owned(),
         detail: error.to_string(),
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| RecordError::io("start the event loop", &error))?;
-    let recorded = runtime.block_on(async {
-        Capture::new((plan, client, root), output, control, reporter)
-            .run()
-            .await
-    })?;
-    output
-        .flush()
-        .map_err(|error| RecordError::io("write the recording", &error))?;
-    Ok(quality(order, plan, &recorded))
+    Ok(Door::Port {
+        client,
+        address: address.clone(),
+        scheme: plan.scheme,
+        root,
+    })
 }
 
 fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {

@@ -51,6 +51,36 @@ pub(super) fn refusal(request: &ProfileRequest, status: StatusCode, body: &[u8])
     }
 }
 
+/// The same of a server that was named by its URL, where it means something else than of a port; `None` where it does not.
+pub(super) fn refusal_of_server(url: &str, status: StatusCode, location: &[u8]) -> Option<RecordError> {
+    let reason = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reason::new(
+            "pprof_unauthorized",
+            format!("{url} answered {status}: it wants to know who asks for profiles, and that they may"),
+            "name the Secret with a bearer token, secret=NAMESPACE/NAME, whose account may get the nonResourceURLs \
+             /debug/pprof and /debug/pprof/* where the server is the Kubernetes API",
+        ),
+        status if status.is_redirection() => Reason::new(
+            "pprof_redirected",
+            format!(
+                "{url} answered {status}: it points to {}, and redirects are not followed",
+                quote(location)
+            ),
+            "give that place as url=, if it is one of yours and sideflame may ask it: --allow-url",
+        ),
+        _ => return None,
+    };
+    Some(RecordError::Impossible(reason))
+}
+
+/// What a server said, without our token in it, which it has seen.
+pub(super) fn concealed(token: Option<&str>, said: Vec<u8>) -> Vec<u8> {
+    match token {
+        Some(token) => String::from_utf8_lossy(&said).replace(token, "…").into_bytes(),
+        None => said,
+    }
+}
+
 /// The beginning of a text of the app, on one line and without control characters.
 fn quote(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
@@ -69,7 +99,7 @@ fn quote(body: &[u8]) -> String {
 mod tests {
     use hyper::StatusCode;
 
-    use super::{quote, refusal};
+    use super::{concealed, quote, refusal, refusal_of_server};
     use crate::event::Event;
     use crate::format::RecordingKind;
     use crate::runtime::RecordError;
@@ -123,6 +153,35 @@ mod tests {
     fn the_write_timeout_of_old_servers_has_a_remedy() {
         let error = answer(&Event::Cpu, 400, "profile duration exceeds server's WriteTimeout\n");
         assert!(error.to_string().contains("fewer seconds"), "{error}");
+    }
+
+    #[test]
+    fn a_server_does_not_have_us_repeat_our_token() {
+        let said = concealed(Some("s3cret"), b"Bearer s3cret is\xff not welcome: s3cret".to_vec());
+        assert_eq!(quote(&said), "Bearer … is\u{fffd} not welcome: …");
+        assert_eq!(concealed(None, b"s3cret".to_vec()), b"s3cret");
+    }
+
+    #[test]
+    fn a_redirect_is_told_and_a_missing_right_has_a_remedy() {
+        let of = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            refusal_of_server("https://shop:1", status, b"http://169.254.169.254/\r\nx")
+        };
+        let Some(RecordError::Impossible(redirected)) = of(302) else {
+            panic!("another error")
+        };
+        assert!(
+            redirected.sentence.contains("points to http://169.254.169.254/ x,"),
+            "{redirected:?}"
+        );
+        for status in [401, 403] {
+            let Some(RecordError::Impossible(reason)) = of(status) else {
+                panic!("another error")
+            };
+            assert!(reason.key == "pprof_unauthorized" && reason.remedy.contains("secret="));
+        }
+        assert_eq!((of(404), of(500)), (None, None));
     }
 
     #[test]
