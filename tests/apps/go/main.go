@@ -25,6 +25,7 @@ var (
 func main() {
 	httpAddr := flag.String("http", "", "serve 404 to every HTTP request on this address")
 	tcpAddr := flag.String("tcp", "", "echo every byte on this address")
+	guests := flag.Int("guests", 0, "goroutines that wait in the scenario crowd")
 	flag.Parse()
 	scenarios := map[string]func(){
 		"cpu":    cpu,
@@ -32,6 +33,8 @@ func main() {
 		"lock":   lock,
 		"block":  block,
 		"labels": labels,
+		"leak":   leak,
+		"crowd":  func() { crowd(*guests) },
 		"idle":   func() {},
 	}
 	scenario, ok := scenarios[flag.Arg(0)]

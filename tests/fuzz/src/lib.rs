@@ -51,6 +51,7 @@ targets![
     annotations,
     attach,
     body,
+    class_histogram,
     collapsed,
     command_line,
     container,

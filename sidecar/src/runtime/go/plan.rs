@@ -11,7 +11,7 @@ use super::request::{ProfileRequest, Span};
 use super::settings::{GoPprofSettings, PlaceSettings};
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::{Asked, Exclusive, PlanError, PprofEndpoint, Reason, RuntimeFacts};
+use crate::runtime::{Asked, Exclusive, HISTOGRAM, PlanError, PprofEndpoint, Reason, RuntimeFacts};
 
 /// One recording of a Go program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,7 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
         Event::Trace => &[RecordingKind::Trace],
         Event::Cpu => &[RecordingKind::Pprof],
         Event::Goroutine => &[RecordingKind::Pprof, RecordingKind::Goroutines],
+        Event::Named(name) if name == HISTOGRAM => &[RecordingKind::AllocationSites],
         _ => &[RecordingKind::Pprof, RecordingKind::Text],
     }
 }
