@@ -685,6 +685,7 @@ pub fn sweep(target: &Target) {
         Runtime::Jvm => {
             jvm::record::sweep(target);
             jvm::heap_dump::sweep(target);
+            jvm::virtual_dump::sweep(target);
         }
         Runtime::Dotnet => {
             dotnet::dump::sweep(target);

@@ -109,6 +109,8 @@ pub mod thread_dump {
     pub mod text;
     pub mod write;
 
+    pub use read::{END_OF_VIRTUAL, VIRTUAL_THREADS};
+
     #[cfg(test)]
     mod tests;
 }

@@ -35,5 +35,6 @@ pub mod settings;
 pub mod startup;
 pub mod thread_dump;
 pub mod transfer;
+pub mod virtual_dump;
 pub mod virtual_threads;
 pub mod waits;

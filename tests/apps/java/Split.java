@@ -53,6 +53,7 @@ public final class Split extends Thread {
                 case "deep" -> deep();
                 case "spans" -> Spans.run();
                 case "leak" -> Leak.run();
+                case "crowd" -> Crowd.run();
                 case "recursion", "descriptors", "names", "virtual", "deadlock" -> Edges.run(scenario);
                 case "idle" -> LockSupport.park();
                 default -> {

@@ -87,6 +87,7 @@ targets![
     tar,
     threads,
     unwind,
+    virtual_threads,
 ];
 
 /// The target of that name.

@@ -1,4 +1,4 @@
-//! All threads of a JVM with their stacks, by its own command: no agent is loaded, so it works where none can be.
+//! All threads of a JVM with their stacks, by its own commands: no agent is loaded, so it works where none can be.
 //!
 //! Without the list of `java.util.concurrent` locks that `-l` adds: for it the JVM stands still while it looks through the
 //! whole heap. Called by [`crate::runtime`].
@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::own_text::{self, Question};
+use super::virtual_dump;
 use crate::profile::Quality;
 use crate::runtime::{Asked, Control, PlanError, RecordError, RecordOrder, Reporter};
 
@@ -53,5 +54,7 @@ pub fn record(
         arguments: &[],
         sampler: "the JVM's own thread dump",
     };
-    own_text::record(order, question, output, control, reporter)
+    let mut quality = own_text::record(order, question, output, control, reporter)?;
+    quality.degraded.extend(virtual_dump::append(order, output, control)?);
+    Ok(quality)
 }
