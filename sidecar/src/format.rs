@@ -40,11 +40,16 @@ pub enum Format {
     Jsonl,
     /// Core file, of ELF.
     Dump,
+    /// Heap dump of a JVM.
+    Hprof,
+    /// The same, compressed.
+    #[serde(rename = "hprof.gz")]
+    HprofGz,
 }
 
 impl Format {
     /// All formats, in the order we show them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Svg,
         Self::Collapsed,
         Self::Pprof,
@@ -60,6 +65,8 @@ impl Format {
         Self::Json,
         Self::Jsonl,
         Self::Dump,
+        Self::Hprof,
+        Self::HprofGz,
     ];
 
     /// Name in URLs and on the command line.
@@ -80,6 +87,8 @@ impl Format {
             Self::Json => "json",
             Self::Jsonl => "jsonl",
             Self::Dump => "dump",
+            Self::Hprof => "hprof",
+            Self::HprofGz => "hprof.gz",
         }
     }
 
@@ -117,6 +126,8 @@ impl Format {
             Self::Json => "json",
             Self::Jsonl => "jsonl",
             Self::Dump => "dmp",
+            Self::Hprof => "hprof",
+            Self::HprofGz => "hprof.gz",
         }
     }
 
@@ -128,7 +139,9 @@ impl Format {
             Self::Speedscope | Self::TopJson | Self::Timeline | Self::Json => "application/json",
             Self::Jsonl => "application/x-ndjson",
             Self::Flame => "application/vnd.sideflame.flame",
-            Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace | Self::Dump => "application/octet-stream",
+            Self::Pprof | Self::Jfr | Self::Nettrace | Self::Trace | Self::Dump | Self::Hprof | Self::HprofGz => {
+                "application/octet-stream"
+            }
         }
     }
 }
@@ -142,7 +155,7 @@ impl fmt::Display for Format {
 /// The name is none of [`Format::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not one of svg, collapsed, pprof, speedscope, top, top.json, flame, timeline, jfr, nettrace, trace, text, json, jsonl, dump"
+    "not one of svg, collapsed, pprof, speedscope, top, top.json, flame, timeline, jfr, nettrace, trace, text, json, jsonl, dump, hprof, hprof.gz"
 )]
 pub struct UnknownFormat;
 
@@ -188,10 +201,18 @@ pub enum RecordingKind {
     Goroutines,
     /// What HotSpot prints of all threads.
     Threads,
+    /// What HotSpot prints of its heap by class.
+    ClassHistogram,
+    /// Go's `profile.proto` of its heap, whose allocation sites are told as a table.
+    AllocationSites,
     /// EventPipe stream with a walk through the heap.
     Heap,
     /// Core file.
     Dump,
+    /// Heap dump of a JVM.
+    HeapDump,
+    /// The same, compressed.
+    HeapDumpGz,
 }
 
 impl RecordingKind {
@@ -201,12 +222,25 @@ impl RecordingKind {
             Self::Collapsed => Format::Collapsed,
             Self::Jfr => Format::Jfr,
             Self::Nettrace | Self::NettraceThreads | Self::Heap => Format::Nettrace,
-            Self::Pprof | Self::PprofTimed | Self::PprofThreads => Format::Pprof,
+            Self::Pprof | Self::PprofTimed | Self::PprofThreads | Self::AllocationSites => Format::Pprof,
             Self::Trace => Format::Trace,
             Self::Counters => Format::Jsonl,
             Self::Dump => Format::Dump,
-            Self::Text | Self::Goroutines | Self::Threads => Format::Text,
+            Self::HeapDump => Format::Hprof,
+            Self::HeapDumpGz => Format::HprofGz,
+            Self::Text | Self::Goroutines | Self::Threads | Self::ClassHistogram => Format::Text,
         }
+    }
+
+    /// True if `format` is the recording as it is. async-profiler's own text carries annotations of frames, and a JVM's table of classes is not
+    /// in the shape of the others', so both are rendered.
+    pub fn is_handed_out_as(self, format: Format) -> bool {
+        format == self.native_format() && !matches!(self, Self::Collapsed | Self::ClassHistogram)
+    }
+
+    /// True if it is what lives in a heap, whose text and JSON are a table of its types.
+    pub fn is_histogram(self) -> bool {
+        matches!(self, Self::Heap | Self::ClassHistogram | Self::AllocationSites)
     }
 
     /// True if it says when its samples were.
@@ -284,8 +318,10 @@ impl RecordingKind {
             Self::Trace => &[Format::Trace],
             Self::Counters => &[Format::Json, Format::Text, Format::Jsonl],
             Self::Dump => &[Format::Dump],
+            Self::HeapDump => &[Format::Hprof],
+            Self::HeapDumpGz => &[Format::HprofGz],
             Self::Text => &[Format::Text],
-            Self::Goroutines | Self::Threads => &[
+            Self::Goroutines | Self::Threads | Self::ClassHistogram | Self::AllocationSites => &[
                 Format::Svg,
                 Format::Collapsed,
                 Format::Pprof,

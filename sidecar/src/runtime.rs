@@ -14,12 +14,14 @@ pub mod counters;
 pub mod counters_beside;
 pub mod detected;
 pub mod dotnet;
+pub mod dump;
 pub mod go;
 pub mod jvm;
 pub mod kernel_counters;
 pub mod native;
 pub mod no_access;
 pub mod options;
+mod own_directory;
 pub mod plan_error;
 pub mod record_order;
 pub mod report;
@@ -45,9 +47,10 @@ pub use control::{Control, Interruption};
 pub use counter_sources::Sources;
 pub use detected::Detected;
 pub use dotnet::caller::{Advertise, Caller};
-pub use dotnet::dump::{DUMP, DumpType};
+pub use dotnet::dump::DumpType;
 pub use dotnet::introduction::{Introduction, by_port};
 pub use dotnet::line::Line;
+pub use dump::DUMP;
 pub use go::server::{AllowedUrl, ApiServer, SecretName, ServerSettings, ServerUrl, URL_NOT_ALLOWED};
 pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
@@ -207,7 +210,7 @@ pub fn judged_as(runtime: Runtime, event: &Event) -> &Event {
         Runtime::Jvm => jvm::doctor::judged_as(event),
         Runtime::Dotnet if !dotnet::doctor::serves(event) => native::doctor::judged_as(event),
         Runtime::Dotnet => dotnet::doctor::judged_as(event),
-        Runtime::Go => event,
+        Runtime::Go => go::doctor::judged_as(event),
         Runtime::Native => native::doctor::judged_as(event),
     }
 }
@@ -263,35 +266,59 @@ pub fn scraped_as(runtime: Runtime, event: &Event) -> Option<Event> {
     }
 }
 
-/// Why live objects of a runtime cannot be told by type, and what it has in their place.
-pub fn no_histogram(runtime: Runtime) -> Option<Reason> {
-    let (sentence, remedy) = match runtime {
-        Runtime::Dotnet => return None,
-        Runtime::Jvm => (
-            "this version of sideflame asks no JVM for the classes of its objects",
-            "GET /profile?event=heap shows where live objects were allocated, and of which class; jcmd <pid> GC.class_histogram counts all",
-        ),
-        Runtime::Go => (
-            "a Go program does not tell live objects by type, only by where they were allocated",
-            "GET /debug/pprof/heap, or GET /profile?event=heap for a flame graph of it",
-        ),
-        Runtime::Native => (
-            "machine code has no types that could be counted",
-            "see GET /doctor for what can be had of the process",
-        ),
-    };
-    Some(Reason::new("no_histogram", sentence, remedy))
+/// What is in a heap by type, where the event of that name is of something else or not asked for as one.
+pub const HISTOGRAM: &str = "histogram";
+
+/// The event that a runtime has for what is in its heap by type.
+pub fn histogram_event(runtime: Runtime) -> Event {
+    match runtime {
+        Runtime::Jvm | Runtime::Go => Event::Named(HISTOGRAM.to_owned()),
+        Runtime::Dotnet | Runtime::Native => Event::Heap,
+    }
 }
 
-/// Why the memory of a process of a runtime cannot be had as a core file.
-pub fn no_dump(runtime: Runtime) -> Option<Reason> {
+fn is_histogram(event: &Event) -> bool {
+    matches!(event, Event::Named(name) if name == HISTOGRAM)
+}
+
+/// Why the heap of a runtime cannot be told by type, and what it has in its place.
+pub fn no_histogram(runtime: Runtime) -> Option<Reason> {
+    match runtime {
+        Runtime::Dotnet | Runtime::Jvm | Runtime::Go => None,
+        Runtime::Native => Some(Reason::new(
+            "no_histogram",
+            "machine code has no types that could be counted",
+            "see GET /doctor for what can be had of the process",
+        )),
+    }
+}
+
+/// Why a walk through the heap of a runtime cannot be had as a file, and what it has in its place.
+pub fn no_walk(runtime: Runtime) -> Option<Reason> {
     let remedy = match runtime {
         Runtime::Dotnet => return None,
-        Runtime::Jvm => "jcmd <pid> GC.heap_dump <file> makes one of a JVM's heap",
-        Runtime::Go | Runtime::Native => "gcore <pid> makes one where ptrace is allowed",
+        Runtime::Jvm => "GET /histogram counts the objects of a JVM by class, POST /dump is its heap",
+        Runtime::Go => "GET /histogram, GET /debug/pprof/heap, or GET /profile?event=heap for a flame graph of it",
+        Runtime::Native => "see GET /doctor for what can be had of the process",
     };
-    let sentence = "this version of sideflame takes dumps of .NET processes only, which write theirs themselves";
-    Some(Reason::new("no_dump", sentence, remedy))
+    let sentence = "only .NET tells its heap as a session of EventPipe";
+    Some(Reason::new("no_walk", sentence, remedy))
+}
+
+/// Why the memory of a process of a runtime cannot be had as a file.
+pub fn no_dump(runtime: Runtime) -> Option<Reason> {
+    match runtime {
+        Runtime::Dotnet | Runtime::Jvm => None,
+        Runtime::Go | Runtime::Native => Some(Reason::new(
+            "no_dump",
+            "this version of sideflame takes dumps of JVMs and .NET processes, which write theirs themselves",
+            "gcore <pid> makes one where ptrace is allowed",
+        )),
+    }
+}
+
+fn is_dump(event: &Event) -> bool {
+    matches!(event, Event::Named(name) if name == DUMP)
 }
 
 /// True if one recording can answer the order and others of the same process.
@@ -299,6 +326,8 @@ pub fn shares(order: &RecordOrder) -> bool {
     match &order.plan {
         RuntimePlan::Jvm(_) => jvm::plan::shares(&order.event),
         RuntimePlan::JvmThreads(_)
+        | RuntimePlan::JvmHistogram(_)
+        | RuntimePlan::JvmDump(_)
         | RuntimePlan::Dotnet(_)
         | RuntimePlan::DotnetHeap(_)
         | RuntimePlan::DotnetDump(_)
@@ -337,6 +366,10 @@ pub enum RuntimePlan {
     Jvm(jvm::plan::JvmPlan),
     /// To a JVM, without any profiler.
     JvmThreads(jvm::thread_dump::ThreadDumpPlan),
+    /// To a JVM, of its heap by class.
+    JvmHistogram(jvm::class_histogram::ClassHistogramPlan),
+    /// To a JVM, of its heap.
+    JvmDump(jvm::heap_dump::HeapDumpPlan),
     /// To a .NET process.
     Dotnet(dotnet::plan::DotnetPlan),
     /// To a .NET process, of its heap.
@@ -367,13 +400,13 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
     }
     match served_by(asked.target, asked.event) {
         Runtime::Jvm if *asked.event == Event::Goroutine => jvm::thread_dump::plan(asked).map(RuntimePlan::JvmThreads),
+        Runtime::Jvm if is_histogram(asked.event) => jvm::class_histogram::plan(asked).map(RuntimePlan::JvmHistogram),
+        Runtime::Jvm if is_dump(asked.event) => jvm::heap_dump::plan(asked).map(RuntimePlan::JvmDump),
         Runtime::Jvm => jvm::plan::plan(asked, &settings.jvm).map(RuntimePlan::Jvm),
         Runtime::Dotnet if *asked.event == Event::Heap => {
             dotnet::heap_snapshot::plan(asked).map(RuntimePlan::DotnetHeap)
         }
-        Runtime::Dotnet if matches!(asked.event, Event::Named(name) if name == DUMP) => {
-            dotnet::dump::plan(asked).map(RuntimePlan::DotnetDump)
-        }
+        Runtime::Dotnet if is_dump(asked.event) => dotnet::dump::plan(asked).map(RuntimePlan::DotnetDump),
         Runtime::Dotnet => dotnet::plan::plan(asked).map(RuntimePlan::Dotnet),
         Runtime::Go => match &asked.options.go.url {
             Some(url) => go::server::plan(asked, url, &settings.servers),
@@ -435,6 +468,8 @@ impl RuntimePlan {
         match self {
             Self::Jvm(plan) => plan.kind,
             Self::JvmThreads(_) => RecordingKind::Threads,
+            Self::JvmHistogram(_) => RecordingKind::ClassHistogram,
+            Self::JvmDump(plan) => plan.kind(),
             Self::Dotnet(plan) => plan.kind,
             Self::DotnetHeap(_) => RecordingKind::Heap,
             Self::DotnetDump(_) => RecordingKind::Dump,
@@ -456,6 +491,8 @@ impl RuntimePlan {
             },
             Self::Jvm(_)
             | Self::JvmThreads(_)
+            | Self::JvmHistogram(_)
+            | Self::JvmDump(_)
             | Self::Go(_)
             | Self::Native(_)
             | Self::NativeThreads(_)
@@ -467,7 +504,8 @@ impl RuntimePlan {
     /// What the recording takes for itself; one that takes nothing can run beside any other.
     pub fn exclusive(&self) -> Option<Exclusive> {
         match self {
-            Self::Jvm(_) => Some(Exclusive("async-profiler")),
+            // While a dump is written nothing else can be told to stop.
+            Self::Jvm(_) | Self::JvmDump(_) => Some(Exclusive("async-profiler")),
             Self::Dotnet(plan) if !plan.runs_beside_others() => Some(Exclusive("the event session")),
             Self::DotnetHeap(_) | Self::DotnetDump(_) => Some(Exclusive("the event session")),
             // Two would hold twice the memory and see the same.
@@ -476,7 +514,7 @@ impl RuntimePlan {
             Self::DotnetMixed(_) => Some(Exclusive("the perf map")),
             // The kernel lets one of them look at a thread at a time.
             Self::NativeThreads(_) => Some(Exclusive("the view of its threads")),
-            Self::JvmThreads(_) | Self::Dotnet(_) | Self::Native(_) | Self::Counters(_) => None,
+            Self::JvmThreads(_) | Self::JvmHistogram(_) | Self::Dotnet(_) | Self::Native(_) | Self::Counters(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
     }
@@ -486,7 +524,12 @@ impl RuntimePlan {
         match self {
             Self::Go(plan) => plan.is_of_a_moment(),
             Self::Dotnet(plan) => plan.is_of_a_moment(),
-            Self::JvmThreads(_) | Self::NativeThreads(_) | Self::DotnetHeap(_) | Self::DotnetDump(_) => true,
+            Self::JvmThreads(_)
+            | Self::JvmHistogram(_)
+            | Self::JvmDump(_)
+            | Self::NativeThreads(_)
+            | Self::DotnetHeap(_)
+            | Self::DotnetDump(_) => true,
             Self::Jvm(_) | Self::Native(_) | Self::DotnetMixed(_) | Self::Counters(_) => false,
         }
     }
@@ -503,6 +546,8 @@ impl RuntimePlan {
             Self::Counters(plan) => plan.expvar.is_some(),
             Self::Jvm(_)
             | Self::JvmThreads(_)
+            | Self::JvmHistogram(_)
+            | Self::JvmDump(_)
             | Self::Dotnet(_)
             | Self::DotnetHeap(_)
             | Self::DotnetDump(_)
@@ -543,6 +588,8 @@ impl Opened {
                 Self::Events(Box::new(native::record::Opened::open(table, order, plan)))
             }
             RuntimePlan::JvmThreads(_)
+            | RuntimePlan::JvmHistogram(_)
+            | RuntimePlan::JvmDump(_)
             | RuntimePlan::Dotnet(_)
             | RuntimePlan::DotnetHeap(_)
             | RuntimePlan::DotnetDump(_)
@@ -591,6 +638,8 @@ pub fn record(
         }
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::NativeThreads(_) => native::threads::record(order, output, control, reporter),
+        RuntimePlan::JvmHistogram(plan) => jvm::class_histogram::record(order, plan, output, control, reporter),
+        RuntimePlan::JvmDump(plan) => jvm::heap_dump::record(order, plan, output, control, reporter),
         RuntimePlan::Counters(plan) => counters::record(order, plan, output, control, reporter),
         RuntimePlan::Dotnet(plan) if plan.kind == RecordingKind::Counters => {
             record_with_counters(order, plan, line, output, control, reporter)
@@ -678,7 +727,11 @@ pub fn may_leave_something(runtime: Runtime) -> bool {
 /// Removes what an earlier recorder that was killed left in `target`: files of ours, a profiler still running.
 pub fn sweep(target: &Target) {
     match target.runtime() {
-        Runtime::Jvm => jvm::record::sweep(target),
+        Runtime::Jvm => {
+            jvm::record::sweep(target);
+            jvm::heap_dump::sweep(target);
+            jvm::virtual_dump::sweep(target);
+        }
         Runtime::Dotnet => {
             dotnet::dump::sweep(target);
             dotnet::perf_map::sweep(target);

@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::app::{self, App};
 use e2e::control_plane::wait;
-use e2e::{Server, cache};
+use e2e::{MemoryCgroup, Server, cache, target_files};
 use serde_json::{Value, json};
 
 fn threads(server: &Server, pid: i32) -> Value {
@@ -26,9 +27,25 @@ fn functions(thread: &Value) -> Vec<&str> {
 }
 
 fn go(scenario: &str) -> App {
+    go_with(&[], scenario)
+}
+
+fn go_with(flags: &[&str], scenario: &str) -> App {
     let mut command = Command::new(cache::file("apps/go/split"));
-    command.args(["-pprof", "127.0.0.1:0", scenario]);
+    command.args(["-pprof", "127.0.0.1:0"]).args(flags).arg(scenario);
     App::start(command)
+}
+
+/// A JVM with a thread that holds locks, two that wait for them, and so many virtual ones that wait as well.
+fn crowd(jdk: &str, guests: u32) -> App {
+    let mut app = App::launch(app::java(jdk, &[&format!("-Dshop.guests={guests}")], "crowd"));
+    app.wait_for("waiting");
+    app
+}
+
+/// A server that may have no more memory than a sidecar has by default.
+fn in_little_memory(cgroup: &MemoryCgroup) -> Server {
+    Server::start_by(cgroup.command(&cache::sideflame()), &[])
 }
 
 #[test]
@@ -96,6 +113,95 @@ fn threads_of_a_jvm_are_its_goroutine_profile() {
     }
     let index = server.get(&format!("/debug/pprof/?pid={}", app.pid)).ok().text();
     assert!(index.contains("goroutine"), "{index}");
+}
+
+#[test]
+fn who_holds_a_lock_of_a_jvm_and_who_waits_for_it_is_told() {
+    let server = Server::default();
+    for jdk in ["17", "25"] {
+        let app = crowd(jdk, 0);
+        let mut dump = Value::Null;
+        wait("those who wait", Duration::from_secs(20), || {
+            dump = threads(&server, app.pid);
+            let waits = |name| named(&dump, name)["waitsFor"].is_string();
+            (waits("shop-waiter") && waits("shop-payer")).then_some(())
+        });
+        let (holder, waiter) = (named(&dump, "shop-holder"), named(&dump, "shop-waiter"));
+        assert_eq!(waiter["waitsFor"], holder["holds"][0], "{dump:#}");
+        assert!(functions(holder).contains(&"demo.shop.Crowd.hold") && functions(waiter)[0] == "demo.shop.Crowd.enter");
+        let payer = named(&dump, "shop-payer")["waitsFor"].as_str().unwrap();
+        assert!(
+            payer.ends_with("(a java.util.concurrent.locks.ReentrantLock$NonfairSync)"),
+            "{payer}"
+        );
+        assert_eq!(dump["deadlocks"], json!([]));
+        // There are none, and nothing is written for them.
+        assert_eq!(dump["quality"]["degraded"], json!([]));
+    }
+}
+
+#[test]
+fn ten_thousand_virtual_threads_are_told_beside_the_others() {
+    const GUESTS: u32 = 10_000;
+    let app = crowd("25", GUESTS);
+    let cgroup = MemoryCgroup::new(64 << 20);
+    let server = in_little_memory(&cgroup);
+    let began = Instant::now();
+    let dump = threads(&server, app.pid);
+    eprintln!("{GUESTS} virtual threads in {:?}", began.elapsed());
+    let all = dump["threads"].as_array().unwrap();
+    let (virtual_ones, others): (Vec<_>, Vec<_>) = all.iter().partition(|one| one["virtual"] == true);
+    assert_eq!(virtual_ones.len(), GUESTS as usize, "{}", dump["quality"]);
+    assert!(others.iter().all(|one| one["tid"].is_u64()), "twice");
+    let guest = named(&dump, "shop-guest-4711");
+    assert_eq!((&guest["state"], &guest["virtual"]), (&"WAITING".into(), &true.into()));
+    assert!(functions(guest).contains(&"demo.shop.Crowd.pay"), "{guest:#}");
+    let till = guest["waitsFor"].as_str().unwrap();
+    assert!(till.contains("ReentrantLock$NonfairSync@"), "{till}");
+    assert!(virtual_ones.iter().all(|one| one["waitsFor"] == till));
+    assert_eq!(
+        named(&dump, "shop-waiter")["waitsFor"],
+        named(&dump, "shop-holder")["holds"][0]
+    );
+    assert_eq!(dump["quality"]["degraded"], json!([]));
+    let text = server.get(&format!("/threads?pid={}", app.pid)).ok().text();
+    assert!(
+        text.contains("Full thread dump") && text.contains("\n\"shop-guest-4711\" #"),
+        "{}",
+        &text[..2000]
+    );
+    assert_eq!(target_files::left(app.pid), [] as [PathBuf; 0]);
+    assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
+    drop(server);
+}
+
+#[test]
+fn two_hundred_thousand_goroutines_are_grouped_by_what_they_do() {
+    const GUESTS: u64 = 200_000;
+    let app = go_with(&["-guests", &GUESTS.to_string()], "crowd");
+    let cgroup = MemoryCgroup::new(64 << 20);
+    let server = in_little_memory(&cgroup);
+    let mut dump = Value::Null;
+    wait("all guests", Duration::from_secs(60), || {
+        let began = Instant::now();
+        dump = threads(&server, app.pid);
+        let guests = running(&dump, "main.(*shop).pay")["count"] == GUESTS;
+        guests.then(|| eprintln!("{GUESTS} goroutines in {:?}", began.elapsed()))
+    });
+    assert!(dump["threads"].as_array().unwrap().len() < 40, "{dump:#}");
+    let guests = running(&dump, "main.(*shop).pay");
+    assert_eq!(
+        (&guests["state"], &guests["id"]),
+        (&"chan receive".into(), &Value::Null)
+    );
+    // Go does not tell who holds a lock: who is in the function that does has no part of it.
+    let waiter = running(&dump, "main.(*shop).enter");
+    assert_eq!(waiter["state"], "sync.Mutex.Lock");
+    let door = waiter["waitsFor"].as_str().unwrap();
+    assert!(door.starts_with("<0x") && door.ends_with("> (a sync.Mutex)"), "{door}");
+    assert_eq!(running(&dump, "main.(*shop).hold")["state"], "chan receive");
+    assert_eq!(cgroup.oom_kills(), 0, "{}", server.log());
+    drop(server);
 }
 
 #[test]

@@ -271,8 +271,7 @@ impl Capture {
         R: AsyncFn(&Children, &RenderOrder, File, File) -> Result<Quality, RenderFailure>,
     {
         let Wanted { format, event, view } = wanted.clone();
-        // async-profiler's own text carries frame annotations, so `collapsed` is rendered as well.
-        let native = format == self.kind.native_format() && self.kind != RecordingKind::Collapsed;
+        let native = self.kind.is_handed_out_as(format);
         let as_it_is = native && view.is_all();
         let name = (!as_it_is).then(|| self.stored_as(wanted));
         if let Some(name) = &name {

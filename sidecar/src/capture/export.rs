@@ -114,6 +114,9 @@ fn readme(kind: RecordingKind) -> String {
         RecordingKind::Dump => {
             "all memory of the process, or a part of it: whatever the app keeps there, passwords and personal data included"
         }
+        RecordingKind::HeapDump | RecordingKind::HeapDumpGz => {
+            "all objects of the app with what is in them: whatever it keeps there, passwords and personal data included"
+        }
         RecordingKind::Jfr => {
             "names of functions, types and threads, libraries, and values of the machine. Values of environment variables and \
              system properties and arguments are blanked, unless the capture was asked for with secrets=keep"
@@ -126,11 +129,14 @@ fn readme(kind: RecordingKind) -> String {
         RecordingKind::Pprof
         | RecordingKind::PprofTimed
         | RecordingKind::PprofThreads
+        | RecordingKind::AllocationSites
         | RecordingKind::Text
         | RecordingKind::Goroutines => {
             "names of functions and files, labels that the program gave, and paths of its executables"
         }
-        RecordingKind::Collapsed | RecordingKind::Threads => "names of functions, types and threads",
+        RecordingKind::Collapsed | RecordingKind::Threads | RecordingKind::ClassHistogram => {
+            "names of functions, types and threads"
+        }
     };
     format!(
         "A capture of sideflame.\n\n\

@@ -70,6 +70,7 @@ pub fn plan(
         .scraped
         .then(|| runtime::scraped_as(target.runtime(), &request.event))
         .flatten();
+    let scraped = scraped.or(request.by_type.then(|| runtime::histogram_event(target.runtime())));
     let named = scraped.map(|event| CaptureRequest {
         event,
         ..request.clone()
@@ -79,7 +80,9 @@ pub fn plan(
     if let Some((parameter, of)) = request.options.foreign_to(runtime) {
         return Err(CaptureError::ParameterNotApplicable { parameter, runtime, of });
     }
-    let by_type = runtime::no_histogram(target.runtime()).filter(|_| request.by_type);
+    let unwalked = || runtime::no_walk(target.runtime()).filter(|_| request.format == Some(Format::Nettrace));
+    let by_type = unwalked().or_else(|| runtime::no_histogram(target.runtime()));
+    let by_type = by_type.filter(|_| request.by_type);
     let dump = runtime::no_dump(target.runtime()).filter(|_| request.dump);
     if let Some(reason) = by_type.or(dump) {
         return Err(CaptureError::Impossible(reason));

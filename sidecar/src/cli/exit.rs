@@ -13,7 +13,8 @@ pub const TOO_DIFFERENT: u8 = 5;
 pub fn report(error: &CaptureError) -> ExitCode {
     eprintln!("error: {error}");
     match error {
-        CaptureError::Impossible(reason) | CaptureError::Record(RecordError::Impossible(reason)) => {
+        CaptureError::Impossible(reason)
+        | CaptureError::Record(RecordError::Impossible(reason) | RecordError::TargetDiskFull(reason)) => {
             eprintln!("reason: {}", reason.key);
             eprintln!("try: {}", reason.remedy);
         }
@@ -40,7 +41,9 @@ fn code(error: &CaptureError) -> u8 {
         CaptureError::Busy { .. }
         | CaptureError::StoreFull { .. }
         | CaptureError::NoRoom(_)
-        | CaptureError::Record(RecordError::AlreadyProfiled { .. } | RecordError::StoreFull { .. }) => 6,
+        | CaptureError::Record(
+            RecordError::AlreadyProfiled { .. } | RecordError::StoreFull { .. } | RecordError::TargetDiskFull(_),
+        ) => 6,
         CaptureError::Record(RecordError::Timeout { .. }) => 124,
         CaptureError::Record(RecordError::Cancelled) | CaptureError::ShuttingDown => 130,
         CaptureError::NotRendered { cause, .. } => code(cause),

@@ -1,4 +1,4 @@
-//! `POST /dump`: the memory of a process as a core file.
+//! `POST /dump`: the memory of a .NET process as a core file, or the heap of a JVM.
 //!
 //! A capture like any other, of a moment. By POST, and confirmed: nothing that only looks, a link or a prefetching browser, may stop an app.
 
@@ -14,25 +14,38 @@ use crate::capture::CaptureRequest;
 use crate::capture::request::RequestError;
 use crate::event::Event;
 use crate::format::Format;
-use crate::runtime::{DUMP, DumpType};
+use crate::parameter::Takes;
+use crate::runtime::{DUMP, DumpType, Runtime};
 
 /// How one asks for a dump.
-pub(super) const SPELLING: &str = "POST /dump?type=heap&confirm=yes (type: mini, heap, triage or full): the app stands still until it is written, and \
-                                   it holds all secrets that the app has in memory";
+pub(super) const SPELLING: &str = "POST /dump?type=heap&confirm=yes (of .NET type: mini, heap, triage or full; of a JVM all=true and gz=1): the app \
+                                   stands still until it is written, and it holds all secrets that the app has in memory";
 
-/// The memory of a .NET process as a core file.
+/// Levels of gzip.
+const LEVEL: Takes = Takes::Number {
+    what: "level of gzip",
+    least: 1,
+    most: 9,
+};
+
+/// The heap of a JVM (HPROF), or the memory of a .NET process (core file).
 ///
-/// For dotnet-dump, lldb and gdb. The app stands still until it is written, and it holds the app's secrets: hence POST and confirm=yes. It
-/// lies in the temporary directory of the process, where no other user can read it, until it has been written, and no longer.
+/// For Eclipse MAT and VisualVM; for dotnet-dump, lldb and gdb. The app stands still until it is written, and it holds the app's secrets: hence
+/// POST and confirm=yes. It lies in the temporary directory of the process, where no other user can read it, until it has been written, and no
+/// longer; 507 `target_disk_full` says that there is no room for it, before the runtime is asked.
 #[utoipa::path(post, path = "/dump", tag = "captures",
     params(
-        ("type" = Option<String>, Query, description = "mini (stacks and what they lead to), heap (the default), triage (as mini, without what \
-            may be private), full; of an app that is a single file only full, and from .NET 10 on"),
+        ("type" = Option<String>, Query, description = "of .NET: mini (stacks and what they lead to), heap (the default), triage (as mini, without \
+            what may be private), full; of an app that is a single file only full, and from .NET 10 on. Of a JVM heap is all there is"),
+        ("all" = Option<bool>, Query, description = "of a JVM: objects that nothing refers to as well; without it only live ones, after a full \
+            collection"),
+        ("gz" = Option<u8>, Query, minimum = 1, maximum = 9, description = "of a JVM: compressed by gzip with this level; by the JVM itself, so that less of its \
+            disk is needed, from JDK 17 on"),
         ("confirm" = String, Query, description = "yes"),
         SelectorParameters,
     ),
     responses(
-        (status = 200, description = "the core file; Content-Location is where it can be had again, and DELETE of that capture removes it",
+        (status = 200, description = "the file; Content-Location is where it can be had again, and DELETE of that capture removes it",
             content_type = "application/octet-stream", body = Vec<u8>),
         (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
@@ -43,27 +56,51 @@ pub(super) async fn dump(State(state): State<AppState>, pairs: Pairs) -> Result<
 }
 
 fn request(pairs: &Pairs, max_seconds: u64) -> Result<CaptureRequest, Problem> {
-    pairs.only_with_selectors(&["type", "confirm"])?;
+    pairs.only_with_selectors(&["type", "all", "gz", "confirm"])?;
     let name = pairs.value("type").unwrap_or(DumpType::Heap.name());
     let Some(kind) = DumpType::named(name) else {
         let names = DumpType::ALL.map(|kind| kind.name().to_owned());
-        return Err(Problem::from(RequestError::Invalid {
-            name: "type",
-            value: name.chars().take(40).collect(),
-            expected: format!("one of {}", names.join(", ")),
-            allowed: names.into(),
-        }));
+        return Err(invalid(
+            "type",
+            name,
+            &format!("one of {}", names.join(", ")),
+            names.into(),
+        ));
     };
+    let level = pairs.value("gz").map(|level| match LEVEL.number(level) {
+        Ok(number) => u8::try_from(number).map_err(|_| level),
+        Err(_) => Err(level),
+    });
+    let level = level.transpose();
+    let gz = level.map_err(|level| invalid("gz", level, &LEVEL.expected(), Vec::new()))?;
     if pairs.value("confirm") != Some("yes") {
         return Err(Problem::unconfirmed("a dump has to be confirmed", SPELLING));
     }
-    let mut request = CaptureRequest::parse(&pairs.selectors(), max_seconds)?;
+    let own = pairs.0.iter().filter(|(name, _)| name == "all").cloned();
+    let pairs: Vec<_> = pairs.selectors().into_iter().chain(own).collect();
+    let mut request = CaptureRequest::parse(&pairs, max_seconds)?;
     request.event = Event::Named(DUMP.to_owned());
-    request.format = Some(Format::Dump);
     request.snapshot = true;
     request.dump = true;
     request.options.dotnet.dump = Some(kind);
+    if kind != DumpType::Heap {
+        request.options.given_for(Runtime::Dotnet, "type");
+    }
+    request.options.jvm.dump = Some(gz);
+    if gz.is_some() {
+        request.options.given_for(Runtime::Jvm, "gz");
+        request.format = Some(Format::HprofGz);
+    }
     Ok(request)
+}
+
+fn invalid(name: &'static str, value: &str, expected: &str, allowed: Vec<String>) -> Problem {
+    Problem::from(RequestError::Invalid {
+        name,
+        value: value.chars().take(40).collect(),
+        expected: expected.to_owned(),
+        allowed,
+    })
 }
 
 #[cfg(test)]
@@ -88,7 +125,28 @@ mod tests {
         for kind in DumpType::ALL {
             let asked = ask(&[("confirm", "yes"), ("type", kind.name())]).unwrap();
             assert_eq!(asked.options.dotnet.dump, Some(kind));
+            // A JVM has only one.
+            let foreign = asked.options.foreign_to(Runtime::Jvm);
+            assert_eq!(foreign.is_none(), kind == DumpType::Heap, "{foreign:?}");
         }
+    }
+
+    #[test]
+    fn what_is_a_jvms_is_not_asked_of_dotnet() {
+        let asked = ask(&[("confirm", "yes"), ("gz", "1"), ("all", "true")]).unwrap();
+        assert_eq!(asked.options.jvm.dump, Some(Some(1)));
+        assert!(asked.options.jvm.all && asked.format == Some(Format::HprofGz));
+        assert!(
+            asked.options.foreign_to(Runtime::Jvm).is_none() && asked.options.foreign_to(Runtime::Dotnet).is_some()
+        );
+        for bad in ["0", "10", "", "-1", "true"] {
+            assert_eq!(
+                ask(&[("confirm", "yes"), ("gz", bad)]),
+                Err("invalid_parameter"),
+                "{bad}"
+            );
+        }
+        assert_eq!(ask(&[("confirm", "yes"), ("all", "perhaps")]), Err("invalid_parameter"));
     }
 
     #[test]

@@ -16,17 +16,20 @@ use crate::capture::CaptureRequest;
 use crate::event::Event;
 use crate::format::Format;
 
-/// Live objects by type, the type with the most bytes first.
+/// What is in the heap by type, the type with the most bytes first.
 ///
-/// Of .NET. The runtime collects all garbage before, and the app stands still until its heap has been walked through.
+/// Of .NET and of a JVM live objects: the runtime collects all garbage before (a JVM not with `all=true`), and the app stands still until its
+/// heap has been walked through. Of Go, which knows no types, the functions that allocated what lives, each with the sizes of its objects: estimates
+/// from samples, and a garbage collection before.
 #[utoipa::path(get, path = "/histogram", tag = "captures",
     params(
         ("format" = Option<String>, Query, description = "text or json; without it what the Accept header says, else text"),
+        ("all" = Option<bool>, Query, description = "of a JVM: objects that nothing refers to as well, without a collection before"),
         SelectorParameters,
     ),
     responses(
         (status = 200, description = "all types; Content-Location is where the same can be had again, also as svg, collapsed, pprof, \
-            speedscope and nettrace", content((String = "text/plain"), (serde_json::Value = "application/json"))),
+            speedscope, and of .NET as nettrace", content((String = "text/plain"), (serde_json::Value = "application/json"))),
         (status = "4XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "see code and remedy", body = ProblemBody, content_type = "application/problem+json"),
     ))]
@@ -70,7 +73,7 @@ pub(super) async fn check_gcdump(State(state): State<AppState>, pairs: Pairs) ->
 }
 
 fn table(state: &AppState, pairs: &Pairs, headers: &HeaderMap) -> Result<CaptureRequest, Problem> {
-    pairs.only_with_selectors(&["format"])?;
+    pairs.only_with_selectors(&["format", "all"])?;
     let mut request = of_the_heap(state, pairs)?;
     request.format.get_or_insert(Accept::of(headers).text_or_json());
     Ok(request)

@@ -68,6 +68,7 @@ enum Code {
     StepTimedOut,
     StoreFull,
     StoreReadOnly,
+    TargetDiskFull,
     OutOfMemory,
     ChildKilled,
 }
@@ -161,6 +162,11 @@ impl Code {
                 S::INSUFFICIENT_STORAGE,
                 "the store cannot be written",
             ),
+            Self::TargetDiskFull => (
+                "target_disk_full",
+                S::INSUFFICIENT_STORAGE,
+                "the disk of the process has no room",
+            ),
             Self::OutOfMemory => ("out_of_memory", S::SERVICE_UNAVAILABLE, "out of memory"),
             Self::ChildKilled => ("child_killed", S::SERVICE_UNAVAILABLE, "a process of ours was killed"),
         }
@@ -207,7 +213,7 @@ pub(super) struct ProblemBody {
     /// The parameter at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parameter: Option<String>,
-    /// With `impossible`: the doctor's key.
+    /// With `impossible` and `target_disk_full`: the doctor's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     /// What may be given instead.

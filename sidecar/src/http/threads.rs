@@ -17,7 +17,8 @@ use crate::event::Event;
 
 /// The stacks of all threads or goroutines now.
 ///
-/// As text the runtime's own dump; as JSON one shape for all runtimes, with deadlocks first where the runtime finds them.
+/// As text the runtime's own dump; as JSON one shape for all runtimes, with deadlocks first where the runtime finds them. Virtual threads of a JVM (JDK 21
+/// and later) are `virtual`, 20,000 at most; goroutines that do the same at the same place are one, with their `count` and the longest wait.
 #[utoipa::path(get, path = "/threads", tag = "captures",
     params(
         ("format" = Option<String>, Query, description = "text or json; without it what the Accept header says, else text"),

@@ -14,6 +14,10 @@ use super::quality::Quality;
 use super::slicing::Slicing;
 use crate::format::RecordingKind;
 
+/// HotSpot's own count of the objects in its heap by class.
+pub mod class_histogram {
+    pub mod read;
+}
 /// One line per stack: `root;caller;leaf 12`.
 pub mod collapsed {
     pub mod read;
@@ -60,6 +64,7 @@ pub mod jfr {
     mod values;
 
     pub use error::JfrError;
+    pub(in crate::profile::format) use frames::class_name;
 
     #[cfg(test)]
     mod tests;
@@ -104,22 +109,33 @@ pub mod thread_dump {
     pub mod text;
     pub mod write;
 
+    pub use read::{END_OF_VIRTUAL, VIRTUAL_THREADS};
+
     #[cfg(test)]
     mod tests;
 }
 
+use class_histogram::read::ClassHistogram;
 use collapsed::read::{Collapsed, CollapsedValues};
 use goroutines::read::Goroutines;
 use jfr::read::Jfr;
 use nettrace::read::{Heap, Nettrace, NettraceThreads};
-use pprof::read::{Pprof, PprofOfOurs};
+use pprof::read::{AllocationSites, Pprof, PprofOfOurs};
 use thread_dump::read::ThreadDump;
 
 /// How many bytes of a file's beginning are enough for [`recognise`].
 pub const HEAD: usize = 64 << 10;
 
 /// The readers, the surest first.
-const READERS: &[&dyn Reader] = &[&Jfr, &Nettrace, &Pprof, &ThreadDump, &Goroutines, &Collapsed];
+const READERS: &[&dyn Reader] = &[
+    &Jfr,
+    &Nettrace,
+    &Pprof,
+    &ThreadDump,
+    &ClassHistogram,
+    &Goroutines,
+    &Collapsed,
+];
 
 /// Readers of what looks like another recording: only who made it knows what it is of.
 const TOLD: &[&dyn Reader] = &[
@@ -127,6 +143,7 @@ const TOLD: &[&dyn Reader] = &[
     &Heap,
     &PprofOfOurs(RecordingKind::PprofTimed),
     &PprofOfOurs(RecordingKind::PprofThreads),
+    &AllocationSites,
 ];
 
 /// Recordings that are handed out as they are, and how they begin.

@@ -178,12 +178,8 @@ pub fn render(
     if kind == RecordingKind::Counters && format != kind.native_format() {
         return counted(input, format, recorded(), out);
     }
-    // async-profiler's own text has annotations of frames, so it is rendered as well.
-    let as_it_is = format == kind.native_format()
-        && !matches!(
-            kind,
-            RecordingKind::Collapsed | RecordingKind::Pprof | RecordingKind::PprofTimed
-        );
+    // A pprof is parsed nevertheless, for what its stamp lacks.
+    let as_it_is = kind.is_handed_out_as(format) && format != Format::Pprof;
     if as_it_is || reader(kind).is_none() {
         io::copy(&mut input, out).map_err(RenderError::Write)?;
         return Ok(Rendered {
@@ -192,10 +188,7 @@ pub fn render(
             quality: recorded(),
         });
     }
-    if matches!(kind, RecordingKind::Pprof | RecordingKind::PprofTimed)
-        && format == Format::Pprof
-        && options.view.is_all()
-    {
+    if kind.native_format() == Format::Pprof && format == Format::Pprof && options.view.is_all() {
         let mut bytes = Vec::new();
         let mut input = input.take(MAX_INPUT + 1);
         input.read_to_end(&mut bytes).map_err(RenderError::Read)?;
@@ -432,14 +425,29 @@ fn write(
             let cuts = timeline::write::cuts(&rendered.quality);
             timeline::write::write(profile, value_index, (cuts, &rendered.quality), out)
         }
-        (Format::Json, _) if kind == RecordingKind::Heap => histogram::write::json(profile, &rendered.quality, out),
-        (Format::Text, _) if kind == RecordingKind::Heap => {
-            histogram::write::text(profile, &rendered.quality, &stamp, out)
+        (Format::Json | Format::Text, _) if kind.is_histogram() => {
+            let rows = match kind {
+                RecordingKind::AllocationSites => histogram::write::Rows::Sites,
+                _ => histogram::write::Rows::Types,
+            };
+            match format {
+                Format::Json => histogram::write::json(profile, rows, &rendered.quality, out),
+                _ => histogram::write::text(profile, rows, &rendered.quality, &stamp, out),
+            }
         }
         (Format::Json, _) => thread_dump::write::write(profile, &rendered.quality, out),
         (Format::Text, _) => thread_dump::text::write(profile, &stamp, out),
         // `formats()` of the kinds that come here has none of these, or they are copied.
-        (Format::Jfr | Format::Nettrace | Format::Trace | Format::Jsonl | Format::Dump, _) => Ok(()),
+        (
+            Format::Jfr
+            | Format::Nettrace
+            | Format::Trace
+            | Format::Jsonl
+            | Format::Dump
+            | Format::Hprof
+            | Format::HprofGz,
+            _,
+        ) => Ok(()),
     }
     .and_then(|()| out.flush())
     .map_err(RenderError::Write)?;

@@ -27,6 +27,9 @@ pub const HOLDS: &str = "holds";
 /// Number of the deadlock to which it belongs, counted from 1.
 pub const DEADLOCK: &str = "deadlock";
 
+/// 1 if it is a virtual thread, which the runtime puts onto threads of the kernel.
+pub const VIRTUAL: &str = "virtual";
+
 /// Frames of one stack that are read. HotSpot prints 1,024 unless told otherwise (`MaxJavaStackTraceDepth`), Go 100.
 pub const MAX_DEPTH: usize = 16 << 10;
 
@@ -114,6 +117,14 @@ impl ThreadSamples {
     /// # Errors
     /// The profile is too large.
     pub fn thread(&mut self, stack: &[LocationId], facts: &[(&str, Fact<'_>)]) -> Result<(), ModelError> {
+        self.threads(1, stack, facts)
+    }
+
+    /// So many threads of which all is equal.
+    ///
+    /// # Errors
+    /// The profile is too large.
+    pub fn threads(&mut self, count: i64, stack: &[LocationId], facts: &[(&str, Fact<'_>)]) -> Result<(), ModelError> {
         let mut labels = Vec::with_capacity(facts.len());
         for (key, fact) in facts {
             let key = self.builder.string(key)?;
@@ -123,7 +134,7 @@ impl ThreadSamples {
             };
             labels.push(Label { key, value });
         }
-        self.builder.sample(stack, &[1], &labels)
+        self.builder.sample(stack, &[count], &labels)
     }
 
     /// The profile.

@@ -15,7 +15,6 @@ pub mod introduction;
 pub mod ipc;
 pub mod line;
 mod memory_room;
-mod own_directory;
 pub mod parameters;
 pub mod perf_map;
 pub mod plan;

@@ -150,6 +150,17 @@ impl Options {
         Ok(())
     }
 
+    /// Remembers that `name`, which is in no table, was given and is only of `runtime`.
+    pub fn given_for(&mut self, runtime: Runtime, name: &'static str) {
+        let only = match runtime {
+            Runtime::Jvm => JVM,
+            Runtime::Dotnet => DOTNET,
+            Runtime::Go => GO,
+            Runtime::Native => NATIVE,
+        };
+        self.given.push((only, name));
+    }
+
     /// Seconds between two values of a counter.
     pub fn refresh(&self) -> u32 {
         self.refresh.unwrap_or(super::counters::REFRESH)

@@ -89,6 +89,9 @@ pub enum RecordError {
         /// Whose room it is.
         limit: NoRoom,
     },
+    /// The target's own disk has no room for what its runtime would write there.
+    #[error("{}", .0.sentence)]
+    TargetDiskFull(Reason),
     /// The recorder was refused memory, or killed because the container has no more.
     #[error("the recorder ran out of memory")]
     OutOfMemory,

@@ -26,6 +26,7 @@ func main() {
 	httpAddr := flag.String("http", "", "serve 404 to every HTTP request on this address")
 	tcpAddr := flag.String("tcp", "", "echo every byte on this address")
 	serviceAddr := flag.String("service", "", "be a service with faults to find on this address")
+	guests := flag.Int("guests", 0, "goroutines that wait in the scenario crowd")
 	flag.Parse()
 	scenarios := map[string]func(){
 		"cpu":    cpu,
@@ -33,6 +34,8 @@ func main() {
 		"lock":   lock,
 		"block":  block,
 		"labels": labels,
+		"leak":   leak,
+		"crowd":  func() { crowd(*guests) },
 		"idle":   func() {},
 	}
 	scenario, ok := scenarios[flag.Arg(0)]

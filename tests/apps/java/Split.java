@@ -58,6 +58,8 @@ public final class Split extends Thread {
                 case "lock" -> lock();
                 case "deep" -> deep();
                 case "spans" -> Spans.run();
+                case "leak" -> Leak.run();
+                case "crowd" -> Crowd.run();
                 case "recursion", "descriptors", "names", "virtual", "deadlock" -> Edges.run(scenario);
                 case "idle" -> LockSupport.park();
                 default -> {

@@ -51,6 +51,7 @@ targets![
     annotations,
     attach,
     body,
+    class_histogram,
     collapsed,
     command_line,
     container,
@@ -87,6 +88,7 @@ targets![
     tar,
     threads,
     unwind,
+    virtual_threads,
 ];
 
 /// The target of that name.

@@ -127,7 +127,7 @@ fn a_default_is_what_leaving_the_parameter_out_means() {
     let with_defaults = CaptureRequest::parameters()
         .filter_map(|(_, parameter)| Some((parameter.name, parameter.default?)))
         .collect::<Vec<_>>();
-    assert_eq!(with_defaults.len(), 12);
+    assert_eq!(with_defaults.len(), 13);
     assert_eq!(parse(&with_defaults).unwrap(), CaptureRequest::default());
 }
 

@@ -266,6 +266,10 @@ impl Problem {
             URL_NOT_ALLOWED => Code::UrlNotAllowed,
             _ => Code::Impossible,
         };
+        Self::because(code, reason)
+    }
+
+    fn because(code: Code, reason: Reason) -> Self {
         let mut problem = Self::new(code, reason.sentence, reason.remedy);
         problem.0.reason = Some(reason.key.into_owned());
         problem
@@ -441,6 +445,7 @@ impl From<RecordError> for Problem {
                  it handles SIGPROF",
             ),
             RecordError::StoreFull { limit } => Self::store_full(limit, detail),
+            RecordError::TargetDiskFull(reason) => Self::because(Code::TargetDiskFull, reason),
             RecordError::OutOfMemory => Self::out_of_memory(detail),
             RecordError::Killed => Self::child_killed(detail),
             RecordError::NothingToKeep { .. } => Self::new(Code::NothingToKeep, detail, "let it run for longer"),

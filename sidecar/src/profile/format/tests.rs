@@ -23,6 +23,7 @@ fn folder(reader: &dyn Reader) -> &'static str {
     match reader.kind() {
         RecordingKind::Threads => "threads",
         RecordingKind::Goroutines => "goroutines",
+        RecordingKind::ClassHistogram => "histogram",
         kind => kind.native_format().name(),
     }
 }
@@ -30,7 +31,7 @@ fn folder(reader: &dyn Reader) -> &'static str {
 /// How many bytes of a recording's beginning could as well begin another one.
 fn ambiguous(reader: &dyn Reader, file: &[u8]) -> usize {
     let lines = match reader.kind() {
-        RecordingKind::Goroutines => 1,
+        RecordingKind::Goroutines | RecordingKind::ClassHistogram => 1,
         RecordingKind::Threads => 2,
         _ => return 0,
     };
@@ -106,6 +107,8 @@ fn every_truncation_of_a_recording_is_an_error() {
                 }
                 // It has no end of its own: HTTP tells whether it is whole.
                 RecordingKind::Goroutines => 0,
+                // Its last line is whole without the end of it.
+                RecordingKind::ClassHistogram => file.len() - 1,
                 _ => file.len(),
             };
             for end in 1..enough.min(file.len()) {

@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 
 use super::detect::{socket_path, temporary_directory};
-use super::dump;
 use super::perf_map;
 use super::startup;
 use crate::event::Event;
 use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::runtime::dump::DUMP;
 use crate::runtime::{Availability, Examination, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
 
 /// Verdicts for every event of the runtime, and for what the kernel samples beside it, of which `by_kernel` are the verdicts.
@@ -28,7 +28,7 @@ pub fn verdicts(examination: &Examination<'_>, by_kernel: Vec<Verdict>) -> Vec<V
 
 /// True if the runtime itself is who to ask for `event`.
 pub fn serves(event: &Event) -> bool {
-    !matches!(event, Event::Named(name) if name != dump::DUMP)
+    !matches!(event, Event::Named(name) if name != DUMP)
 }
 
 /// Verdicts where nothing, or `blocker`, stands in the way of every event, and `cpu` is what stands in the way of a whole picture.
@@ -56,7 +56,7 @@ pub fn verdicts_unless(blocker: Option<&Reason>, cpu: &Reason) -> Vec<Verdict> {
 /// The event whose verdict counts for `event`: in the way of a dump stands what is in the way of all.
 pub fn judged_as(event: &Event) -> &Event {
     match event {
-        Event::Named(name) if name == dump::DUMP => &Event::Heap,
+        Event::Named(name) if name == DUMP => &Event::Heap,
         event => event,
     }
 }

@@ -3,9 +3,7 @@
 //! The runtime writes to a path: in a directory of ours in the target's temporary directory (`OwnDirectory`), from where it is moved
 //! out by its bytes. Its name is gone before the first of them. Called by [`crate::runtime`].
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::poll::PollFlags;
@@ -14,31 +12,28 @@ use serde::{Deserialize, Serialize};
 use super::client::{ClientError, DiagnosticsClient, receive, wait_ready};
 use super::detect::{is_library, temporary_directory};
 use super::ipc::{Command, IpcMessage, Payload, UNKNOWN_COMMAND};
-use super::own_directory::{self, OwnDirectory};
 use super::plan;
 use super::process_info::ProcessInfo;
 use super::reach::Reach;
 use super::record::{START, unanswered};
 use super::way::Way;
-use crate::process::{Process, ProcessTable, TargetRoot};
+use crate::process::{ProcessTable, TargetRoot};
 use crate::profile::Quality;
-use crate::profile::frame_name::short_text;
 use crate::profile::quality::Clock;
+use crate::runtime::dump::{self, DUMP, WRITING, broken};
+use crate::runtime::own_directory::{self, OwnDirectory};
 use crate::runtime::{
     Asked, Control, Interruption, Phase, PlanError, Reason, RecordError, RecordOrder, Reporter, Target,
 };
 
-/// What a dump is called where others have the name of an event.
-pub const DUMP: &str = "dump";
-
-/// How long `createdump` may take: a gigabyte takes some seconds. The app stands still, and cannot be told to stop it.
-const WRITING: Duration = Duration::from_secs(240);
-
 /// How long a wait for its end lasts; bounds how late a cancel is noticed.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Longest answer of the runtime that is shown.
-const MOST_WORDS: usize = 400;
+/// What takes less of a disk.
+const SMALLER: &str = ", or take type=mini";
+
+/// What begins each line of `createdump`.
+const MARK: &str = "[createdump]";
 
 /// What of the memory is wanted; the numbers are the protocol's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,15 +137,12 @@ pub fn record(
         return Err(RecordError::Impossible(reason));
     }
     let directory = temporary_directory(control.table(), process);
-    let least = plan.dump.least_bytes(resident_bytes(control, process));
-    fits(order, least)?;
-    enough_disk(root, &directory, least)?;
+    let least = plan.dump.least_bytes(dump::resident_bytes(control, process));
+    dump::fits(order, least, SMALLER)?;
+    dump::enough_disk(root, &directory, least, SMALLER)?;
     let place = OwnDirectory::create(root, &directory, process, DUMP).map_err(|error| {
-        RecordError::Impossible(Reason::new(
-            "tmp_not_writable",
-            format!("a dump needs a file in {}, where none can be created ({error})", directory.display()),
-            "mount a volume there (sideflame.io/tmp: auto does it), or set TMPDIR to a directory that the process may write to",
-        ))
+        let elsewhere = ", or set TMPDIR to a directory that the process may write to";
+        dump::no_place(&directory, &error, elsewhere)
     })?;
     let started_at = SystemTime::now();
     let began = Instant::now();
@@ -163,7 +155,7 @@ pub fn record(
         Failure::Record(error) => error,
         Failure::Client(ClientError::Refused(code)) => tool(&format!("it said no more than {code:#010x}")),
         Failure::Client(ClientError::RefusedBecause { code, words }) => {
-            tool(&format!("{} ({code:#010x})", own_words(&words)))
+            tool(&format!("{} ({code:#010x})", dump::own_words(&words, MARK)))
         }
         Failure::Client(error) => unanswered(error, "have a dump written", (&plan.way, order), control),
     })?;
@@ -177,8 +169,8 @@ pub fn record(
         })?;
     drop(place);
     let length = file.metadata().map_err(|error| broken(&error.to_string()))?.len();
-    fits(order, length)?;
-    copy(&mut file, length, output, control)?;
+    dump::fits(order, length, SMALLER)?;
+    dump::move_out(&mut file, length, is_core, output, control)?;
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Ok(Quality {
         sampler: Some(format!("createdump ({})", plan.dump.name())),
@@ -190,48 +182,6 @@ pub fn record(
         duration_ms: Some(milliseconds(stood_still)),
         ..Quality::default()
     })
-}
-
-/// Refuses what the store can never hold.
-fn fits(order: &RecordOrder, bytes: u64) -> Result<(), RecordError> {
-    let room = order.room.max_bytes;
-    if bytes <= room {
-        return Ok(());
-    }
-    Err(RecordError::Impossible(Reason::new(
-        "store_too_small",
-        format!("the dump has {bytes} bytes or more, and the store of captures {room}"),
-        "give the store more room (sideflame.io/capture-size on the pod, --store-size elsewhere), or take type=mini",
-    )))
-}
-
-/// Refuses what would fill the target's disk.
-fn enough_disk(root: &TargetRoot, directory: &Path, bytes: u64) -> Result<(), RecordError> {
-    // The app goes on writing there.
-    const LEFT_TO_THE_APP: u64 = 64 << 20;
-    let free = root
-        .file_system(directory)
-        .map_or(0, |file_system| file_system.free_bytes);
-    if free >= bytes.saturating_add(LEFT_TO_THE_APP) {
-        return Ok(());
-    }
-    Err(RecordError::Impossible(Reason::new(
-        "disk_too_small",
-        format!(
-            "the dump needs {bytes} bytes or more in {} of the process, where {free} are free",
-            directory.display()
-        ),
-        "free space there, mount a larger volume, or take type=mini",
-    )))
-}
-
-/// Bytes of the process that are in memory; 0 if that is not known.
-fn resident_bytes(control: &Control, process: &Process) -> u64 {
-    let status = control.table().directory(process.id.pid).join("status");
-    let status = std::fs::read_to_string(status).unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) << 10
 }
 
 #[derive(Debug)]
@@ -286,13 +236,6 @@ fn answered(client: DiagnosticsClient<'_>, request: &IpcMessage, control: &Contr
         .map_err(Failure::Client)
 }
 
-/// What `createdump` says, in one line.
-fn own_words(words: &str) -> String {
-    let lines = words.lines().map(|line| line.trim_start_matches("[createdump]").trim());
-    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-    short_text(&lines.join("; "), MOST_WORDS)
-}
-
 /// Why the runtime must not be asked. It forks itself for `createdump`: where that is not there to be started, and before .NET 10 in apps
 /// that are a single file, the copy goes on living and answers the diagnostic socket in place of the app (measured with 3.1 and 8).
 fn no_createdump(
@@ -334,44 +277,6 @@ fn tool(words: &str) -> RecordError {
     }
 }
 
-fn broken(detail: &str) -> RecordError {
-    RecordError::Protocol {
-        step: "read the dump".to_owned(),
-        detail: detail.to_owned(),
-    }
-}
-
-/// Moves the first `length` bytes of a core file.
-fn copy(file: &mut File, length: u64, output: &mut dyn Write, control: &Control) -> Result<(), RecordError> {
-    const CHUNK: u64 = 256 << 10;
-    let mut chunk = Vec::new();
-    let mut left = length;
-    while left > 0 {
-        chunk.clear();
-        let read = file.take(left.min(CHUNK)).read_to_end(&mut chunk);
-        let read = read.map_err(|error| broken(&error.to_string()))? as u64;
-        if read == 0 {
-            return Err(broken(&format!("it was cut {left} bytes before its end")));
-        }
-        if left == length && !is_core(&chunk) {
-            return Err(broken("it is no core file"));
-        }
-        output
-            .write_all(&chunk)
-            .map_err(|error| RecordError::io("store the dump", &error))?;
-        left -= read;
-        if control.poll() == Some(Interruption::Cancel) {
-            return Err(RecordError::Cancelled);
-        }
-    }
-    if length == 0 {
-        return Err(broken("it is empty"));
-    }
-    output
-        .flush()
-        .map_err(|error| RecordError::io("store the dump", &error))
-}
-
 /// The head of an ELF file of type 4 (`man 5 elf`).
 fn is_core(head: &[u8]) -> bool {
     const TYPE_AT: usize = 16;
@@ -383,61 +288,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_createdump_says_becomes_one_line_without_orders_for_a_terminal() {
-        let words = "[createdump] Only full dumps\u{1b}[2J\n\n[createdump] Failure took 7ms\n";
-        assert_eq!(own_words(words), "Only full dumps\u{fffd}[2J; Failure took 7ms");
-        assert_eq!(own_words(&"x".repeat(5000)).chars().count(), MOST_WORDS);
-    }
-
-    fn copied(bytes: &[u8], length: u64) -> Result<Vec<u8>, RecordError> {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        std::io::Seek::rewind(&mut file).unwrap();
-        let table = ProcessTable::default();
-        let process = table.get(i32::try_from(std::process::id()).unwrap()).unwrap();
-        let (control, _server) = Control::channel(table, process.id);
-        let mut output = Vec::new();
-        copy(&mut file, length, &mut output, &control)?;
-        Ok(output)
+    fn only_a_core_file_begins_as_one() {
+        let mut core = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0".to_vec();
+        assert!(is_core(&core) && !is_core(&core[..17]) && !is_core(b"#!"));
+        core[16] = 3;
+        assert!(!is_core(&core), "a library");
     }
 
     #[test]
-    fn only_a_whole_core_file_is_a_dump() {
-        let core = [&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0"[..], &[7; 600_000]].concat();
-        let length = core.len() as u64;
-        assert_eq!(copied(&core, length).unwrap(), core);
-        // What is added meanwhile is not the dump's.
-        assert_eq!(copied(&core, 1000).unwrap(), core[..1000]);
-        let mut library = core.clone();
-        library[16] = 3;
-        for (bytes, length) in [(&core[..], length + 1), (&library, length), (b"#!", 2), (b"", 0)] {
-            assert!(
-                matches!(copied(bytes, length), Err(RecordError::Protocol { .. })),
-                "{length}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_dump_that_cannot_fit_is_refused_with_what_it_needs() {
-        let order = RecordOrder::example(crate::format::RecordingKind::Jfr);
-        assert!(fits(&order, order.room.max_bytes).is_ok());
-        let Err(RecordError::Impossible(reason)) = fits(&order, 7_000_000_000) else {
-            panic!("it is refused");
-        };
-        assert_eq!(reason.key, "store_too_small");
-        assert!(reason.sentence.contains("7000000000"), "{reason:?}");
+    fn a_dump_of_stacks_is_small() {
         assert_eq!(DumpType::Full.least_bytes(7), 7);
         assert!(DumpType::Mini.least_bytes(7_000_000_000) < 1 << 30);
-    }
-
-    #[test]
-    fn a_disk_that_is_too_small_is_named() {
-        let (root, _proc, _process) = TargetRoot::example();
-        assert!(enough_disk(&root, Path::new("/tmp"), 1).is_ok());
-        let Err(RecordError::Impossible(reason)) = enough_disk(&root, Path::new("/tmp"), u64::MAX) else {
-            panic!("it is refused");
-        };
-        assert_eq!(reason.key, "disk_too_small");
     }
 }

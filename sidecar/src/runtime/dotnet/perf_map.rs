@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use super::client::{ClientError, DiagnosticsClient};
 use super::ipc::{Command, IpcMessage, Payload};
-use super::own_directory::{self, OwnDirectory};
 use super::reach::Reach;
 use super::record::START;
 use super::way::Way;
 use crate::process::target_root::Directory;
 use crate::process::{Process, ProcessTable};
+use crate::runtime::own_directory::{self, OwnDirectory};
 use crate::runtime::{Control, Examination, Reason, RecordOrder, Target};
 
 /// .NET 8 and later write there, whatever `TMPDIR` says.

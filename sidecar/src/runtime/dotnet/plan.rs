@@ -4,12 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dump;
 use super::event_pipe;
 use super::providers::{ProvidersError, SessionPlan};
 use super::way::Way;
 use crate::event::Event;
 use crate::format::RecordingKind;
+use crate::runtime::dump::DUMP;
 use crate::runtime::{Asked, PlanError, Reason};
 
 /// The recordings that can be made of an event.
@@ -17,7 +17,7 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Goroutine => &[RecordingKind::NettraceThreads],
         Event::Heap => &[RecordingKind::Heap],
-        Event::Named(name) if name == dump::DUMP => &[RecordingKind::Dump],
+        Event::Named(name) if name == DUMP => &[RecordingKind::Dump],
         _ => &[RecordingKind::Nettrace],
     }
 }

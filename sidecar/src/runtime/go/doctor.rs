@@ -4,7 +4,7 @@ use super::absence;
 use super::request::profile_of;
 use crate::event::Event;
 use crate::runtime::{
-    Availability, Examination, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped,
+    Availability, Examination, HISTOGRAM, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped,
 };
 
 /// Events of `net/http/pprof`, and `wall`, which the kernel has.
@@ -56,12 +56,20 @@ pub fn verdicts_of_server() -> Vec<Verdict> {
         .collect()
 }
 
+/// The event whose verdict counts for `event`.
+pub fn judged_as(event: &Event) -> &Event {
+    match event {
+        Event::Named(name) if name == HISTOGRAM => &Event::Heap,
+        event => event,
+    }
+}
+
 /// True if the program's own runtime is who to ask for `event`, also where it would have to say no.
 pub fn serves(target: &Target, event: &Event) -> bool {
     match event {
         Event::Wall => false,
         Event::Cpu => !matches!(target.facts, RuntimeFacts::Go { pprof: None, .. }),
-        Event::Named(name) => own_profiles(target).any(|own| own == name),
+        Event::Named(name) => name == HISTOGRAM || own_profiles(target).any(|own| own == name),
         _ => true,
     }
 }
@@ -108,6 +116,7 @@ fn absence_of(target: &Target) -> Reason {
 
 /// What keeps `event` from being recorded, as far as the facts tell.
 pub fn why_impossible(target: &Target, event: &Event) -> Option<Reason> {
+    let event = judged_as(event);
     if !EVENTS.contains(event) && !own_profiles(target).any(|name| name == event.name()) {
         return Some(no_such_profile(event));
     }

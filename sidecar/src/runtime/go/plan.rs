@@ -14,7 +14,7 @@ use super::server::{self, ServerPlan};
 use super::settings::{GoPprofSettings, PlaceSettings};
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::{Asked, Exclusive, PlanError, PprofEndpoint, Reason, RecordError, RuntimeFacts};
+use crate::runtime::{Asked, Exclusive, HISTOGRAM, PlanError, PprofEndpoint, Reason, RecordError, RuntimeFacts};
 
 /// One recording of a Go program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,7 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
         Event::Trace => &[RecordingKind::Trace],
         Event::Cpu => &[RecordingKind::Pprof],
         Event::Goroutine => &[RecordingKind::Pprof, RecordingKind::Goroutines],
+        Event::Named(name) if name == HISTOGRAM => &[RecordingKind::AllocationSites],
         _ => &[RecordingKind::Pprof, RecordingKind::Text],
     }
 }

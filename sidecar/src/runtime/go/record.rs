@@ -11,7 +11,7 @@ use super::plan::{GoPlan, Place};
 use super::pprof_client::PprofClient;
 use super::request::Span;
 use super::server::{self, Door};
-use super::{absence, listening_sockets};
+use super::{absence, doctor, listening_sockets};
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::process::TargetRoot;
@@ -92,7 +92,7 @@ fn quality(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded) -> Quality {
         told => told.min(millis(recorded.sampled)),
     };
     let is_cpu = order.event == Event::Cpu;
-    let interval_unit = match order.event {
+    let interval_unit = match doctor::judged_as(&order.event) {
         Event::Cpu => "nanoseconds",
         Event::Alloc | Event::Heap => "bytes",
         _ => "count",
@@ -144,9 +144,16 @@ fn limitations(order: &RecordOrder, plan: &GoPlan, recorded: &Recorded, sampled_
     if order.event == Event::Block && plan.request.span == Span::Difference {
         sentences.push("contains our own request: net/http/pprof waits for the end in runtime.selectgo".to_owned());
     }
-    if plan.request.kind == RecordingKind::Pprof
+    if plan.request.kind == RecordingKind::AllocationSites {
+        sentences.push(
+            "Go does not know the types of its objects: each row is a function that allocated, with one size of objects; numbers are \
+             estimates from samples, of one in 512 KiB unless the program says otherwise"
+                .to_owned(),
+        );
+    }
+    if matches!(plan.request.kind, RecordingKind::Pprof | RecordingKind::AllocationSites)
         && recorded.facts.stacks == 0
-        && let Some(why) = why_empty(&order.event)
+        && let Some(why) = why_empty(doctor::judged_as(&order.event))
     {
         sentences.push(format!("empty: {why}"));
     }

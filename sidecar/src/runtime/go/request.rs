@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::parameters::GoOptions;
 use crate::event::Event;
 use crate::format::RecordingKind;
-use crate::runtime::PlanError;
+use crate::runtime::{HISTOGRAM, PlanError};
 
 /// Go 1.27's profile of goroutines that nothing can wake any more; the only one without an event of ours that has
 /// differences.
 const GOROUTINE_LEAK: &str = "goroutineleak";
+
+/// What lives, and what was allocated.
+const HEAP: &str = "heap";
 
 /// How the answer relates to time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +54,8 @@ pub(super) fn profile_of(event: &Event) -> Option<(Cow<'static, str>, Span)> {
         Event::Alloc => ("allocs", Span::Difference),
         Event::Lock => ("mutex", Span::Difference),
         Event::Block => ("block", Span::Difference),
-        Event::Heap => ("heap", Span::Snapshot),
+        Event::Heap => (HEAP, Span::Snapshot),
+        Event::Named(name) if name == HISTOGRAM => (HEAP, Span::Snapshot),
         Event::Goroutine => ("goroutine", Span::Snapshot),
         Event::Threadcreate => ("threadcreate", Span::Snapshot),
         Event::Named(name) => return Some((name.clone().into(), Span::Snapshot)),
@@ -99,7 +103,9 @@ impl ProfileRequest {
         if span != Span::Snapshot {
             query.push(format!("seconds={}", time.as_secs_f64()));
         }
-        if *event == Event::Heap && span == Span::Snapshot && (options.gc || seconds > 0) {
+        // What a histogram counts lives now, not at the last collection.
+        let collects = options.gc || seconds > 0 || kind == RecordingKind::AllocationSites;
+        if profile == HEAP && span == Span::Snapshot && collects {
             query.push("gc=1".to_owned());
         }
         match kind {

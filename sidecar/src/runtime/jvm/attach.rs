@@ -42,6 +42,8 @@ pub struct Attach<'a> {
     trigger: String,
     /// Asked once, when a request needs to know.
     version: Option<Version>,
+    /// An answer is no longer waited for when the server gives up.
+    gives_up: bool,
 }
 
 impl<'a> Attach<'a> {
@@ -53,7 +55,14 @@ impl<'a> Attach<'a> {
             socket: socket_path(process),
             trigger,
             version: None,
+            gives_up: false,
         }
+    }
+
+    /// Waits for no answer once the server gives up. The JVM then goes on with what it was asked for: only for commands whose
+    /// effects are gone with their files.
+    pub fn that_gives_up(self) -> Self {
+        Self { gives_up: true, ..self }
     }
 
     /// Sends a command and waits for the whole answer, at most `limit`. `step` names it in errors.
@@ -81,13 +90,13 @@ impl<'a> Attach<'a> {
         &mut self,
         waits: &Waits<'_>,
         (step, limit): (&str, Duration),
-        command: &str,
+        (command, arguments): (&str, &[&str]),
         sink: &mut dyn FnMut(&[u8]) -> Result<(), RecordError>,
     ) -> Result<i32, RecordError> {
         /// A code is a number, and its line ends soon.
         const LONGEST_CODE: usize = 16;
         let deadline = Deadline::after(step, limit);
-        let request = self.request(waits, &deadline, command, &[])?;
+        let request = self.request(waits, &deadline, command, arguments)?;
         let (mut head, mut code) = (Vec::new(), None);
         let malformed = |error: MalformedReply| lost(waits, &deadline, error);
         self.send(waits, &deadline, &request, &mut |bytes| {
@@ -183,7 +192,7 @@ impl<'a> Attach<'a> {
         stream
             .write_all(request)
             .map_err(|error| lost(waits, deadline, error))?;
-        read_all(&mut stream, waits, deadline, sink)
+        read_all(&mut stream, (waits, self.gives_up), deadline, sink)
     }
 
     fn connect(&self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<UnixStream, RecordError> {
@@ -290,7 +299,7 @@ fn lost(waits: &Waits<'_>, deadline: &Deadline<'_>, error: impl std::fmt::Displa
 
 fn read_all(
     stream: &mut UnixStream,
-    waits: &Waits<'_>,
+    (waits, gives_up): (&Waits<'_>, bool),
     deadline: &Deadline<'_>,
     sink: &mut dyn FnMut(&[u8]) -> Result<(), RecordError>,
 ) -> Result<(), RecordError> {
@@ -305,6 +314,9 @@ fn read_all(
             Ok(count) => sink(&chunk[..count])?,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 waits.expect_target()?;
+                if gives_up {
+                    waits.check()?;
+                }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(lost(waits, deadline, error)),

@@ -46,6 +46,26 @@ impl SharedCounters {
     pub fn values(&self) -> Vec<CounterValue> {
         self.0.bytes().map(|bytes| values(&bytes)).unwrap_or_default()
     }
+
+    /// Bytes of the heap that were in use when the JVM counted last, and those that it has of the operating system.
+    pub fn heap_bytes(&self) -> Option<(u64, u64)> {
+        let values = self.values();
+        let of_heap = |name: &str| {
+            let value = values
+                .iter()
+                .find(|value| value.name == name && value.tags == "area=heap");
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a number of bytes, from one of 64 bits"
+            )]
+            value.map(|value| value.value as u64)
+        };
+        Some((
+            of_heap("jvm_memory_used_bytes")?,
+            of_heap("jvm_memory_committed_bytes")?,
+        ))
+    }
 }
 
 fn explain(why: &Unshared, startup: &Startup) -> Reason {

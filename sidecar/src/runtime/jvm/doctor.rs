@@ -17,7 +17,10 @@ use super::virtual_threads;
 use crate::event::Event;
 use crate::process::target_root::Directory;
 use crate::process::{Process, ProcessTable, TargetRoot};
-use crate::runtime::{Availability, Examination, JavaVm, Reason, RuntimeFacts, Target, Verdict, no_access, stopped};
+use crate::runtime::dump::DUMP;
+use crate::runtime::{
+    Availability, Examination, HISTOGRAM, JavaVm, Reason, RuntimeFacts, Target, Verdict, no_access, stopped,
+};
 
 /// Events async-profiler samples, in the order of the table.
 const SAMPLED: [Event; 5] = [Event::Cpu, Event::Wall, Event::Alloc, Event::Heap, Event::Lock];
@@ -53,11 +56,18 @@ pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
             (judged, Some(no_access(examination.target)))
         }
     };
-    let threads = match threads {
-        Some(reason) => Verdict::impossible(Event::Goroutine, reason),
-        None => Verdict::available(Event::Goroutine),
+    let histogram = Event::Named(HISTOGRAM.to_owned());
+    let of_its_own = match threads {
+        Some(reason) => [
+            Verdict::impossible(Event::Goroutine, reason.clone()),
+            Verdict::impossible(histogram, reason),
+        ],
+        None => [
+            Verdict::available(Event::Goroutine),
+            Verdict::degraded(histogram, collects_garbage()),
+        ],
     };
-    judged.into_iter().chain([threads]).chain(foreign).collect()
+    judged.into_iter().chain(of_its_own).chain(foreign).collect()
 }
 
 /// `blocker` and `inlining` are true of the process, whatever the event.
@@ -82,6 +92,9 @@ fn verdict(
 pub fn judged_as(event: &Event) -> &Event {
     match event {
         event if hardware::is_hardware(event) => &hardware::CYCLES,
+        // The JVM writes it itself.
+        Event::Named(name) if name == DUMP => &Event::Goroutine,
+        Event::Named(name) if name == HISTOGRAM => event,
         Event::Named(name) if !HOOKS.contains(&name.as_str()) => &Event::Cpu,
         event => event,
     }
@@ -90,10 +103,14 @@ pub fn judged_as(event: &Event) -> &Event {
 /// Adds what only the server knows: whether there is a library to load.
 pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
     let Err(reason) = settings.library() else { return };
-    // Threads and counters are the JVM's own to tell.
-    let possible = |verdict: &&mut Verdict| {
-        verdict.availability != Availability::Impossible && !matches!(verdict.event, Event::Goroutine | Event::Counters)
+    // Threads, counters and classes are the JVM's own to tell.
+    let is_its_own = |event: &Event| match event {
+        Event::Goroutine | Event::Counters => true,
+        Event::Named(name) => name == HISTOGRAM,
+        _ => false,
     };
+    let possible =
+        |verdict: &&mut Verdict| verdict.availability != Availability::Impossible && !is_its_own(&verdict.event);
     for verdict in verdicts.iter_mut().filter(possible) {
         *verdict = Verdict::impossible(verdict.event.clone(), reason.clone());
     }
@@ -272,7 +289,7 @@ pub fn timers_instead(reason: Reason) -> Reason {
 }
 
 /// 8 of `1.8.0_402`, 17 of `17.0.15`.
-fn feature_release(version: &str) -> Option<u32> {
+pub(super) fn feature_release(version: &str) -> Option<u32> {
     let mut numbers = version.split(['.', '-', '+', '_']).map(str::parse::<u32>);
     match numbers.next()?.ok()? {
         1 => numbers.next()?.ok(),
@@ -376,7 +393,15 @@ pub fn heap_since_start() -> Reason {
     Reason::new(
         "heap_since_start",
         "only objects allocated during the capture and not yet collected at its end are seen, at most 1024 of them sampled",
-        "capture for longer, with a larger interval; jcmd <pid> GC.class_histogram counts every object",
+        "capture for longer, with a larger interval; GET /histogram counts every object by its class",
+    )
+}
+
+fn collects_garbage() -> Reason {
+    Reason::new(
+        "collects_garbage",
+        "the JVM collects all garbage first and then counts what is left, and the app stands still meanwhile: some seconds for each 10 GB",
+        "ask for it when a pause does no harm; all=true counts without a collection, garbage as well",
     )
 }
 

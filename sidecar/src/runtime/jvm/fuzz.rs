@@ -1,7 +1,8 @@
-//! A door for `tests/fuzz` to the reader of performance data. Only with the feature `fuzzing`.
+//! A door for `tests/fuzz` to the readers of performance data and of virtual threads. Only with the feature `fuzzing`.
 
 use super::counters;
 use super::hsperfdata::{self, PerfData, Value};
+use super::virtual_dump;
 use crate::profile::counter::CounterValue;
 
 /// A file with these texts and numbers.
@@ -19,4 +20,12 @@ pub fn perf_data(bytes: &[u8]) -> Option<PerfData> {
 /// What a file counts.
 pub fn counted(bytes: &[u8]) -> Vec<CounterValue> {
     counters::values(bytes)
+}
+
+/// The text that is made of a file of virtual threads.
+pub fn virtual_threads(bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    // Memory takes all of it.
+    let _ = virtual_dump::tell(bytes, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

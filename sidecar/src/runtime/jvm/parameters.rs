@@ -31,6 +31,10 @@ pub struct JvmOptions {
     pub sampling: Vec<&'static str>,
     /// Those that say how names are written.
     pub style: Vec<&'static str>,
+    /// Objects that nothing refers to as well.
+    pub all: bool,
+    /// A heap dump in place of the event, compressed with that level. Set by `/dump` only.
+    pub dump: Option<Option<u8>>,
 }
 
 /// The option of async-profiler that leaves the kernel out.
@@ -54,7 +58,7 @@ const MOST_PATTERNS: usize = 16;
 const PATTERNS: Takes = Takes::Text("up to 16 frame patterns of 1 to 256 characters without , and ;");
 
 /// The table.
-pub static ROWS: [Row<JvmOptions>; 15] = [
+pub static ROWS: [Row<JvmOptions>; 16] = [
     Row::new(
         Parameter {
             excludes: &["frequency"],
@@ -239,6 +243,21 @@ pub static ROWS: [Row<JvmOptions>; 15] = [
                 return Err(Refusal::default());
             }
             options.keep_secrets = value == "keep";
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter {
+            default: Some("false"),
+            ..Parameter::new(
+                "all",
+                "",
+                Takes::Flag,
+                "Objects that nothing refers to as well, in a histogram or a heap dump: without a collection before",
+            )
+        },
+        |options, takes, value| {
+            options.all = takes.flag(value)?;
             Ok(())
         },
     ),

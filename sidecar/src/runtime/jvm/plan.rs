@@ -15,7 +15,8 @@ use super::transfer::Scale;
 use crate::event::Event;
 use crate::format::{Format, RecordingKind};
 use crate::profile::quality::Clock;
-use crate::runtime::{Asked, PlanError};
+use crate::runtime::dump::DUMP;
+use crate::runtime::{Asked, HISTOGRAM, PlanError};
 
 /// The deepest stack that is recorded unless the request says otherwise (`jstackdepth`). async-profiler keeps 16 buffers of
 /// 16 bytes for each frame of it in the application: 2 MiB. A deeper stack keeps one frame less, the innermost, below
@@ -73,6 +74,8 @@ pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
         Event::Several(_) => &[RecordingKind::Jfr],
         Event::Goroutine => &[RecordingKind::Threads],
+        Event::Named(name) if name == HISTOGRAM => &[RecordingKind::ClassHistogram],
+        Event::Named(name) if name == DUMP => &[RecordingKind::HeapDump, RecordingKind::HeapDumpGz],
         // No text has addresses or durations.
         Event::Named(name) if matches!(name.as_str(), "leaks" | "latency") => &[RecordingKind::Jfr],
         _ => &[RecordingKind::Collapsed, RecordingKind::Jfr],
@@ -115,6 +118,9 @@ pub fn plan(asked: &Asked<'_>, settings: &JvmSettings) -> Result<JvmPlan, PlanEr
             parameter: "secrets",
             message: "only a JFR has them to keep: format=jfr".to_owned(),
         });
+    }
+    if options.all {
+        return Err(PlanError::unsuitable("all", "all is of GET /histogram and POST /dump"));
     }
     Ok(JvmPlan {
         library: settings.library().map_err(PlanError::Impossible)?.to_owned(),

@@ -13,9 +13,15 @@ pub fn unseen(table: &ProcessTable, process: &Process) -> Option<Reason> {
         Reason::new(
             "virtual_threads_unseen",
             "the process has virtual threads: while they wait they are on no thread, and wall does not see them",
-            "use event=cpu or event=lock for what they do; jcmd <pid> Thread.dump_to_file shows where they wait",
+            "use event=cpu or event=lock for what they do; GET /threads shows where they wait",
         )
     })
+}
+
+/// True if the process may have virtual threads: also one that never waited for anything runs on a thread of this pool.
+pub fn perhaps(table: &ProcessTable, process: &Process) -> bool {
+    const CARRIERS: &str = "ForkJoinPool-1-";
+    names(table, process).any(|name| name.starts_with(CARRIERS) || serves_them(&name))
 }
 
 /// True of the names of threads that only the JDK's virtual threads have: those that wake them up, and those that wait for

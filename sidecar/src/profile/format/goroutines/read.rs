@@ -1,14 +1,20 @@
 //! Reads what Go prints of all goroutines: `/debug/pprof/goroutine?debug=2`, a crash, SIGQUIT.
 //!
-//! Called by the renderer. Source: Go `runtime/traceback.go` of 1.19 to 1.27.
+//! Goroutines that do the same at the same place are one sample: programs have hundreds of thousands of them. Called by the renderer. Source:
+//! Go `runtime/traceback.go` of 1.19 to 1.27, `runtime/pprof/pprof.go` for where it stops.
 
 use std::io::{self, Read};
+
+use hashbrown::HashMap;
 
 use crate::format::RecordingKind;
 use crate::profile::builder::ModelError;
 use crate::profile::format::{ReadError, ReadOptions, Reader};
 use crate::profile::model::{FrameKind, LocationId, Profile};
 use crate::profile::thread_samples::{self as key, Fact, MAX_DEPTH, ThreadSamples, each_line};
+
+/// What is counted.
+const UNIT: &str = "goroutines";
 
 /// The text is no dump of goroutines.
 #[derive(Debug, thiserror::Error)]
@@ -41,19 +47,36 @@ impl Reader for Goroutines {
 
     fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
         let mut dump = Dump {
-            samples: ThreadSamples::new("goroutines", options.names).map_err(GoroutinesError::Model)?,
+            samples: ThreadSamples::new(UNIT, options.names).map_err(GoroutinesError::Model)?,
             goroutine: None,
             function: None,
-            any: false,
+            places: HashMap::default(),
+            groups: Vec::new(),
         };
-        each_line(input, GoroutinesError::Read, |line| {
+        let mut input = Counted { input, bytes: 0 };
+        each_line(&mut input, GoroutinesError::Read, |line| {
             dump.line(line).map_err(GoroutinesError::Model)
         })?;
         dump.end()?;
-        if !dump.any {
+        if dump.groups.is_empty() {
             return Err(GoroutinesError::NotADump.into());
         }
-        Ok(dump.samples.finish())
+        let bytes = input.bytes;
+        Ok(dump.finish(bytes).map_err(GoroutinesError::Model)?)
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a> {
+    input: &'a mut dyn Read,
+    bytes: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
     }
 }
 
@@ -63,15 +86,35 @@ struct Dump {
     goroutine: Option<Goroutine>,
     /// Its place follows in the next line.
     function: Option<(String, FrameKind)>,
-    any: bool,
+    /// Where in `groups` are those that do this.
+    places: HashMap<Doing, usize, ahash::RandomState>,
+    groups: Vec<Group>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Goroutine {
     id: i64,
-    state: String,
     minutes: Option<i64>,
+    doing: Doing,
+}
+
+/// What tells goroutines apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Doing {
+    state: String,
     stack: Vec<LocationId>,
+    waits_for: Option<String>,
+}
+
+/// Goroutines that do the same.
+#[derive(Debug)]
+struct Group {
+    doing: Doing,
+    count: i64,
+    /// Of the first.
+    id: i64,
+    /// Of the one that has waited for the longest time.
+    minutes: Option<i64>,
 }
 
 impl Dump {
@@ -90,6 +133,12 @@ impl Dump {
                 // A function whose place did not follow.
                 self.frame(("", 0))?;
                 self.function = function(line);
+                if let Some(Goroutine { doing, .. }) = &mut self.goroutine
+                    && doing.waits_for.is_none()
+                    && doing.state.starts_with("sync.")
+                {
+                    doing.waits_for = lock(line);
+                }
                 Ok(())
             }
         }
@@ -97,26 +146,62 @@ impl Dump {
 
     fn frame(&mut self, place: (&str, i64)) -> Result<(), ModelError> {
         if let (Some((name, kind)), Some(goroutine)) = (self.function.take(), &mut self.goroutine)
-            && goroutine.stack.len() < MAX_DEPTH
+            && goroutine.doing.stack.len() < MAX_DEPTH
         {
-            goroutine.stack.push(self.samples.frame(&name, place, kind)?);
+            goroutine.doing.stack.push(self.samples.frame(&name, place, kind)?);
         }
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), ModelError> {
         self.frame(("", 0))?;
-        let Some(goroutine) = self.goroutine.take() else {
+        let Some(Goroutine { id, minutes, doing }) = self.goroutine.take() else {
             return Ok(());
         };
-        self.any = true;
-        let facts = [
-            Some((key::ID, Fact::Number(goroutine.id))),
-            Some((key::STATE, Fact::Text(&goroutine.state))),
-            goroutine.minutes.map(|minutes| (key::MINUTES, Fact::Number(minutes))),
-        ];
-        let facts: Vec<_> = facts.into_iter().flatten().collect();
-        self.samples.thread(&goroutine.stack, &facts)
+        if let Some(place) = self.places.get(&doing) {
+            let group = &mut self.groups[*place];
+            group.count += 1;
+            group.minutes = group.minutes.max(minutes);
+            return Ok(());
+        }
+        self.places.insert(doing.clone(), self.groups.len());
+        self.groups.push(Group {
+            doing,
+            count: 1,
+            id,
+            minutes,
+        });
+        Ok(())
+    }
+
+    /// The profile, of a text of so many bytes.
+    fn finish(mut self, bytes: u64) -> Result<Profile, ModelError> {
+        /// Go writes no more.
+        const MOST_BYTES: u64 = 64 << 20;
+        let mut told = 0;
+        for group in &self.groups {
+            told += group.count;
+            let facts = [
+                (group.count == 1).then_some((key::ID, Fact::Number(group.id))),
+                Some((key::STATE, Fact::Text(&group.doing.state))),
+                group.minutes.map(|minutes| (key::MINUTES, Fact::Number(minutes))),
+                group
+                    .doing
+                    .waits_for
+                    .as_deref()
+                    .map(|lock| (key::WAITS_FOR, Fact::Text(lock))),
+            ];
+            let facts: Vec<_> = facts.into_iter().flatten().collect();
+            self.samples.threads(group.count, &group.doing.stack, &facts)?;
+        }
+        let mut profile = self.samples.finish();
+        if bytes >= MOST_BYTES {
+            let sentence = format!(
+                "Go writes no more than 64 MiB of text: {told} goroutines are told, and others left out; /debug/pprof/goroutine?debug=1 counts all"
+            );
+            profile.doubts.push((UNIT.to_owned(), sentence));
+        }
+        Ok(profile)
     }
 }
 
@@ -130,9 +215,11 @@ fn header(line: &str) -> Option<Goroutine> {
     let minutes = words.find_map(|word| word.strip_suffix(" minutes")?.parse().ok());
     Some(Goroutine {
         id: id.parse().ok()?,
-        state: first.to_owned(),
         minutes,
-        stack: Vec::new(),
+        doing: Doing {
+            state: first.to_owned(),
+            ..Doing::default()
+        },
     })
 }
 
@@ -149,6 +236,16 @@ fn function(line: &str) -> Option<(String, FrameKind)> {
         FrameKind::Other
     };
     (!name.is_empty()).then(|| (name.to_owned(), kind))
+}
+
+/// The lock of `internal/sync.(*Mutex).lockSlow(0x133c853ac360)`: the method's receiver. What has a question mark may be anything.
+fn lock(line: &str) -> Option<String> {
+    let call = line.strip_prefix("internal/").unwrap_or(line).strip_prefix("sync.(*")?;
+    let (kind, call) = call.split_once(").")?;
+    let receiver = call.split_once('(')?.1.split([',', ')']).next()?;
+    let digits = receiver.strip_prefix("0x")?;
+    (!digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .then(|| format!("<{receiver}> (a sync.{kind})"))
 }
 
 /// `/src/main.go:20 +0x45`

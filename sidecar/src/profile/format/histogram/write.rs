@@ -1,6 +1,7 @@
-//! Writes live objects by type, the type with the most bytes first: a table for people, and JSON in one shape for all runtimes.
+//! Writes what is in a heap by type, the type with the most bytes first: a table for people, and JSON in one shape for all runtimes.
 //!
-//! Knows a profile whose leaves are types and whose values are a number of objects and one of bytes. Called by the renderer.
+//! Knows a profile whose leaves are types, or functions that allocated, and whose values are a number of objects and one of bytes, those that
+//! live last. Called by the renderer.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
@@ -9,7 +10,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 
 use crate::profile::frame_name::{UNKNOWN, plain_text};
-use crate::profile::model::{Profile, Sample};
+use crate::profile::model::{LabelValue, Profile, Sample};
 use crate::profile::quality::Quality;
 
 /// A number of objects, and their bytes.
@@ -40,11 +41,42 @@ struct Histogram<'a> {
     quality: &'a Quality,
 }
 
+/// What the leaves of the stacks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Types.
+    Types,
+    /// Functions that allocated. A row is one of them with the size of its objects, which is the nearest to their type that is known.
+    Sites,
+}
+
+impl Rows {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Types => "type",
+            Self::Sites => "allocated by, size of each",
+        }
+    }
+
+    /// Bytes of one object, where rows are told apart by them: Go has them as a label.
+    fn size(self, profile: &Profile, sample: &Sample<'_>, held: Held) -> Option<u64> {
+        const SIZE: &str = "bytes";
+        if self == Self::Types {
+            return None;
+        }
+        let told = sample.labels.iter().find_map(|label| match label.value {
+            LabelValue::Number(size, _) if profile.text(label.key) == SIZE => u64::try_from(size).ok(),
+            _ => None,
+        });
+        told.or_else(|| held.bytes.checked_div(held.objects))
+    }
+}
+
 impl<'a> Histogram<'a> {
-    fn of(profile: &'a Profile, quality: &'a Quality) -> Self {
-        let column = |unit: &str| profile.sample_types.iter().position(|kind| kind.unit == unit);
+    fn of(profile: &'a Profile, rows: Rows, quality: &'a Quality) -> Self {
+        let column = |unit: &str| profile.sample_types.iter().rposition(|kind| kind.unit == unit);
         let (objects, bytes) = (column("count"), column("bytes"));
-        let mut held: HashMap<&str, Held, ahash::RandomState> = HashMap::default();
+        let mut held: HashMap<(&str, Option<u64>), Held, ahash::RandomState> = HashMap::default();
         let mut total = Held::default();
         for sample in profile.samples() {
             let value = |column: Option<usize>| {
@@ -55,11 +87,19 @@ impl<'a> Histogram<'a> {
                 objects: value(objects),
                 bytes: value(bytes),
             };
-            held.entry(leaf(profile, &sample)).or_default().add(one);
+            if one == Held::default() {
+                // What it allocated is gone.
+                continue;
+            }
+            let key = (leaf(profile, &sample), rows.size(profile, &sample, one));
+            held.entry(key).or_default().add(one);
             total.add(one);
         }
-        let row = |(name, held)| Row {
-            r#type: plain_text(name),
+        let row = |((name, size), held): ((&'a str, Option<u64>), Held)| Row {
+            r#type: match size {
+                Some(size) => format!("{}, {size} B", plain_text(name)).into(),
+                None => plain_text(name),
+            },
             held,
         };
         let mut types: Vec<Row<'_>> = held.into_iter().map(row).collect();
@@ -86,9 +126,9 @@ fn leaf<'a>(profile: &'a Profile, sample: &Sample<'_>) -> &'a str {
 ///
 /// # Errors
 /// The output fails.
-pub fn json(profile: &Profile, quality: &Quality, out: &mut impl Write) -> io::Result<()> {
+pub fn json(profile: &Profile, rows: Rows, quality: &Quality, out: &mut impl Write) -> io::Result<()> {
     let mut out = BufWriter::new(out);
-    serde_json::to_writer(&mut out, &Histogram::of(profile, quality))?;
+    serde_json::to_writer(&mut out, &Histogram::of(profile, rows, quality))?;
     out.write_all(b"\n")?;
     out.flush()
 }
@@ -97,8 +137,8 @@ pub fn json(profile: &Profile, quality: &Quality, out: &mut impl Write) -> io::R
 ///
 /// # Errors
 /// The output fails.
-pub fn text(profile: &Profile, quality: &Quality, stamp: &str, out: &mut impl Write) -> io::Result<()> {
-    let histogram = Histogram::of(profile, quality);
+pub fn text(profile: &Profile, rows: Rows, quality: &Quality, stamp: &str, out: &mut impl Write) -> io::Result<()> {
+    let histogram = Histogram::of(profile, rows, quality);
     let total = histogram.total;
     let share = |bytes: u64| {
         #[expect(clippy::cast_precision_loss, reason = "it has one digit behind the point")]
@@ -112,8 +152,12 @@ pub fn text(profile: &Profile, quality: &Quality, stamp: &str, out: &mut impl Wr
     }
     writeln!(
         out,
-        "\n{:>6} {:>12} {:>15} {:>6}  type",
-        "rank", "objects", "bytes", "share"
+        "\n{:>6} {:>12} {:>15} {:>6}  {}",
+        "rank",
+        "objects",
+        "bytes",
+        "share",
+        rows.name()
     )?;
     for (rank, Row { r#type, held }) in (1..).zip(&histogram.types) {
         let Held { objects, bytes } = held;
@@ -138,6 +182,7 @@ pub fn text(profile: &Profile, quality: &Quality, stamp: &str, out: &mut impl Wr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::model::Label;
     use crate::profile::{FrameKind, ProfileBuilder, ValueType};
 
     fn heap() -> Profile {
@@ -165,7 +210,7 @@ mod tests {
             degraded: vec!["some was lost".to_owned()],
             ..Quality::default()
         };
-        text(&heap(), &quality, "EventPipe heap walk", &mut out).unwrap();
+        text(&heap(), Rows::Types, &quality, "EventPipe heap walk", &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "EventPipe heap walk\n\
@@ -183,7 +228,7 @@ mod tests {
     #[test]
     fn json_has_the_same_rows_and_their_sum() {
         let mut out = Vec::new();
-        json(&heap(), &Quality::default(), &mut out).unwrap();
+        json(&heap(), Rows::Types, &Quality::default(), &mut out).unwrap();
         let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(told["total"], serde_json::json!({"objects": 7, "bytes": 1024}));
         let first = serde_json::json!({"type": "Shop.\u{fffd}[2JOrder", "objects": 2, "bytes": 900});
@@ -193,9 +238,48 @@ mod tests {
     }
 
     #[test]
+    fn a_site_has_a_row_for_each_size_of_its_objects_that_live() {
+        let column = |name, unit| ValueType::new(name, unit);
+        let types = vec![
+            column("alloc_objects", "count"),
+            column("alloc_space", "bytes"),
+            column("inuse_objects", "count"),
+            column("inuse_space", "bytes"),
+        ];
+        let mut builder = ProfileBuilder::new(types).unwrap();
+        let site = builder.frame("main.forget", FrameKind::Other).unwrap();
+        let size = builder.string("bytes").unwrap();
+        let callers = ["main.a", "main.b"].map(|name| builder.frame(name, FrameKind::Other).unwrap());
+        // As estimates are, they are no multiples of the size.
+        for (caller, bytes, values) in [
+            (0, 64, [9, 900, 2, 130]),
+            (1, 64, [9, 900, 3, 190]),
+            (1, 4096, [9, 900, 1, 4096]),
+            (0, 8, [9, 900, 0, 0]),
+        ] {
+            let label = Label {
+                key: size,
+                value: LabelValue::Number(bytes, size),
+            };
+            builder.sample(&[site, callers[caller]], &values, &[label]).unwrap();
+        }
+        let mut out = Vec::new();
+        json(&builder.finish(), Rows::Sites, &Quality::default(), &mut out).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let rows = serde_json::json!([
+            {"type": "main.forget, 4096 B", "objects": 1, "bytes": 4096},
+            {"type": "main.forget, 64 B", "objects": 5, "bytes": 320},
+        ]);
+        assert_eq!(
+            (&told["types"], &told["total"]),
+            (&rows, &serde_json::json!({"objects": 6, "bytes": 4416}))
+        );
+    }
+
+    #[test]
     fn nothing_is_a_table_without_rows() {
         let mut out = Vec::new();
-        text(&Profile::default(), &Quality::default(), "", &mut out).unwrap();
+        text(&Profile::default(), Rows::Types, &Quality::default(), "", &mut out).unwrap();
         assert!(String::from_utf8(out).unwrap().contains("0.0%  0 types"));
     }
 }

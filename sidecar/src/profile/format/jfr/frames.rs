@@ -114,7 +114,7 @@ fn is_mark(name: &str) -> bool {
 }
 
 /// `[Ljava/lang/String;` is `java.lang.String[]`. A slash before a digit stays, it is part of a hidden class's name.
-fn class_name(symbol: &str) -> String {
+pub(in crate::profile::format) fn class_name(symbol: &str) -> String {
     let element = symbol.trim_start_matches('[');
     let dimensions = symbol.len() - element.len();
     let plain = match (dimensions, element) {

@@ -120,6 +120,25 @@ impl Reader for PprofOfOurs {
     }
 }
 
+/// The reader of one that Go made of its heap, to be told as a table.
+#[derive(Debug)]
+pub struct AllocationSites;
+
+impl Reader for AllocationSites {
+    fn kind(&self) -> RecordingKind {
+        RecordingKind::AllocationSites
+    }
+
+    /// To others it is a profile as any.
+    fn recognises(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn read(&self, input: &mut dyn Read, options: &ReadOptions) -> Result<Profile, ReadError> {
+        Pprof.read(input, options)
+    }
+}
+
 /// What a gzip holds, as far as its beginning tells; `None` if it is no gzip.
 pub(crate) fn gunzip_head(head: &[u8]) -> Option<Vec<u8>> {
     /// Of a bomb no more is unpacked than of an honest file.

@@ -19,6 +19,10 @@ const MAX_LOCKS: usize = 64;
 const BEGINNING: &str = "Full thread dump ";
 /// Every version ends its list of threads with it: `JNI global refs: 12, weak refs: 0`, `JNI global references: 30`.
 const END_OF_THREADS: &str = "JNI global ref";
+/// The line with which a list of virtual threads begins, which our recorder appends.
+pub const VIRTUAL_THREADS: &str = "Virtual threads:";
+/// The beginning of the line with which it ends.
+pub const END_OF_VIRTUAL: &str = "Virtual threads told: ";
 const DEADLOCK: &str = "Found one Java-level deadlock:";
 const STACKS_AGAIN: &str = "Java stack information for the threads listed above:";
 
@@ -70,6 +74,8 @@ enum Section {
     Behind,
     /// The members of a deadlock.
     Deadlock,
+    /// Those of the JDK.
+    Virtual,
 }
 
 #[derive(Debug)]
@@ -91,6 +97,7 @@ struct Thread {
     state: String,
     /// It has a Java stack, be it empty.
     is_java: bool,
+    is_virtual: bool,
     stack: Vec<LocationId>,
     waits_for: Option<String>,
     holds: Vec<String>,
@@ -119,6 +126,13 @@ impl Dump {
         match self.section {
             Section::Threads if line.starts_with(END_OF_THREADS) => self.section = Section::Behind,
             Section::Threads => self.thread_line(line)?,
+            Section::Behind if line == VIRTUAL_THREADS => {
+                self.drop_if_no_java();
+                self.open = false;
+                self.section = Section::Virtual;
+            }
+            Section::Virtual if line.starts_with(END_OF_VIRTUAL) => self.section = Section::Behind,
+            Section::Virtual => self.thread_line(line)?,
             Section::Behind | Section::Deadlock if line == DEADLOCK => {
                 self.section = Section::Deadlock;
                 self.deadlocks.push(Vec::new());
@@ -136,7 +150,11 @@ impl Dump {
     }
 
     fn thread_line(&mut self, line: &str) -> Result<(), ThreadDumpError> {
-        if let Some(thread) = header(line) {
+        let thread = match self.section {
+            Section::Virtual => virtual_header(line),
+            _ => header(line),
+        };
+        if let Some(thread) = thread {
             if self.threads.len() == MAX_THREADS {
                 return Err(ModelError::TooLarge {
                     what: "threads",
@@ -181,7 +199,7 @@ impl Dump {
     fn finish(mut self) -> Result<Profile, ThreadDumpError> {
         match self.section {
             Section::Preface => return Err(ThreadDumpError::NotADump),
-            Section::Threads | Section::Deadlock => return Err(ThreadDumpError::Cut),
+            Section::Threads | Section::Deadlock | Section::Virtual => return Err(ThreadDumpError::Cut),
             Section::Behind => self.drop_if_no_java(),
         }
         for thread in &self.threads {
@@ -199,6 +217,7 @@ impl Dump {
                     .as_deref()
                     .map(|lock| (key::WAITS_FOR, Fact::Text(lock))),
                 number(key::DEADLOCK, deadlock),
+                thread.is_virtual.then_some((key::VIRTUAL, Fact::Number(1))),
             ];
             let facts: Vec<_> = facts.into_iter().chain(holds).flatten().collect();
             self.samples.thread(&thread.stack, &facts)?;
@@ -244,6 +263,19 @@ fn header(line: &str) -> Option<Thread> {
     let state = state.split(" [0x").next().unwrap_or_default();
     state.trim().clone_into(&mut thread.state);
     Some(thread)
+}
+
+/// `"guest" #104 virtual`.
+fn virtual_header(line: &str) -> Option<Thread> {
+    let (name, facts) = line.strip_prefix('"')?.rsplit_once('"')?;
+    let id = facts.strip_prefix(" #")?.strip_suffix(" virtual")?;
+    Some(Thread {
+        name: name.to_owned(),
+        id: Some(id.parse().ok()?),
+        is_java: true,
+        is_virtual: true,
+        ..Thread::default()
+    })
 }
 
 /// `java.lang.Thread.sleep(java.base@17.0.9/Native Method)`, `demo.Main.main(Main.java:12)`.

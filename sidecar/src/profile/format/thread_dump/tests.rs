@@ -171,3 +171,77 @@ fn names_reach_no_terminal_as_they_are() {
     let shown = json.to_string();
     assert!(!shown.contains('\u{202e}') && !shown.contains("\\u001b"), "{shown}");
 }
+
+#[test]
+fn goroutines_that_do_the_same_are_one_with_their_number_and_the_longest_wait() {
+    let waits = |id: u32, wait: &str| {
+        format!(
+            "goroutine {id} [sync.Mutex.Lock{wait}]:\ninternal/sync.runtime_SemacquireMutex(0x0?)\n\t/go/sema.go:95 +0x25\n\
+             internal/sync.(*Mutex).lockSlow(0xc0ffee)\n\t/go/mutex.go:149 +0x15d\nsync.(*Mutex).Lock(...)\n\t/go/mutex.go:46\n\
+             main.enter(0x{id})\n\t/src/main.go:{line} +0x1\n\n",
+            line = if id == 9 { 9 } else { 7 }
+        )
+    };
+    let text = [
+        waits(4, ""),
+        waits(5, ", 12 minutes"),
+        waits(6, ", 3 minutes"),
+        waits(9, ""),
+    ]
+    .concat();
+    let json = written(&read(&Goroutines, &text).unwrap());
+    let told = json["threads"].as_array().unwrap();
+    assert_eq!(told.len(), 2, "{json:#}");
+    assert_eq!(
+        (&told[0]["count"], &told[0]["waitedMinutes"], &told[0]["id"]),
+        (&json!(3), &json!(12), &Value::Null)
+    );
+    assert_eq!((&told[1]["count"], &told[1]["id"]), (&Value::Null, &json!(9)));
+    assert!(
+        told.iter().all(|one| one["waitsFor"] == "<0xc0ffee> (a sync.Mutex)"),
+        "{json:#}"
+    );
+    // What may be a left-over is not told.
+    let unsure = text.replace("0xc0ffee", "0xc0ffee?");
+    assert_eq!(
+        written(&read(&Goroutines, &unsure).unwrap())["threads"][0]["waitsFor"],
+        Value::Null
+    );
+}
+
+#[test]
+fn what_go_did_not_write_any_more_is_said() {
+    let one = "goroutine 7 [select]:\nmain.pay(0x1)\n\t/src/main.go:7 +0x1\n\n";
+    let mut text = one.repeat((64 << 20) / one.len() + 1);
+    text.truncate(64 << 20);
+    let profile = read(&Goroutines, &text).unwrap();
+    let told: i64 = profile.samples().map(|sample| sample.values[0]).sum();
+    assert!(told > 1_000_000, "{told}");
+    assert!(
+        profile.doubts[0].1.contains(&format!("{told} goroutines are told")),
+        "{:?}",
+        profile.doubts
+    );
+}
+
+#[test]
+fn virtual_threads_follow_those_of_the_kernel() {
+    let appended = "\nVirtual threads:\n\n\"guest #2 virtual\" #31 virtual\n   java.lang.Thread.State: WAITING\n\tat demo.Shop.pay(Shop.java:7)\n\
+                    \t- parking to wait for  <demo.Till@2>\n\n\"\" #32 virtual\n\tat demo.Shop.pay(Shop.java:7)\n\t- locked <demo.Till@2>\n\n\
+                    Virtual threads told: 2, left out: 0\n";
+    let text = format!("{DUMP}{appended}");
+    let json = written(&read(&ThreadDump, &text).unwrap());
+    assert_eq!(json["deadlocks"], json!([["main", "a \"quoted\" name"]]));
+    let frames = json!([{ "function": "demo.Shop.pay", "file": "Shop.java", "line": 7 }]);
+    assert_eq!(
+        json["threads"].as_array().unwrap()[2..],
+        [
+            json!({
+                "name": "guest #2 virtual", "state": "WAITING", "id": 31, "virtual": true, "waitsFor": "<demo.Till@2>", "frames": frames,
+            }),
+            json!({ "name": "", "state": "", "id": 32, "virtual": true, "holds": ["<demo.Till@2>"], "frames": frames }),
+        ]
+    );
+    let end = text.rfind("Virtual threads told").unwrap();
+    assert!(read(&ThreadDump, &text[..end]).is_err());
+}

@@ -60,6 +60,9 @@ impl Serialize for Thread<'_> {
                 map.serialize_entry(name, &number)?;
             }
         }
+        if self.number(key::VIRTUAL) == Some(1) {
+            map.serialize_entry("virtual", &true)?;
+        }
         let held: Vec<_> = self.texts(key::HOLDS).collect();
         if !held.is_empty() {
             map.serialize_entry("holds", &held)?;

@@ -1,7 +1,8 @@
 //! A directory of ours among the target's files, which others cannot look into: a dump lies in it, or it says that something beside it is ours.
 //!
 //! It is locked as long as its recorder lives, and gone with it; what a killed one left is swept. Must not know what it is for.
-//! Called by [`super::dump`] and [`super::perf_map`].
+//! Called by the folders of
+//! runtimes that write files for us.
 
 use std::fs::File;
 use std::io::{self, Read};
