@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// order is one kibibyte that is never let go.
-type order struct{ lines [1024]byte }
+// forgotten is an order of one kibibyte that is never let go.
+type forgotten struct{ lines [1024]byte }
 
 var (
-	orders   []*order
+	orders   []*forgotten
 	ordering sync.Mutex
 	till     sync.Mutex
 	requests atomic.Int64
@@ -72,7 +72,7 @@ func remember(kibibytes int) {
 	ordering.Lock()
 	defer ordering.Unlock()
 	for range kibibytes {
-		orders = append(orders, &order{})
+		orders = append(orders, &forgotten{})
 	}
 }
 
