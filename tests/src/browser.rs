@@ -114,6 +114,15 @@ impl Browser {
         self.post("/url", &json!({ "url": url }));
     }
 
+    /// Opens another tab, which is the one from now on.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn new_tab(&self) {
+        let tab = self.post("/window/new", &json!({"type": "tab"}));
+        self.post("/window", &json!({"handle": tab["handle"]}));
+    }
+
     /// Back, as the browser's button.
     pub fn back(&self) {
         self.post("/back", &json!({}));

@@ -105,7 +105,13 @@ fn from_the_first_look_to_the_answer_and_back() {
     let browser = &page.browser;
     page.open("");
     page.seconds(30);
-    picture(&page, "page-pod", 420);
+    browser.wait(&format!("document.querySelector('{}')", cpu_button(&app)));
+    // Whatever else runs on this machine belongs to no picture.
+    browser.run(&format!(
+        "for (const card of document.querySelectorAll('.card')) card.hidden = !card.querySelector('{}');",
+        cpu_button(&app)
+    ));
+    picture(&page, "page-pod", 300);
     page.seconds(6);
     browser.click(&cpu_button(&app));
     browser.wait_for_text(".progress .state", "of 6 s");
@@ -341,6 +347,43 @@ fn profile_in_the_address_bar_leads_to_the_progress() {
     page.wait_for_graph();
 }
 
+/// A browser has six connections for a host, and each capture that is followed takes one.
+#[test]
+fn eight_tabs_of_a_capture_all_answer() {
+    let app = App::start(of_arguments("c/split", &["cpu"]));
+    let page = Page::new();
+    let browser = &page.browser;
+    let id = page.server.capture(&format!("pid={}&seconds=600", app.pid));
+    for tab in 0..8 {
+        if tab > 0 {
+            browser.new_tab();
+        }
+        page.open(&format!("#/c/{id}"));
+        browser.wait_for_text(".progress .state", "of 600 s");
+    }
+    assert_eq!(
+        page.server.send("POST", &format!("/captures/{id}/stop"), &[]).status,
+        202
+    );
+    page.wait_for_graph();
+}
+
+/// A link in a chat leads to the page, and to nothing that has an effect.
+#[test]
+fn a_link_from_elsewhere_leads_to_the_page_alone() {
+    let page = Page::new();
+    let (browser, url) = (&page.browser, &page.server.url);
+    let elsewhere = |path: &str| {
+        browser.open(&format!("data:text/html,<a href='{url}{path}'>look</a>"));
+        browser.click("a");
+    };
+    elsewhere("/");
+    browser.wait("document.querySelector('#seconds')");
+    elsewhere("/profile?seconds=1");
+    browser.wait_for_text("body", "cross_site_request");
+    assert_eq!(page.server.get("/captures").json(), serde_json::json!([]));
+}
+
 /// Names that are markup, that turn text around, that end strings, that are long.
 #[test]
 fn hostile_names_are_text() {
@@ -395,6 +438,13 @@ fn troubles_say_what_to_do() {
     page.open("#/c/0123456789abcdef");
     page.browser
         .wait_for_text(".problem", "no capture 0123456789abcdef any more");
+    page.browser
+        .run("document.body.dataset.pod = 'prod/shop-1'; location.hash = '#/c/0123456789abcdea?pod=prod%2Fshop-2';");
+    let elsewhere = page.browser.wait_for_text(".problem", "is not on prod/shop-1");
+    assert!(
+        elsewhere.contains("kubectl port-forward -n prod pod/shop-2"),
+        "{elsewhere}"
+    );
     page.open("#/p/1999999999-1");
     page.browser.wait_for_text(".problem", "Try:");
     page.open("#/diff/0123456789abcdef/fedcba9876543210");
@@ -471,6 +521,13 @@ fn the_keyboard_is_enough() {
     browser.wait_for_text("[role=treeitem][aria-selected=true]", "demo.shop.Split.spin");
     browser.press("0");
     browser.wait("!location.hash.includes('z=')");
+    browser.press("r");
+    browser.wait("location.hash.includes('r=1') && document.querySelector('[aria-pressed=true]')");
+    browser.press("3");
+    browser.wait_for_text("[role=treegrid]", SIXTY);
+    browser.back();
+    page.wait_for_graph();
+    tab_to(browser, ".flame");
     browser.press("s?");
     browser.wait_for_text("h2", "Help");
     page.assert_clean();
@@ -522,7 +579,7 @@ fn every_screen_is_accessible() {
         page.browser.wait("!document.querySelector('[aria-busy=true]')");
         page.browser
             .command("Runtime.evaluate", &serde_json::json!({ "expression": axe }));
-        for (width, theme) in [(1440, "light"), (380, "dark"), (1440, "dark"), (320, "light")] {
+        for (width, theme) in [(1440, "light"), (1440, "dark"), (380, "dark")] {
             page.browser.resize(width, 900);
             page.browser.prefer("prefers-color-scheme", theme);
             let found = page.browser.run(
@@ -533,6 +590,9 @@ fn every_screen_is_accessible() {
                 found.as_array().is_some_and(Vec::is_empty),
                 "{hash} {width} {theme}: {found:#}"
             );
+        }
+        for width in [380, 320] {
+            page.browser.resize(width, 900);
             let wider = page.browser.value("document.documentElement.scrollWidth - innerWidth");
             assert!(wider.as_i64().unwrap() <= 0, "{hash} is wider than {width} by {wider}");
         }
@@ -544,16 +604,33 @@ fn every_screen_is_accessible() {
     }
 }
 
+/// What the picture says by colours can be seen by everyone, and read.
+#[test]
+fn colours_can_be_told_apart_and_read() {
+    let page = Page::new();
+    page.open("#/help");
+    page.browser.wait_for_text("h2", "Help");
+    let measured = page.browser.run(&in_page(include_str!("page_palette.js")));
+    eprintln!("{measured}");
+    let number = |name: &str| measured[name].as_f64().unwrap();
+    assert!(
+        number("kinds") >= 19.0 && number("changes") >= 19.0 && number("ink") >= 4.5,
+        "{measured}"
+    );
+}
+
+/// A script that imports the page's own modules.
+fn in_page(script: &str) -> String {
+    format!("return (async () => {{ {script} }})()")
+}
+
 /// A tree as large as the server sends: what it costs to look at.
 #[test]
 fn a_quarter_of_a_million_nodes_are_drawn_at_once() {
     let page = Page::new();
     page.open("#/help");
     page.browser.wait_for_text("h2", "Help");
-    let measured = page.browser.run(&format!(
-        "return (async () => {{ {} }})()",
-        include_str!("page_large.js")
-    ));
+    let measured = page.browser.run(&in_page(include_str!("page_large.js")));
     eprintln!("{measured}");
     let number = |name: &str| measured[name].as_f64().unwrap();
     // Told, not asserted closer: others may be at work on the same processors.

@@ -9,12 +9,14 @@ import { progress } from "./progress.js";
 import { exactly } from "./names.js";
 import { h, fill, link, button, command, textBox } from "./dom.js";
 import { problem, processLink } from "./problem.js";
-import { artifactPath, fileName, quoted, stamp, startCapture, viewOf } from "./captures.js";
+import { artifactPath, fileName, filterWords, quoted, stamp, startCapture, tabAddress, tabLinks, viewOf } from "./captures.js";
 import { threadTable } from "./tables.js";
-import { filterWords, tabAddress, tabLinks } from "./parts.js";
 
 const TABS = [["flame", "Flame"], ["callers", "Callers"], ["tree", "Tree"], ["top", "Top"], ["threads", "Threads"]];
 const FEW = 100;
+// Recordings for other tools, and what is handed out as it is.
+const FILES = ["jfr", "nettrace", "trace", "dump"];
+const WHOLE = [...FILES, "json", "jsonl", "text"];
 
 export function open(root, first) {
   const [id] = first.ids;
@@ -50,6 +52,7 @@ export function open(root, first) {
     const { capture } = state;
     const pod = document.body.dataset.pod;
     if (pod && !route.current().params.get("pod")) route.change({ pod }, { replace: true });
+    document.title = `${capture.event} of ${capture.name} · ${pod ?? location.host}`;
     fill(head, heading(capture, load));
     state.parts?.forEach((part) => part.close());
     state.parts = [];
@@ -98,7 +101,7 @@ function profile(root, capture) {
   const callers = (name) => route.change({ v: "callers", f: name, z: "" });
   const viewer = new Viewer({
     label: `Flame graph, ${capture.event} of ${capture.name}`, capture, callers,
-    tabs: (params) => ({ tree: "tree", top: "top" })[tabOf(params)] ?? "flame",
+    tabs: TABS, tabOf: (params) => ({ tree: "tree", top: "top" })[tabOf(params)] ?? "flame",
   });
   const [tabs, time, filters, above, below] = [1, 2, 3, 4, 5].map(() => h("div", {}));
   fill(root, h("div", { class: "bar" }, tabs, events), filters, above, viewer.element, time, below);
@@ -175,7 +178,9 @@ function doubts(capture, tree) {
   if (tree.width[0] === 0) {
     const used = quality.cpuMs === undefined ? "" : ` The process used ${numbers.seconds(quality.cpuMs / 1000)} of CPU in that time.`;
     const wall = async () => route.go(route.format(["c", await startCapture(capture, "wall", capture.seconds)]));
-    return h("section", { class: "problem" }, h("p", {}, h("strong", {}, `0 samples in ${capture.seconds} s.`), used),
+    const nothing = h("p", {}, h("strong", {}, `0 samples in ${capture.seconds} s.`), used);
+    if (capture.event !== "cpu") return h("section", { class: "problem" }, nothing, h("p", {}, `Nothing of ${capture.event} happened in that time. Capture for longer, or while there is load.`));
+    return h("section", { class: "problem" }, nothing,
       h("p", {}, "It may wait for something: ", h("strong", {}, "wall"), " samples what threads wait for as well. "), button(`Capture wall, ${capture.seconds} s`, wall));
   }
   return samples > 0 && samples < FEW && h("p", { class: "note" }, `⚠ Few samples: shares may be wrong by ${numbers.count(100 / Math.sqrt(samples))} points. Capture for longer.`);
@@ -184,8 +189,7 @@ function doubts(capture, tree) {
 function downloads(capture, params) {
   const view = viewOf(params);
   const event = view.event && { event: view.event };
-  const whole = (format) => ["jfr", "nettrace", "trace", "dump", "json", "jsonl", "text"].includes(format);
-  const path = (format) => artifactPath(capture.id, format, whole(format) ? event : view);
+  const path = (format) => artifactPath(capture.id, format, WHOLE.includes(format) ? event : view);
   const shown = capture.formats.filter((format) => format !== "flame" && format !== "timeline");
   const failed = h("div", {});
   const save = (format) => async () => {
@@ -198,8 +202,7 @@ function downloads(capture, params) {
     compareChoice(capture),
     h("h3", {}, "In a terminal"),
     shown.includes("svg") && command(`curl -o ${fileName(capture, "svg")} ${url("svg")}`),
-    shown.includes("pprof") && command(`go tool pprof -http=: ${url("pprof")}`),
-    command(`curl -o ${fileName(capture, capture.format)} ${quoted(`${location.origin}/profile?pid=${capture.pid}&event=${capture.event}&seconds=${capture.seconds}&format=${capture.format}`)}`));
+    shown.includes("pprof") && command(`go tool pprof -http=: ${url("pprof")}`));
 }
 
 function compareChoice(capture) {
@@ -221,8 +224,7 @@ async function withoutStacks(root, capture) {
   const text = h("p", { class: "skeleton" }, "Loading…");
   fill(root, text, downloads(capture, route.current().params));
   const format = capture.formats.includes("text") ? "text" : capture.formats[0];
-  const isFile = ["jfr", "nettrace", "trace", "dump", "pprof"].includes(format);
-  if (isFile) return text.replaceWith(h("p", {}, "This recording is a file for other tools."));
+  if (FILES.includes(format)) return text.replaceWith(h("p", {}, "This recording is a file for other tools."));
   try {
     const whole = await (await api.request(artifactPath(capture.id, format), { headers: { Accept: "*/*" } })).text();
     text.replaceWith(textBox("Content", whole));

@@ -1,6 +1,8 @@
 // What several screens know of captures: how one is started, addressed, described.
 
 import * as api from "./api.js";
+import * as route from "./route.js";
+import { h, button } from "./dom.js";
 
 // Of these a JVM gives a file with times and threads, if it is asked for one.
 const WITH_TIMES = ["cpu", "wall", "alloc", "lock"];
@@ -46,4 +48,24 @@ export function stamp({ quality, event, seconds }, numbers) {
   if (quality.lost !== null && quality.lost !== undefined) words.push(`${numbers.count(quality.lost)} lost`);
   if (quality.unresolved !== null && quality.unresolved !== undefined) words.push(`${numbers.percent(quality.unresolved)} unresolved`);
   return words;
+}
+
+// The same address with another tab.
+export function tabAddress(params, tab) {
+  const changed = new URLSearchParams(params);
+  changed.set("v", tab);
+  // What is zoomed into there is no frame of the callers, and the other way round.
+  if (tab === "callers" || params.get("v") === "callers") changed.delete("z");
+  return `${location.hash.split("?")[0]}?${changed}`;
+}
+
+export const tabLinks = (tabs, current, params) => h("nav", { class: "tabs", "aria-label": "Views" },
+  tabs.map(([name, label]) => h("a", { href: tabAddress(params, name), "aria-current": name === current ? "page" : undefined }, label)));
+
+// What of the recording is left out, and how to have it again.
+export function filterWords(params) {
+  const { event, ...view } = viewOf(params);
+  const one = ([name, value]) => [h("strong", {}, `${name} ${value}`), " ", button("✕", () => route.change({ [name]: "" }), { "aria-label": `Without ${name}` }), " "];
+  const all = Object.entries(view);
+  return all.length > 0 && h("p", { class: "filters" }, "Only ", all.map(one));
 }

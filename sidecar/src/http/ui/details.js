@@ -35,7 +35,6 @@ export function details(tree, node, context) {
     tree.before && row("Before", numbers.value(tree.before[node], tree.head.unit)),
     tree.before && row("After", numbers.value(tree.after[node], tree.head.unit), changed(tree, node)),
     row("Kind", `${kind.word}: ${kind.says}`),
-    row("Depth", String(columns.rowOf(tree, node))),
   ];
   return [
     h("h3", {}, name),

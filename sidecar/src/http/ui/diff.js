@@ -5,9 +5,8 @@ import * as numbers from "./numbers.js";
 import * as route from "./route.js";
 import { Viewer } from "./viewer.js";
 import { h, fill, link, command, table } from "./dom.js";
-import { filterWords, tabLinks } from "./parts.js";
 import { problem } from "./problem.js";
-import { quoted, viewOf } from "./captures.js";
+import { filterWords, quoted, tabLinks, viewOf } from "./captures.js";
 
 const ROWS = 30;
 const FEW = 1000;
@@ -17,7 +16,7 @@ const SCALES = { "per-second": "per second: did the work change?", share: "share
 export function open(root, first) {
   const [before, after] = first.ids;
   const state = { closed: false, table: undefined };
-  const viewer = new Viewer({ label: "Flame graph of the difference", tabs: (params) => (TABS.some(([name]) => name === params.get("v")) ? params.get("v") : "flame") });
+  const viewer = new Viewer({ label: "Flame graph of the difference", tabs: TABS, tabOf: (params) => (TABS.some(([name]) => name === params.get("v")) ? params.get("v") : "flame") });
   const [head, functions, bar, gone, below] = [1, 2, 3, 4, 5].map(() => h("div", {}));
   fill(root, h("h2", { tabindex: "-1" }, "Difference"), head, bar, viewer.element, gone, functions, below);
   update(first);

@@ -39,11 +39,16 @@ export function button(label, click, attributes = {}) {
   return h("button", { type: "button", click, ...attributes }, label);
 }
 
+// True if it is in the clipboard, which a page of a name other than `localhost` does not have.
+export async function copyText(text) {
+  const done = await Promise.resolve().then(() => navigator.clipboard.writeText(text)).then(() => true, () => false);
+  say(done ? "Copied" : "The browser refuses to copy");
+  return done;
+}
+
 export function copyButton(text, label = "Copy") {
   const copy = async () => {
-    const done = await navigator.clipboard.writeText(text).then(() => true, () => false);
-    say(done ? "Copied" : "The browser refuses to copy");
-    one.textContent = done ? "Copied" : "Select and copy it";
+    one.textContent = (await copyText(text)) ? "Copied" : "Select and copy it";
     setTimeout(() => (one.textContent = label), 1500);
   };
   const one = button(label, copy, { class: "small" });

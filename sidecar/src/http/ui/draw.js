@@ -36,8 +36,9 @@ export function depth(tree, low, high) {
   return row;
 }
 
-// The frames of a row that are seen, as boxes { node, to, x, width }: several nodes [node, to) where they share a pixel.
-export function* boxes(tree, view, row) {
+// Visits the frames of a row that are seen with (node, to, x, width): several nodes [node, to) where they share a pixel. Nothing is made
+// for a box: there are tens of thousands of them.
+function eachBox(tree, view, row, visit) {
   const rowEnd = tree.rowOffset[row + 1];
   const scale = scaleOf(view);
   const xOf = (value) => Math.min(view.width, Math.max(0, (value - view.low) * scale));
@@ -51,7 +52,7 @@ export function* boxes(tree, view, row) {
       // Only the last one that begins in a pixel can be wider than it.
       if (to - node > 1 && tree.width[to - 1] * scale >= 1) to--;
     }
-    yield { node, to, x, width: xOf(end(tree, to - 1)) - x };
+    visit(node, to, x, xOf(end(tree, to - 1)) - x);
     node = to;
   }
 }
@@ -67,11 +68,11 @@ export function draw(context, tree, view, style) {
   const [from, to] = visibleRows(view, tree);
   for (let row = from; row < to; row++) {
     const y = yOf(view, row);
-    for (const box of boxes(tree, view, row)) place(box, y, row);
+    eachBox(tree, view, row, (node, to, x, width) => place(node, to, x, width, y, row));
   }
   paint();
 
-  function place({ node, to, x, width }, y, row) {
+  function place(node, to, x, width, y, row) {
     const isRun = to - node > 1;
     const hit = style.found && matchesIn(style.found, node, to) > 0;
     const faded = style.found ? !hit : row < view.zoomRow;
@@ -138,8 +139,11 @@ export function hit(tree, view, x, y) {
   const node = nodeAt(tree, row, view.low + x / scaleOf(view));
   if (node === undefined) return undefined;
   if (tree.width[node] * scaleOf(view) >= 1) return { node, to: node + 1, row };
-  for (const box of boxes(tree, view, row)) if (box.node <= node && node < box.to) return { ...box, row };
-  return { node, to: node + 1, row };
+  let found = { node, to: node + 1, row };
+  eachBox(tree, view, row, (from, to) => {
+    if (from <= node && node < to) found = { node: from, to, row };
+  });
+  return found;
 }
 
 // Where a node is on the screen.

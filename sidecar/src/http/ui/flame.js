@@ -5,7 +5,6 @@ import * as columns from "./columns.js";
 import * as draw from "./draw.js";
 import { inOrder, isMatch } from "./search.js";
 import { h, fill } from "./dom.js";
-import { percent } from "./numbers.js";
 
 const TREE_ITEMS = 30;
 

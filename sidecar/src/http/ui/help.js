@@ -1,13 +1,13 @@
-// Keys, colours, and where else to look.
+// What keys do and what colours mean.
 
-import { h, fill, table, link } from "./dom.js";
+import { h, fill, table } from "./dom.js";
 import { KINDS } from "./kinds.js";
 
 const KEYS = [
   ["↓ ↑", "widest child, parent"], ["← →", "neighbour in the row"],
   ["Enter", "zoom in; while a search is shown, next match"], ["Backspace, 0", "zoom out one, reset"],
   ["/", "search"], ["n, N", "next, previous match, zoomed so that it can be read"], ["Esc", "end the search, then zoom out"],
-  ["s", "callers of this function"], ["c, Shift+C", "copy the name, the stack"], ["i", "root at the top or at the bottom"], ["?", "this page"],
+  ["s", "callers of this function"], ["c, Shift+C", "copy the name, the stack"], ["i, r", "root at the top or at the bottom, fold recursion"], ["1 to 5", "the tabs"], ["?", "this page"],
 ];
 
 export function open(root) {
@@ -20,7 +20,6 @@ export function open(root) {
   fill(root, h("h2", { tabindex: "-1" }, "Help"),
     h("p", {}, "A flame graph shows where time, or whatever was sampled, goes: the wider a frame, the more. What a frame calls is below it. The order from left to right is by name and is not time."),
     h("h3", {}, "Keys, while the graph has the focus"), table("Keys", ["Key", "Does"], keys),
-    h("h3", {}, "Colours"), table("Colours", ["Kind", "Means"], kinds),
-    h("h3", {}, "More"), h("p", {}, link("/openapi.json", "The API"), ", ", link("/doctor", "the doctor as text"), ", ", link("/metrics", "metrics"), "."));
+    h("h3", {}, "Colours"), table("Colours", ["Kind", "Means"], kinds));
   return {};
 }

@@ -8,7 +8,6 @@ import * as capture from "./capture.js";
 import * as diff from "./diff.js";
 import * as help from "./help.js";
 import { h, fill, link, command, say } from "./dom.js";
-import { askForToken } from "./token.js";
 
 const SCREENS = { pod, process, capture, diff, help };
 const HEARTBEAT = 2000;
@@ -25,6 +24,7 @@ function show() {
   const key = [now.screen, ...now.ids].join("/");
   if (key === shown.key) return shown.screen.update?.(now);
   shown.screen?.close?.();
+  document.title = `${document.body.dataset.pod ?? location.host} · Sideflame`;
   const isFirst = !shown.key;
   const root = h("div", { class: now.screen });
   fill(main, root);
@@ -37,7 +37,6 @@ function show() {
 
 function showHeader() {
   const { pod: name } = document.body.dataset;
-  document.title = name ? `${name} · Sideflame` : "Sideflame";
   fill(header, h("h1", {}, link("#/", name ?? location.host)),
     h("nav", { "aria-label": "Page" }, link("#/", "Processes and captures"), link("#/help", "Help")));
 }
@@ -54,8 +53,12 @@ function connection(works) {
   if (works) {
     fill(banner);
     say("Connected again");
-    const now = route.current();
-    if (!shown.screen?.isLive) shown.screen?.update?.(now);
+    // What failed meanwhile is asked for again; what is shown is in the address.
+    const { key, screen } = shown;
+    if (!key) return;
+    screen?.close?.();
+    shown = { key: "", screen: undefined };
+    show();
     return;
   }
   const [namespace, name] = (document.body.dataset.pod ?? "NAMESPACE/POD").split("/");
@@ -73,9 +76,42 @@ function retry(attempt) {
   }, wait * 1000);
 }
 
+// Done when the server lets us in, or wants nothing. The token is kept in memory alone: `localhost` is one origin for all that is forwarded.
+async function askForToken(root) {
+  while (await isRefused()) await asked(root, api.hasToken());
+}
+
+const isRefused = () => api.request("/version").then(() => false, (error) => error.problem?.code === api.UNAUTHORIZED);
+
+function asked(root, again) {
+  return new Promise((given) => {
+    const field = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
+    const submit = (event) => {
+      event.preventDefault();
+      api.setToken(field.value.trim());
+      given();
+    };
+    fill(root, h("form", { class: "token", submit },
+      h("h2", {}, "A token is required"),
+      again && h("p", { role: "alert" }, "That was not it."),
+      h("p", {}, "This server was started with a token file. The page keeps what you enter until it is closed or reloaded."),
+      h("label", { for: "token" }, "Token ", field), h("button", { type: "submit", class: "primary" }, "Continue")));
+    field.focus();
+  });
+}
+
+// Where there is a search of ours, it is first; pressed again it is the browser's.
+function find(event) {
+  const field = document.getElementById("search");
+  if (!(event.ctrlKey || event.metaKey) || event.key !== "f" || !field?.offsetParent || field === document.activeElement) return;
+  event.preventDefault();
+  field.select();
+}
+
 async function begin() {
   addEventListener("popstate", show);
   addEventListener("route", show);
+  addEventListener("keydown", find);
   api.onConnection(connection);
   setInterval(() => document.hidden || banner.childElementCount || api.heartbeat(), HEARTBEAT);
   showHeader();

@@ -64,12 +64,4 @@ export function amount(number, head) {
   return words;
 }
 
-// Local time; the same in UTC for people elsewhere.
 export const clock = (milliseconds) => new Date(milliseconds).toLocaleTimeString();
-export const utc = (milliseconds) => new Date(milliseconds).toISOString();
-
-export function ago(milliseconds) {
-  const minutes = Math.round((Date.now() - milliseconds) / 60000);
-  if (minutes < 1) return "just now";
-  return minutes < 60 ? `${minutes} min ago` : `${one.format(minutes / 60)} h ago`;
-}

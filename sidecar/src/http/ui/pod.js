@@ -8,8 +8,7 @@ import { problem, processLink, words } from "./problem.js";
 import { startCapture, eventWords, place } from "./captures.js";
 
 const REFRESH = 10000;
-const MANAGED = ["jvm", "dotnet", "go"];
-const RUNTIMES = { jvm: "JVM", dotnet: ".NET", go: "Go", native: "native" };
+const MANAGED = { jvm: "JVM", dotnet: ".NET", go: "Go" };
 const FIRST = ["wall", "alloc", "lock", "heap", "exceptions", "block", "goroutine"];
 const OTHERS_SHOWN = 50;
 
@@ -26,14 +25,14 @@ export function open(root) {
   async function refresh() {
     const [rows, kept] = await Promise.allSettled([api.json("/processes"), api.json("/captures")]);
     if (state.closed) return;
-    keepFocus(root, () => {
+    keepState(root, () => {
       fill(processes, rows.reason ? problem(rows.reason, refresh) : processTable(rows.value, state));
       fill(captures, kept.reason ? problem(kept.reason, refresh) : captureTable(kept.value, refresh));
     });
-    if (rows.value) root.dispatchEvent(new CustomEvent("pod", { bubbles: true, detail: rows.value }));
   }
   refresh();
-  const timer = setInterval(() => document.hidden || root.contains(document.querySelector("details[open]")) || refresh(), REFRESH);
+  // What went wrong stays until it is read.
+  const timer = setInterval(() => document.hidden || root.querySelector(".message > *") || refresh(), REFRESH);
   return {
     update: refresh,
     close() {
@@ -43,10 +42,12 @@ export function open(root) {
   };
 }
 
-// What had the focus has it afterwards, by its key.
-function keepFocus(root, change) {
-  const key = root.contains(document.activeElement) && document.activeElement.dataset.key;
+// What was open and what had the focus is and has it afterwards, by its key.
+function keepState(root, change) {
+  const { key } = (root.contains(document.activeElement) && document.activeElement.dataset) || {};
+  const opened = [...root.querySelectorAll("details[open]")].map((one) => one.dataset.key);
   change();
+  for (const one of root.querySelectorAll("details")) one.open ||= opened.includes(one.dataset.key);
   if (key) root.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
@@ -62,13 +63,13 @@ function durationField(state) {
 const cpuWords = (state) => `CPU ${state.seconds} s`;
 
 function processTable(rows, state) {
-  const targets = rows.filter((row) => MANAGED.includes(row.runtime));
-  const others = rows.filter((row) => !MANAGED.includes(row.runtime));
+  const targets = rows.filter((row) => row.runtime in MANAGED);
+  const others = rows.filter((row) => !targets.includes(row));
   if (rows.length === 0) return onlyUs();
   const cards = (shown) => h("ul", { class: "cards" }, shown.map((row) => processCard(row, state)));
   return [
     targets.length > 0 ? cards(targets) : h("p", {}, `No JVM, .NET or Go process in this pod. Sideflame sees ${numbers.plural(others.length, "other process", "es")}.`),
-    others.length > 0 && h("details", { open: targets.length === 0 },
+    others.length > 0 && h("details", { open: targets.length === 0, "data-key": "native" },
       h("summary", {}, numbers.plural(others.length, "native process", "es")),
       cards(others.slice(0, OTHERS_SHOWN)),
       others.length > OTHERS_SHOWN && h("p", {}, `${numbers.count(others.length - OTHERS_SHOWN)} more: `, command("curl localhost:7117/processes?format=text"))),
@@ -84,8 +85,8 @@ function processCard(row, state) {
   const can = row.events.filter((event) => event.availability !== "impossible").map((event) => event.event);
   const cpu = row.events.find((event) => event.event === "cpu");
   const others = can.filter((event) => event !== "cpu" && event !== "counters");
-  const [direct, more] = [FIRST.filter((event) => others.includes(event)).slice(0, 4), []];
-  more.push(...others.filter((event) => !direct.includes(event)));
+  const direct = FIRST.filter((event) => others.includes(event)).slice(0, 4);
+  const more = others.filter((event) => !direct.includes(event));
   const message = h("div", { class: "message" });
   const start = (event) => async () => {
     fill(message, h("p", {}, `Starting ${event}…`));
@@ -103,11 +104,11 @@ function processCard(row, state) {
   return h("li", { class: "card" },
     h("div", { class: "who" },
       h("h3", {}, mark(can), " ", link(processLink(row), row.name)),
-      h("p", {}, `pid ${row.pid} · ${RUNTIMES[row.runtime] ?? row.runtime}${row.version ? " " + row.version.replace(/^go/, "") : ""} · user ${row.uid}`, place(row) && ` · ${place(row)}`)),
+      h("p", {}, `pid ${row.pid} · ${MANAGED[row.runtime] ?? row.runtime}${row.version ? " " + row.version.replace(/^go/, "") : ""} · user ${row.uid}`, place(row) && ` · ${place(row)}`)),
     h("div", { class: "actions" },
-      can.includes("cpu") ? one("cpu", true) : h("span", { class: "no" }, "CPU is not possible. ", link(processLink(row), "Why?")),
+      can.includes("cpu") ? one("cpu", true) : h("strong", {}, "CPU is not possible. ", link(processLink(row), "Why?")),
       direct.map((event) => one(event)),
-      more.length > 0 && h("details", {}, h("summary", {}, "more events"), h("div", { class: "actions" }, more.map((event) => one(event))))),
+      more.length > 0 && h("details", { "data-key": `more-${row.pid}` }, h("summary", {}, "more events"), h("div", { class: "actions" }, more.map((event) => one(event))))),
     degraded && h("p", { class: "note" }, "⚠ CPU works, with limits. ", link(processLink(row), "Which?")),
     message);
 }
@@ -128,7 +129,7 @@ function captureTable(captures, refresh) {
   const row = (capture) => h("li", { class: "card" },
     h("div", { class: "who" },
       h("h3", {}, link(format(["c", capture.id]), capture.captureName ?? `${capture.event} of ${capture.name}`)),
-      h("p", { "data-utc": numbers.utc(capture.createdAtMs) }, status(capture), ` · ${numbers.ago(capture.createdAtMs)} · pid ${capture.pid}`)),
+      h("p", {}, status(capture), ` · ${numbers.clock(capture.createdAtMs)} · pid ${capture.pid}`)),
     h("div", { class: "actions" }, button("Remove", remove(capture), { "data-key": capture.id, "aria-description": `${capture.event} of ${capture.name} of ${numbers.clock(capture.createdAtMs)}` })));
   return h("ul", { class: "cards" }, [...captures].reverse().map(row));
 }

@@ -1,7 +1,6 @@
 // What went wrong: one sentence what, one why, one what to do, with what the server allows instead.
 
 import { h, command, link, visible } from "./dom.js";
-import { LOST } from "./api.js";
 import { format } from "./route.js";
 
 // A failure as an element; `again` is tried by a button, if there is something to try.
@@ -20,8 +19,6 @@ export function problem(error, again) {
 
 // The same in a line, where there is no room.
 export const words = (error) => visible(`${error.problem?.detail ?? error.message} ${error.problem?.remedy ?? ""}`);
-
-export const isLost = (error) => error.problem?.code === LOST;
 
 export const processLink = (one) => format(["p", `${one.pid}-${one.startTime ?? 0}`]);
 

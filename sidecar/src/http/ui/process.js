@@ -5,14 +5,15 @@ import * as numbers from "./numbers.js";
 import { h, fill, button, table, textBox, say } from "./dom.js";
 import { go, format } from "./route.js";
 import { problem, reason, words } from "./problem.js";
-import { startCapture, eventWords, place } from "./captures.js";
+import { startCapture, place } from "./captures.js";
 
 const SIGNS = { available: "● works", degraded: "⚠ works, with limits", impossible: "✕ not possible" };
 const MOST_COUNTERS = 300;
+const SECONDS = 30;
 
 export function open(root, { ids }) {
   const [pid, startTime] = (ids[0] ?? "").split("-").map(Number);
-  const state = { closed: false, watching: undefined, seconds: 30 };
+  const state = { closed: false, watching: undefined };
   const [head, doctor, threads, counters] = [h("div", {}), h("div", {}), h("div", {}), h("div", {})];
   fill(root, head, h("section", { "aria-labelledby": "doctor" }, h("h2", { id: "doctor" }, "What can be captured"), doctor),
     h("section", { "aria-labelledby": "threads" }, h("h2", { id: "threads" }, "Threads"), button("Show what they do now", showThreads), threads),
@@ -24,7 +25,7 @@ export function open(root, { ids }) {
     try {
       const [row] = await api.json(`/doctor${api.query({ pid })}`);
       if (state.closed) return;
-      const other = startTime && row.startTime && row.startTime !== startTime;
+      const other = startTime > 0 && row.startTime && row.startTime !== startTime;
       fill(head, h("div", { class: "bar" }, h("h2", {}, row.name)),
         h("p", {}, `pid ${row.pid} · ${row.runtime}${row.version ? " " + row.version : ""}`, place(row) && ` · ${place(row)}`, row.reachedBy && ` · reached by ${row.reachedBy}`),
         other && h("p", { class: "note" }, "⚠ The process of the link has ended; another one has its pid now."));
@@ -36,14 +37,14 @@ export function open(root, { ids }) {
 
   function verdicts(row) {
     const line = (verdict) => {
-      const start = button(`Capture ${eventWords(verdict.event)}`, async () => {
+      const start = button("Capture", async () => {
         try {
-          go(format(["c", await startCapture(row, verdict.event, state.seconds)]));
+          go(format(["c", await startCapture(row, verdict.event, SECONDS)]));
         } catch (error) {
           say(words(error));
           fill(doctor, problem(error, load));
         }
-      });
+      }, { "aria-label": `Capture ${verdict.event}` });
       const reasons = [verdict.reason, ...(verdict.also ?? [])].filter(Boolean);
       return h("tr", {}, h("th", { scope: "row" }, verdict.event), h("td", {}, SIGNS[verdict.availability]),
         h("td", {}, reasons.map((one) => button(one.key, jump(one.key), { class: "link" }))),
@@ -74,7 +75,7 @@ export function open(root, { ids }) {
     fill(counters, h("p", { class: "skeleton" }, "The first values come after a second or two…"));
     try {
       for await (const one of api.events(`/counters${api.query({ pid, format: "sse" })}`, state.watching.signal)) {
-        if (one.name && values.size < MOST_COUNTERS) values.set(one.name + labels(one), one);
+        if (one.name && values.size < MOST_COUNTERS) values.set(`${one.name} ${one.tags ?? ""}`, one);
         fill(counters, counterTable(values));
       }
     } catch (error) {
@@ -90,8 +91,6 @@ export function open(root, { ids }) {
     },
   };
 }
-
-const labels = ({ labels }) => (labels && Object.keys(labels).length ? " " + JSON.stringify(labels) : "");
 
 function counterTable(values) {
   const row = ([name, { value, unit }]) => h("tr", {}, h("td", { class: "name" }, name), h("td", { class: "number" }, shownValue(value, unit)));

@@ -7,6 +7,8 @@ import { problem } from "./problem.js";
 import { go } from "./route.js";
 
 const POLL = 1000;
+// Held by the one tab that has a stream.
+const STREAM = "sideflame-stream";
 
 const WORDS = {
   attaching: "Getting the profiler into the process…",
@@ -53,7 +55,9 @@ export function progress(root, capture, ended) {
     return state.status !== "running";
   }
 
-  // A stream is one of the six connections that a browser has for a host: only the tab that is seen holds one.
+  // A stream is one of the six connections that a browser has for a host: one tab that is seen holds one, of all that are open.
+  const turn = (lock) => (lock && !document.hidden ? follow() : poll());
+
   async function follow() {
     const streaming = new AbortController();
     const hidden = () => document.hidden && streaming.abort();
@@ -75,7 +79,8 @@ export function progress(root, capture, ended) {
   async function run() {
     while (!stopped.signal.aborted) {
       try {
-        if (await (document.hidden ? poll() : follow())) return end();
+        // Pages of another name than `localhost` have no locks.
+        if (await (navigator.locks?.request(STREAM, { ifAvailable: true }, turn) ?? turn(true))) return end();
       } catch (error) {
         if (error.problem?.code === "no_such_capture") return end();
       }

@@ -5,19 +5,20 @@ import * as columns from "./columns.js";
 import * as numbers from "./numbers.js";
 import * as route from "./route.js";
 import { Flame } from "./flame.js";
+import { folded } from "./fold.js";
 import { search, covered, matcher } from "./search.js";
 import { kindsOf, KINDS, CHANGES, changeFill, packageOf, packageFill } from "./kinds.js";
 import { topTable, treeTable } from "./tables.js";
-import { h, fill, button, say } from "./dom.js";
+import { h, fill, button, copyText, say } from "./dom.js";
 import { problem } from "./problem.js";
 import { details, line } from "./details.js";
 
 const NOT_THERE = "The linked frame is not in this view; showing all.";
 
 export class Viewer {
-  // `capture` may be undefined; `callers(name)` leads to who calls a function, if there is such a view.
-  constructor({ label, capture, callers, tabs }) {
-    Object.assign(this, { capture, callers, tabs, path: undefined });
+  // `tabOf(params)` is flame, tree or top. `capture` may be undefined; `callers(name)` leads to who calls a function, if there is such a view.
+  constructor({ label, capture, callers, tabs, tabOf }) {
+    Object.assign(this, { capture, callers, tabs, tabOf, path: undefined });
     this.flame = new Flame({ label, on: {
       zoom: (node) => this.zoom(node),
       select: (node) => this.selected(node),
@@ -51,10 +52,11 @@ export class Viewer {
     this.steps = h("span", {}, button("◂", next(-1), { "aria-label": "Previous match" }), button("▸", next(1), { "aria-label": "Next match" }));
     this.colours = h("select", { id: "colour", change: () => route.change({ c: this.colours.value === "kind" ? "" : this.colours.value }) },
       h("option", { value: "kind" }, "kind"), h("option", { value: "package" }, "package"));
+    this.folds = button("Fold recursion", () => this.key("r"));
     this.reset = button("Whole graph", () => this.zoom(0));
     return h("div", { class: "bar", role: "search" }, h("label", { for: "search" }, "Search "), this.field, this.steps, this.found,
       h("span", { class: "space" }), h("label", { for: "colour", class: "colours" }, "Colour by ", this.colours),
-      button("Flip", () => this.key("i")), this.reset);
+      this.folds, button("Flip", () => this.key("i")), this.reset);
   }
 
   searchKey(event) {
@@ -73,7 +75,8 @@ export class Viewer {
   async update(path, params) {
     this.params = params;
     if (path !== this.path && !(await this.load(path))) return false;
-    if (this.path !== path || !this.tree) return false;
+    if (this.path !== path || !this.whole) return false;
+    this.fold(params.get("r") === "1");
     this.apply();
     return true;
   }
@@ -86,20 +89,28 @@ export class Viewer {
     try {
       const tree = columns.read(await api.buffer(path, { signal: loading.signal }));
       fill(this.notice);
-      Object.assign(this, { path, tree, hashes: undefined, query: undefined, shown: undefined });
+      Object.assign(this, { path, whole: tree, tree: undefined });
       tree.head.rangeMs = this.range(tree.head);
       this.kinds = kindsOf(tree.head, this.capture);
-      this.flame.show(tree, { fillOf: (node) => this.fillOf(node), describe: (node) => this.describe(node) });
       return true;
     } catch (error) {
       if (error.name === "AbortError") return false;
-      this.path = this.tree = undefined;
+      this.path = this.whole = undefined;
       this.failed(error);
       return false;
     } finally {
       clearTimeout(waiting);
       if (this.loading === loading) this.element.setAttribute("aria-busy", "false");
     }
+  }
+
+  fold(isFolded) {
+    this.folds.setAttribute("aria-pressed", String(isFolded));
+    if (this.tree && this.isFolded === isFolded) return;
+    this.isFolded = isFolded;
+    this.tree = isFolded ? folded(this.whole) : this.whole;
+    Object.assign(this, { hashes: undefined, query: undefined, shown: undefined });
+    this.flame.show(this.tree, { fillOf: (node) => this.fillOf(node), describe: (node) => this.describe(node) });
   }
 
   // How long what is shown took, where that is a part of the time.
@@ -120,7 +131,7 @@ export class Viewer {
     const isEmpty = !(tree.width[0] > 0);
     this.body.hidden = this.bar.hidden = isEmpty;
     if (isEmpty) return;
-    const tab = this.tabs(params);
+    const tab = this.tabOf(params);
     this.colours.value = params.get("c") ?? "kind";
     this.colours.parentElement.hidden = Boolean(tree.before);
     this.findAll(params.get("q") ?? "");
@@ -260,18 +271,17 @@ export class Viewer {
   key(key, node) {
     const keys = {
       i: () => route.change({ o: this.params.get("o") === "flame" ? "" : "flame" }, { replace: true }),
+      r: () => route.change({ r: this.params.get("r") ? "" : "1", z: "" }),
       s: () => node && this.callers?.(columns.nameOf(this.tree, node)),
-      c: () => this.copy(columns.nameOf(this.tree, node)),
-      C: () => this.copy(columns.stack(this.tree, node).join("\n")),
+      c: () => copyText(columns.nameOf(this.tree, node)),
+      C: () => copyText(columns.stack(this.tree, node).join("\n")),
       "/": () => this.field.focus(),
       Escape: () => (this.query ? route.change({ q: "" }, { replace: true }) : this.zoom(0)),
       "?": () => route.go("#/help"),
     };
-    keys[key]?.();
-    return key in keys;
-  }
-
-  copy(text) {
-    navigator.clipboard.writeText(text).then(() => say("Copied"), () => say("The browser refuses to copy"));
+    const tab = this.tabs[key - 1];
+    if (tab) route.change({ v: tab[0] });
+    else keys[key]?.();
+    return Boolean(tab || keys[key]);
   }
 }
