@@ -15,7 +15,7 @@ use e2e::{Client, Server, cache, shares};
 /// A language, what its service is busy with, and what its heap is told by.
 const SERVICES: [(&str, &str, &str); 3] = [
     ("java", "demo.shop.Service.applyDiscounts", "demo.shop.Service$Order"),
-    ("dotnet", "Demo.Shop.Service.ApplyDiscounts", "Demo.Shop.Service+Order"),
+    ("dotnet", "Demo.Shop.Service.ApplyDiscounts", "Demo.Shop.Order"),
     ("go", "main.applyDiscounts", "main.remember"),
 ];
 

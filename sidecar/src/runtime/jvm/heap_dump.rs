@@ -1,6 +1,6 @@
 //! The heap of a JVM as the file that it writes itself (HPROF): no agent is loaded, so it works where none can be.
 //!
-//! The JVM writes to a path, in a directory of ours in the target's `/tmp` ([`OwnDirectory`]), from where the file is moved out by its
+//! The JVM writes to a path, in a directory of ours in the target's `/tmp` (`OwnDirectory`), from where the file is moved out by its
 //! bytes. Its name is gone before the first of them. Called by [`crate::runtime`]. Source: OpenJDK `heapDumper.cpp` of 8, 17 and 25.
 
 use std::fs::File;
