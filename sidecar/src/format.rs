@@ -215,6 +215,24 @@ pub enum RecordingKind {
     HeapDumpGz,
 }
 
+/// What is made of stacks, with what a recording has before and behind it.
+macro_rules! of_stacks {
+    ($($first:ident),*; $($more:ident),*) => {
+        &[
+            $(Format::$first,)*
+            Format::Svg,
+            Format::Collapsed,
+            Format::Pprof,
+            Format::Speedscope,
+            Format::Top,
+            Format::TopJson,
+            Format::Flame,
+            $(Format::$more,)*
+        ]
+    };
+    ($($more:ident),*) => { of_stacks!(; $($more),*) };
+}
+
 impl RecordingKind {
     /// The format in which the recording is handed out as it is, byte for byte.
     pub fn native_format(self) -> Format {
@@ -251,99 +269,21 @@ impl RecordingKind {
     /// Formats that can be had from this recording.
     pub fn formats(self) -> &'static [Format] {
         match self {
-            Self::Collapsed | Self::Pprof => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-            ],
-            Self::PprofTimed => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Timeline,
-            ],
-            Self::Jfr => &[
-                Format::Jfr,
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Timeline,
-            ],
-            Self::Nettrace => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Timeline,
-                Format::Nettrace,
-            ],
-            Self::PprofThreads => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Text,
-                Format::Json,
-            ],
-            Self::NettraceThreads => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Text,
-                Format::Json,
-                Format::Nettrace,
-            ],
+            Self::Collapsed | Self::Pprof => of_stacks!(),
+            Self::PprofTimed => of_stacks!(Timeline),
+            Self::Jfr => of_stacks!(Jfr; Timeline),
+            Self::Nettrace => of_stacks!(Timeline, Nettrace),
+            Self::NettraceThreads => of_stacks!(Text, Json, Nettrace),
             Self::Trace => &[Format::Trace],
             Self::Counters => &[Format::Json, Format::Text, Format::Jsonl],
             Self::Dump => &[Format::Dump],
             Self::HeapDump => &[Format::Hprof],
             Self::HeapDumpGz => &[Format::HprofGz],
             Self::Text => &[Format::Text],
-            Self::Goroutines | Self::Threads | Self::ClassHistogram | Self::AllocationSites => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Text,
-                Format::Json,
-            ],
-            Self::Heap => &[
-                Format::Svg,
-                Format::Collapsed,
-                Format::Pprof,
-                Format::Speedscope,
-                Format::Top,
-                Format::TopJson,
-                Format::Flame,
-                Format::Nettrace,
-                Format::Text,
-                Format::Json,
-            ],
+            Self::PprofThreads | Self::Goroutines | Self::Threads | Self::ClassHistogram | Self::AllocationSites => {
+                of_stacks!(Text, Json)
+            }
+            Self::Heap => of_stacks!(Nettrace, Text, Json),
         }
     }
 }

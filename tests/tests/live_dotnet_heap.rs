@@ -3,8 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,9 +10,8 @@ use std::time::Duration;
 
 use e2e::app::{self, App};
 use e2e::control_plane::wait;
-use e2e::{Answer, Server, cache, nettrace, target_files};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use e2e::dump_request::End;
+use e2e::{Answer, DumpRequest, Server, cache, nettrace, target_files};
 use serde_json::Value;
 
 const LEAKED: &str = "Demo.Shop.ForgottenOrder";
@@ -453,35 +450,16 @@ fn a_dump_that_is_given_up_leaves_nothing_however_it_ends() {
     const SLOW: &str = "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --name ] && echo half >\"$2\"; shift; done\n\
                         while [ -d /proc/$PPID ]; do sleep 0.1; done\n";
     let runtime = OtherRuntime::called("slow").with_createdump(SLOW);
-    for end in ["cancelled", "hung up", "killed"] {
+    for end in [End::Cancelled, End::HungUp, End::Killed] {
         let server = Server::default();
         let leak = runtime.leak();
         let pid = leak.app.pid;
-        let address = server.url.strip_prefix("http://").unwrap();
-        let mut client = TcpStream::connect(address).unwrap();
-        write!(
-            client,
-            "POST /dump?type=mini&confirm=yes&pid={pid} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
+        let request = DumpRequest::send(&server, &format!("type=mini&pid={pid}"));
         wait("half a dump", Duration::from_secs(30), || {
             let places = target_files::left(pid);
             places.iter().any(|place| place.join("core").exists()).then_some(())
         });
-        match end {
-            "cancelled" => {
-                let captures = server.get("/captures").ok().json();
-                let id = captures[0]["id"].as_str().unwrap();
-                assert_eq!(server.send("DELETE", &format!("/captures/{id}"), &[]).status, 204);
-            }
-            "hung up" => client.shutdown(Shutdown::Both).unwrap(),
-            _ => kill(Pid::from_raw(server.recorder().unwrap()), Signal::SIGKILL).unwrap(),
-        }
-        if end != "hung up" {
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).unwrap();
-            assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
-        }
+        request.give_up(&server, end);
         target_files::wait_until_clean(pid, Duration::from_secs(15));
     }
 }

@@ -2,17 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use e2e::app::{self, App};
 use e2e::control_plane::wait;
-use e2e::{Answer, MemoryCgroup, Server, cache, target_files};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use e2e::dump_request::End;
+use e2e::{Answer, DumpRequest, MemoryCgroup, Server, cache, target_files};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Objects that the app drops for each line.
@@ -200,34 +199,15 @@ fn nothing_is_dumped_by_the_way() {
 
 #[test]
 fn a_dump_that_is_given_up_leaves_nothing_however_it_ends() {
-    for (jdk, end) in [("17", "cancelled"), ("25", "hung up"), ("17", "killed")] {
+    for (jdk, end) in [("17", End::Cancelled), ("25", End::HungUp), ("17", End::Killed)] {
         let server = Server::start(&["--store-size", "1GiB"]);
         let mut leak = Leak::on(jdk, 150);
         let pid = leak.app.pid;
-        let address = server.url.strip_prefix("http://").unwrap();
-        let mut client = TcpStream::connect(address).unwrap();
-        write!(
-            client,
-            "POST /dump?confirm=yes&pid={pid} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
+        let request = DumpRequest::send(&server, &format!("pid={pid}"));
         written(pid);
         // It stands still in the middle of it.
         leak.app.signal(Signal::SIGSTOP);
-        match end {
-            "cancelled" => {
-                let captures = server.get("/captures").ok().json();
-                let id = captures[0]["id"].as_str().unwrap();
-                assert_eq!(server.send("DELETE", &format!("/captures/{id}"), &[]).status, 204);
-            }
-            "hung up" => client.shutdown(Shutdown::Both).unwrap(),
-            _ => kill(Pid::from_raw(server.recorder().unwrap()), Signal::SIGKILL).unwrap(),
-        }
-        if end != "hung up" {
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).unwrap();
-            assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
-        }
+        request.give_up(&server, end);
         target_files::wait_until_clean(pid, Duration::from_secs(20));
         leak.app.signal(Signal::SIGCONT);
         leak.assert_goes_on();
@@ -241,17 +221,7 @@ fn a_client_that_goes_away_in_mid_stream_leaves_nothing() {
     let server = Server::default();
     let mut leak = Leak::on("25", 50);
     let pid = leak.app.pid;
-    let address = server.url.strip_prefix("http://").unwrap();
-    let mut client = TcpStream::connect(address).unwrap();
-    write!(
-        client,
-        "POST /dump?confirm=yes&pid={pid} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut head = [0; 4096];
-    client.read_exact(&mut head).unwrap();
-    assert!(head.starts_with(b"HTTP/1.1 200"));
-    client.shutdown(Shutdown::Both).unwrap();
+    DumpRequest::send(&server, &format!("pid={pid}")).leave_in_mid_body();
     assert_eq!(target_files::left(pid), [] as [PathBuf; 0]);
     leak.assert_goes_on();
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::attach::Attach;
 use super::counters::SharedCounters;
 use super::doctor;
-use super::record::reach;
+use super::record::reach_to_attach;
 use super::session::now_ms;
 use super::waits::Waits;
 use crate::format::RecordingKind;
@@ -89,14 +89,7 @@ pub fn record(
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    let table = control.table();
-    let (process, root) = reach(table, &order.target)?;
-    if let Some(reason) = doctor::attach_blocker(table, &order.target, &process, &root) {
-        return Err(RecordError::Impossible(reason));
-    }
-    reporter.phase(Phase::Attaching);
-    let waits = Waits::interruptible(control, process.id);
-    waits.check()?;
+    let (process, root, waits) = reach_to_attach(order, control, reporter)?;
     let release = order.target.version().and_then(doctor::feature_release);
     let heap = heap_bytes(order, plan, (&root, &process), control);
     if plan.gz.is_none() {

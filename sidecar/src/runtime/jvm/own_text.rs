@@ -6,10 +6,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::attach::Attach;
-use super::doctor;
-use super::record::reach;
+use super::record::reach_to_attach;
 use super::session::now_ms;
-use super::waits::Waits;
 use crate::profile::Quality;
 use crate::runtime::{Control, Phase, RecordError, RecordOrder, Reporter};
 
@@ -39,14 +37,7 @@ pub(super) fn record(
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
-    let table = control.table();
-    let (process, root) = reach(table, &order.target)?;
-    if let Some(reason) = doctor::attach_blocker(table, &order.target, &process, &root) {
-        return Err(RecordError::Impossible(reason));
-    }
-    reporter.phase(Phase::Attaching);
-    let waits = Waits::interruptible(control, process.id);
-    waits.check()?;
+    let (process, root, waits) = reach_to_attach(order, control, reporter)?;
     let started_at_ms = now_ms();
     let began = Instant::now();
     let mut text = PlainText::new(output);

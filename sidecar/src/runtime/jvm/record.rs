@@ -68,6 +68,26 @@ pub(super) fn reach(table: &ProcessTable, target: &Target) -> Result<(Process, T
     Ok((process, open_root(table, target)?))
 }
 
+/// The target, its files and how to wait for it, if it takes commands.
+///
+/// # Errors
+/// It cannot be reached or takes none, or the capture was given up.
+pub(super) fn reach_to_attach<'a>(
+    order: &RecordOrder,
+    control: &'a Control,
+    reporter: &mut Reporter,
+) -> Result<(Process, TargetRoot, Waits<'a>), RecordError> {
+    let table = control.table();
+    let (process, root) = reach(table, &order.target)?;
+    if let Some(reason) = doctor::attach_blocker(table, &order.target, &process, &root) {
+        return Err(RecordError::Impossible(reason));
+    }
+    reporter.phase(Phase::Attaching);
+    let waits = Waits::interruptible(control, process.id);
+    waits.check()?;
+    Ok((process, root, waits))
+}
+
 fn open_root(table: &ProcessTable, target: &Target) -> Result<TargetRoot, RecordError> {
     TargetRoot::open(table, target.id()).map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => RecordError::Impossible(no_access(target)),
