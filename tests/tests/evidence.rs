@@ -87,8 +87,9 @@ fn captures_outlive_a_killed_server_and_half_ones_are_named() {
     // As the kernel does it that has no memory left for the container: none is left to clean.
     kill(Pid::from_raw(server.pid()), Signal::SIGSTOP).unwrap();
     kill(Pid::from_raw(server.recorder().unwrap()), Signal::SIGKILL).unwrap();
-    server.end(Signal::SIGKILL);
+    // At once: another server of this machine that starts now cleans up as well.
     assert!(!target_files::left(app.pid).is_empty(), "the test provokes nothing");
+    server.end(Signal::SIGKILL);
 
     let next = place.server(&[]);
     target_files::wait_until_clean(app.pid, Duration::from_secs(30));
