@@ -64,15 +64,12 @@ fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
 
     let by_thread = collapsed(&server, &id, "event=cpu&by=thread-name");
     let root = by_thread.lines().find(|line| line.contains("Split.favourite")).unwrap();
-    let name = root.split(';').next().unwrap().trim_matches(['[', ']']);
+    let thread = root.split(';').next().unwrap();
+    let name = thread.trim_matches(['[', ']']);
     let of_it = collapsed(&server, &id, &format!("event=cpu&thread=^{name}$"));
     assert!(total(&of_it) > 0.9 * total(&whole), "{name}: {of_it}");
-    assert!(
-        of_it
-            .lines()
-            .all(|line| !line.starts_with('[') || line.starts_with("[unknown")),
-        "{of_it}"
-    );
+    // A walk that failed may begin with a mark in brackets, too.
+    assert!(of_it.lines().all(|line| !line.starts_with(thread)), "{of_it}");
     assert!(total(&collapsed(&server, &id, "event=cpu&thread=no-such-thread")) < 0.5);
 
     let timeline = server.get(&format!("/captures/{id}/timeline")).ok().json();

@@ -376,8 +376,9 @@ fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     match [a, b, c, d, e, f] {
         // Unspecified and loopback are IPv6's own.
         [0, 0, 0, 0, 0, 0] if g == 0 && h <= 1 => None,
-        // Compatible, mapped and translated (RFC 4291 §2.5.5, RFC 6145 §1.3).
-        [0, 0, 0, 0, 0, 0 | 0xffff] | [0, 0, 0, 0, 0xffff, 0] => Some(v4(g, h)),
+        // Compatible, mapped and translated (RFC 4291 §2.5.5, RFC 6145 §1.3), and whatever else may come to be: all that begins so is
+        // reserved.
+        [0, 0, 0, 0, ..] => Some(v4(g, h)),
         // NAT64, the well-known prefix and the local one (RFC 6052, RFC 8215).
         [0x64, 0xff9b, 0 | 1, ..] => Some(v4(g, h)),
         // 6to4 (RFC 3056).
