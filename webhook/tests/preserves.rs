@@ -177,7 +177,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         field("sideflame.io/dotnet-port", one_of(&["true", "false"]))
             .prop_map(real)
             .boxed(),
-        field("sideflame.io/metrics-port", one_of(&["7118", "7117"]))
+        field("sideflame.io/metrics-port", one_of(&["7118", "7119"]))
             .prop_map(real)
             .boxed(),
         field("kubectl.kubernetes.io/default-container", one_of(&["app"])),
