@@ -136,8 +136,8 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
     };
     let mut verdicts = match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
-        Runtime::Dotnet => dotnet::doctor::verdicts(&examination, native::doctor::verdicts(&examination)),
-        Runtime::Go => go::doctor::verdicts(&examination, native::doctor::verdicts(&examination)),
+        Runtime::Dotnet => dotnet::doctor::verdicts(&examination, native::doctor::sampled(&examination)),
+        Runtime::Go => go::doctor::verdicts(&examination, native::doctor::sampled(&examination)),
         Runtime::Native => native::doctor::verdicts(&examination),
     };
     counters::judge(&mut verdicts, &examination);

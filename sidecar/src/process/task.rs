@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-/// Number and name of a thread.
+/// Number, name and state of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     /// In the innermost pid namespace: what its own runtime and libraries call it.
     pub number: u64,
     /// Without control characters. The kernel keeps 15 bytes.
     pub name: String,
+    /// The kernel's letter: `R`, `S`, `D`, `T`, `t`, `Z`, `X`.
+    pub state: char,
 }
 
 impl Task {
@@ -31,6 +33,7 @@ impl Task {
             // The last of several is that in the innermost namespace.
             number: number.split_whitespace().last()?.parse().ok()?,
             name: field("Name")?.chars().map(plain).collect(),
+            state: field("State")?.chars().next()?,
         })
     }
 }
@@ -41,12 +44,12 @@ mod tests {
 
     #[test]
     fn threads_are_numbered_as_their_own_runtime_does() {
-        let named = |status| Task::parse(status).map(|task| (task.number, task.name));
-        let status = "Name:\tshop-worker-1\nTgid:\t100\nPid:\t117\nNSpid:\t117\t7\n";
-        assert_eq!(named(status), Some((7, "shop-worker-1".to_owned())));
+        let named = |status| Task::parse(status).map(|task| (task.number, task.name, task.state));
+        let status = "Name:\tshop-worker-1\nState:\tS (sleeping)\nTgid:\t100\nPid:\t117\nNSpid:\t117\t7\n";
+        assert_eq!(named(status), Some((7, "shop-worker-1".to_owned(), 'S')));
         assert_eq!(
-            named("Name:\ta b\nPid:\t9\n"),
-            Some((9, "a b".to_owned())),
+            named("Name:\ta b\nState:\tR (running)\nPid:\t9\n"),
+            Some((9, "a b".to_owned(), 'R')),
             "an old kernel"
         );
         assert_eq!(named("Name:\t\n"), None);

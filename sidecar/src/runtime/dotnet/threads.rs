@@ -58,7 +58,7 @@ impl Threads {
 }
 
 fn read(task: &Path) -> Option<(u64, Row)> {
-    let Task { number, name } = Task::read(task)?;
+    let Task { number, name, .. } = Task::read(task)?;
     let (started, used) = CpuTime::of_task(task)?;
     Some((number, Row { name, started, used }))
 }

@@ -8,7 +8,7 @@ use super::perf::PerfRights;
 use super::plan::{self, NativePlan};
 use super::threads;
 use crate::event::Event;
-use crate::runtime::{Examination, Verdict, no_access, stopped};
+use crate::runtime::{Examination, Reason, Verdict, no_access, stopped};
 
 /// The events that are judged; every other one is judged as one of them.
 static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
@@ -52,23 +52,34 @@ pub fn judged_as(event: &Event) -> &Event {
 /// Verdicts for every event of the runtime. A process we may not look into is listed as native, whatever it is: then
 /// the missing right is the reason.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let target = examination.target;
-    let blocked = match examination.root {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(no_access(target)),
-        _ => target.process.is_stopped().then(stopped),
+    let threads = match blocker(examination).or_else(|| threads::blocker(examination)) {
+        Some(reason) => Verdict::impossible(Event::Goroutine, reason),
+        None => Verdict::available(Event::Goroutine),
     };
+    let mut verdicts = sampled(examination);
+    verdicts.push(threads);
+    verdicts
+}
+
+/// Those of what the kernel samples, of any process.
+pub fn sampled(examination: &Examination<'_>) -> Vec<Verdict> {
+    let blocked = blocker(examination);
     let judge = |event: &Event| match &blocked {
         Some(reason) => Verdict::impossible(event.clone(), reason.clone()),
-        None => match examination.perf.of(target.id().pid, event) {
+        None => match examination.perf.of(examination.target.id().pid, event) {
             Ok(limits) => Verdict::limited(event.clone(), limits),
             Err(reason) => Verdict::impossible(event.clone(), reason),
         },
     };
-    let threads = match blocked.clone().or_else(|| threads::blocker(examination)) {
-        Some(reason) => Verdict::impossible(Event::Goroutine, reason),
-        None => Verdict::available(Event::Goroutine),
-    };
-    EVENTS.iter().map(judge).chain([threads]).collect()
+    EVENTS.iter().map(judge).collect()
+}
+
+fn blocker(examination: &Examination<'_>) -> Option<Reason> {
+    let target = examination.target;
+    match examination.root {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(no_access(target)),
+        _ => target.process.is_stopped().then(stopped),
+    }
 }
 
 #[cfg(test)]

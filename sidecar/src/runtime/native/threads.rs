@@ -236,8 +236,8 @@ impl<'a> Look<'a> {
         let Some(named) = Task::read(task) else { return Ok(()) };
         let mut row = Row {
             tid,
+            state: state_of(&named, task),
             task: named,
-            state: state_of(task),
             places: Vec::new(),
             walk: Walk::Whole,
             futex: None,
@@ -303,19 +303,17 @@ fn refused(control: &Control, error: &io::Error) -> RecordError {
     }
 }
 
-/// What a thread does, by the letter of `/proc/PID/stat` and the kernel's function in which it waits.
-fn state_of(task: &Path) -> String {
-    let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
-    let letter = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    let state = match letter {
-        Some('R') => "running",
-        Some('S') => "sleeping",
-        Some('D') => "uninterruptible sleep",
-        Some('T' | 't') => "stopped",
-        Some('Z' | 'X') => "ended",
+/// What a thread does, by the kernel's letter and its function in which the thread waits.
+fn state_of(task: &Task, folder: &Path) -> String {
+    let state = match task.state {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "uninterruptible sleep",
+        'T' | 't' => "stopped",
+        'Z' | 'X' => "ended",
         _ => "unknown",
     };
-    let place = std::fs::read_to_string(task.join("wchan")).unwrap_or_default();
+    let place = std::fs::read_to_string(folder.join("wchan")).unwrap_or_default();
     match &*place {
         "" | "0" => state.to_owned(),
         place => format!("{state} in {place}"),
