@@ -31,9 +31,12 @@ fn truncated(stacks: &str) -> f64 {
     shares::of(stacks, "[truncated]")
 }
 
-/// Collapsed stacks of captures of 10 s, enough to tell 3 points from noise.
+/// Collapsed stacks of captures of 3 s, enough to tell 3 points from noise.
 fn cpu(server: &Server, app: &App, parameters: &str) -> (String, Answer) {
-    let query = format!("/profile?pid={}&seconds=10&format=collapsed{parameters}", app.pid);
+    let query = format!(
+        "/profile?pid={}&seconds=3&frequency=499&format=collapsed{parameters}",
+        app.pid
+    );
     let captures = shares::enough_captures(|| server.get(&query));
     let stacks = captures.iter().map(Answer::text).collect();
     (stacks, captures.into_iter().next_back().unwrap())
@@ -141,7 +144,10 @@ fn threads_and_processes_that_come_and_go_are_seen() {
     for scenario in ["born", "fork", "exec"] {
         let app = app("c/split-nofp", &[scenario]);
         // Of a thousand samples one run in five was 3 points off by chance.
-        let (stacks, answer) = cpu(&server, &app, "&frequency=499");
+        let query = format!("/profile?pid={}&seconds=5&frequency=999&format=collapsed", app.pid);
+        let captures = shares::enough_captures(|| server.get(&query));
+        let stacks: String = captures.iter().map(Answer::text).collect();
+        let answer = captures.last().unwrap();
         eprintln!(
             "{scenario}: {} unresolved, {} truncated",
             answer.header("sideflame-unresolved"),
@@ -373,13 +379,13 @@ fn perf_sees_the_same() {
                     "-F",
                     "499",
                     "--call-graph",
-                    "dwarf,16384",
+                    "dwarf,8192",
                     "-p",
                     &pid,
                     "-o",
                 ])
                 .arg(&file)
-                .args(["--", "sleep", "12"])
+                .args(["--", "sleep", "6"])
                 .output()
                 .unwrap();
             assert!(
@@ -395,7 +401,7 @@ fn perf_sees_the_same() {
             collapsed(&String::from_utf8_lossy(&script.stdout))
         });
         let ours = server
-            .get(&format!("/profile?pid={pid}&seconds=12&frequency=499&format=collapsed"))
+            .get(&format!("/profile?pid={pid}&seconds=6&frequency=499&format=collapsed"))
             .ok();
         (ours.text(), perf.join().unwrap())
     });

