@@ -21,6 +21,7 @@ pub mod kernel_counters;
 pub mod native;
 pub mod no_access;
 pub mod options;
+pub mod output;
 mod own_directory;
 pub mod plan_error;
 pub mod record_order;
@@ -57,6 +58,7 @@ pub use jvm::settings::JvmSettings;
 pub use native::perf::PerfRights;
 pub use no_access::no_access;
 pub use options::Options;
+pub use output::Output;
 pub use plan_error::PlanError;
 pub use record_order::{RecordOrder, RoomGrant};
 pub use report::{NoRoom, Phase, RecordError, Reporter};
@@ -614,7 +616,7 @@ pub fn record(
     order: &RecordOrder,
     opened: Opened,
     line: Option<&Line>,
-    output: &mut dyn Write,
+    output: &mut dyn Output,
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
