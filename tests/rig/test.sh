@@ -62,7 +62,7 @@ failures() {
 }
 
 # What the tests themselves call.
-"$rig/packages.sh" chromium chromium-driver iproute2 linux-perf openssl prometheus
+"$rig/packages.sh" chromium chromium-driver gdb iproute2 linux-perf openssl prometheus
 make --no-print-directory cluster-up 8>&-
 for program in "${waiting[@]}"; do
   # The whole workspace, as with the others: another selection is another set of features, and compiled anew.
