@@ -36,6 +36,7 @@ use halt::{HaltError, Halted};
 use layout::{Layout, LayoutError};
 use memory::{CHUNK, Memory};
 use notes::About;
+use registers::USUAL_EXTENDED;
 
 /// Asks for a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub fn record(
         .ok_or(RecordError::TargetExited)?;
     let expected = Contents::read(&dump, &process)?;
     let threads = control.table().threads(process.id.pid).count();
-    let length = expected.length(threads);
+    let length = expected.length((threads, USUAL_EXTENDED));
     fits(order, length, "")?;
     // Whoever has no room finds out before anything stands still.
     output.reserve(length).map_err(|error| unstored(&error))?;
@@ -140,11 +141,12 @@ impl Contents {
         Ok(Self { layout, auxiliary })
     }
 
-    fn notes(&self, threads: usize) -> u64 {
+    /// Of so many threads that have so many bytes of other registers.
+    fn notes(&self, threads: (usize, usize)) -> u64 {
         notes::length(threads, self.auxiliary.len(), notes::length_of_files(&self.layout))
     }
 
-    fn length(&self, threads: usize) -> u64 {
+    fn length(&self, threads: (usize, usize)) -> u64 {
         CoreFile::new(&self.layout, self.notes(threads)).length()
     }
 }
@@ -199,7 +201,8 @@ impl Dump<'_> {
     fn copy(&self, process: &Process, halted: &Halted, output: &mut dyn Output) -> Result<Copied, RecordError> {
         let contents = Contents::read(self, process)?;
         let Contents { layout, auxiliary } = &contents;
-        let length = contents.length(halted.threads.len());
+        let threads = (halted.threads.len(), halted.extended);
+        let length = contents.length(threads);
         // It may have grown since.
         fits(self.order, length, "")?;
         output.reserve(length).map_err(|error| unstored(&error))?;
@@ -208,7 +211,7 @@ impl Dump<'_> {
         let mut memory = Memory::new(open("mem")?, open("pagemap")?, layout.page);
 
         let mut output = BufWriter::with_capacity(CHUNK, output);
-        let file = CoreFile::new(layout, contents.notes(halted.threads.len()));
+        let file = CoreFile::new(layout, contents.notes(threads));
         file.write_headers(&mut output).map_err(|error| unstored(&error))?;
         self.write_notes(process, halted, (layout, auxiliary), &mut output)?;
         file.write_padding(&mut output).map_err(|error| unstored(&error))?;
@@ -264,7 +267,7 @@ impl Dump<'_> {
             if number == 0 {
                 of_process().iter().try_for_each(|note| put(note))?;
             }
-            put(&notes::floating(&registers))?;
+            put(&notes::others(&registers))?;
         }
         Ok(())
     }

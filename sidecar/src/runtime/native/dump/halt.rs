@@ -65,6 +65,8 @@ pub(super) struct Halted {
     pub(super) threads: Vec<i32>,
     /// Those that wait in the kernel and have no registers to be read.
     pub(super) unseen: usize,
+    /// Bytes of [`Registers::extended`] of each.
+    pub(super) extended: usize,
     began: Instant,
     registers: Option<Receiver<Result<Registers, Errno>>>,
     hold: Option<Sender<Infallible>>,
@@ -93,6 +95,7 @@ impl Halted {
         let mut halted = Self {
             threads: Vec::new(),
             unseen: 0,
+            extended: 0,
             began,
             registers: Some(registers),
             hold: Some(hold),
@@ -107,6 +110,7 @@ impl Halted {
             }
         };
         (halted.threads, halted.unseen) = (standing.threads, standing.unseen);
+        halted.extended = standing.extended;
         Ok(halted)
     }
 
@@ -116,7 +120,9 @@ impl Halted {
     /// It was killed meanwhile.
     pub(super) fn registers(&self) -> Result<Registers, Errno> {
         let next = self.registers.as_ref().and_then(|registers| registers.recv().ok());
-        next.unwrap_or(Err(Errno::ESRCH))
+        let mut next = next.unwrap_or(Err(Errno::ESRCH))?;
+        next.extended.resize(self.extended, 0);
+        Ok(next)
     }
 
     /// Lets all go on. Gives how long they stood.
@@ -150,6 +156,7 @@ impl Drop for Halted {
 struct Standing {
     threads: Vec<i32>,
     unseen: usize,
+    extended: usize,
 }
 
 /// The tracer: only the thread that has seized another may look at it, and for as long as it lives that one stands.
@@ -211,7 +218,12 @@ impl Tracing {
             return Err(HaltError::Gone);
         }
         threads.sort_unstable_by_key(|tid| (*tid != self.pid, *tid));
-        Ok(Standing { threads, unseen })
+        let first = threads.first().and_then(|tid| Registers::of(Pid::from_raw(*tid)).ok());
+        Ok(Standing {
+            threads,
+            unseen,
+            extended: first.map_or(0, |registers| registers.extended.len()),
+        })
     }
 
     /// False of one that is gone.

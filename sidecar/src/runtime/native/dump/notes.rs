@@ -7,7 +7,7 @@ use object::pod::bytes_of;
 use object::{LittleEndian, U32};
 
 use super::layout::Layout;
-use super::registers::{FLOATING, GENERAL, Registers};
+use super::registers::{EXTENDED, FLOATING, GENERAL, Registers};
 
 /// Bytes of `struct elf_prstatus` before the registers.
 const BEFORE_REGISTERS: usize = 112;
@@ -18,8 +18,8 @@ const BEHIND_REGISTERS: usize = 8;
 /// Bytes of `struct elf_prpsinfo`.
 const ABOUT: usize = 136;
 
-/// Whose note it is, padded.
-const OWNER: &[u8; 8] = b"CORE\0\0\0\0";
+/// Whose kind of note it is, with the byte that ends it, and padded.
+const OWNER: usize = 8;
 
 /// What there is to say of the process, by its numbers in its own pid namespace.
 #[derive(Debug, Clone, Default)]
@@ -33,28 +33,34 @@ pub(super) struct About {
     pub(super) arguments: String,
 }
 
-/// Bytes of all notes.
-pub(super) fn length(threads: usize, auxiliary: usize, files: usize) -> u64 {
+/// Bytes of all notes, of so many threads that have so many bytes of other registers.
+pub(super) fn length((threads, extended): (usize, usize), auxiliary: usize, files: usize) -> u64 {
     let status = BEFORE_REGISTERS + GENERAL + BEHIND_REGISTERS;
-    let of_a_thread = whole(status) + whole(FLOATING);
+    let extended = if extended > 0 { whole(extended) } else { 0 };
+    let of_a_thread = whole(status) + whole(FLOATING) + extended;
     let all = threads as u64 * of_a_thread as u64;
     all + (whole(ABOUT) + whole(auxiliary) + whole(files)) as u64
 }
 
 /// Bytes of a note with so much in it.
 fn whole(contents: usize) -> usize {
-    size_of::<elf::NoteHeader64<LittleEndian>>() + OWNER.len() + contents.next_multiple_of(4)
+    size_of::<elf::NoteHeader64<LittleEndian>>() + OWNER + contents.next_multiple_of(4)
 }
 
 fn note(kind: NoteType, contents: &[u8]) -> Vec<u8> {
+    owned(elf::ELF_NOTE_CORE, kind, contents)
+}
+
+fn owned(owner: &[u8], kind: NoteType, contents: &[u8]) -> Vec<u8> {
     let number = |number| U32::new(LittleEndian, number);
     let header = elf::NoteHeader64 {
-        // With the byte that ends it.
-        n_namesz: number(5),
+        n_namesz: number(u32::try_from(owner.len() + 1).unwrap_or_default()),
         n_descsz: number(u32::try_from(contents.len()).unwrap_or_default()),
         n_type: U32::new(LittleEndian, kind),
     };
-    let mut note = [bytes_of(&header), OWNER, contents].concat();
+    let mut note = [bytes_of(&header), owner].concat();
+    note.resize(bytes_of(&header).len() + OWNER, 0);
+    note.extend(contents);
     note.resize(whole(contents.len()), 0);
     note
 }
@@ -71,9 +77,13 @@ pub(super) fn status(thread: i32, about: &About, registers: &Registers) -> Vec<u
     note(elf::NT_PRSTATUS, &contents)
 }
 
-/// Its other registers, right behind.
-pub(super) fn floating(registers: &Registers) -> Vec<u8> {
-    note(elf::NT_PRFPREG, &registers.floating)
+/// Its other registers, behind it.
+pub(super) fn others(registers: &Registers) -> Vec<u8> {
+    let mut notes = note(elf::NT_PRFPREG, &registers.floating);
+    if !registers.extended.is_empty() {
+        notes.extend(owned(elf::ELF_NOTE_LINUX, EXTENDED, &registers.extended));
+    }
+    notes
 }
 
 /// The process.

@@ -75,7 +75,9 @@ fn a_reader_of_elf_finds_every_segment_also_of_more_than_a_header_can_count() {
 fn kinds(notes: &mut NoteIterator<'_, Header>) -> Vec<(elf::NoteType, usize)> {
     let mut kinds = Vec::new();
     while let Some(note) = notes.next().unwrap() {
-        assert_eq!(note.name(), b"CORE");
+        let kind = note.n_type(LittleEndian);
+        let owner: &[u8] = if kind == registers::EXTENDED { b"LINUX" } else { b"CORE" };
+        assert_eq!(note.name(), owner);
         kinds.push((note.n_type(LittleEndian), note.desc().len()));
     }
     kinds
@@ -167,6 +169,7 @@ fn a_dump_has_the_memory_the_threads_and_the_files_of_a_process() {
         elf::NT_AUXV,
         elf::NT_FILE,
         elf::NT_PRFPREG,
+        registers::EXTENDED,
     ];
     assert_eq!(kinds, expected);
     // The stack has the environment, whatever else has changed since.
