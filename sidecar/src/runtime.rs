@@ -21,6 +21,7 @@ pub mod kernel_counters;
 pub mod native;
 pub mod no_access;
 pub mod options;
+pub mod output;
 mod own_directory;
 pub mod plan_error;
 pub mod record_order;
@@ -57,6 +58,7 @@ pub use jvm::settings::JvmSettings;
 pub use native::perf::PerfRights;
 pub use no_access::no_access;
 pub use options::Options;
+pub use output::Output;
 pub use plan_error::PlanError;
 pub use record_order::{RecordOrder, RoomGrant};
 pub use report::{NoRoom, Phase, RecordError, Reporter};
@@ -137,7 +139,11 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
     let mut verdicts = match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
         Runtime::Dotnet => dotnet::doctor::verdicts(&examination, native::doctor::sampled(&examination)),
-        Runtime::Go => go::doctor::verdicts(&examination, native::doctor::sampled(&examination)),
+        Runtime::Go => {
+            let mut by_kernel = native::doctor::sampled(&examination);
+            by_kernel.push(native::doctor::dump(&examination));
+            go::doctor::verdicts(&examination, by_kernel)
+        }
         Runtime::Native => native::doctor::verdicts(&examination),
     };
     counters::judge(&mut verdicts, &examination);
@@ -305,18 +311,6 @@ pub fn no_walk(runtime: Runtime) -> Option<Reason> {
     Some(Reason::new("no_walk", sentence, remedy))
 }
 
-/// Why the memory of a process of a runtime cannot be had as a file.
-pub fn no_dump(runtime: Runtime) -> Option<Reason> {
-    match runtime {
-        Runtime::Dotnet | Runtime::Jvm => None,
-        Runtime::Go | Runtime::Native => Some(Reason::new(
-            "no_dump",
-            "this version of sideflame takes dumps of JVMs and .NET processes, which write theirs themselves",
-            "gcore <pid> makes one where ptrace is allowed",
-        )),
-    }
-}
-
 fn is_dump(event: &Event) -> bool {
     matches!(event, Event::Named(name) if name == DUMP)
 }
@@ -334,6 +328,7 @@ pub fn shares(order: &RecordOrder) -> bool {
         | RuntimePlan::Go(_)
         | RuntimePlan::Native(_)
         | RuntimePlan::NativeThreads(_)
+        | RuntimePlan::NativeDump(_)
         | RuntimePlan::Counters(_)
         | RuntimePlan::DotnetMixed(_) => false,
     }
@@ -382,6 +377,8 @@ pub enum RuntimePlan {
     Native(native::plan::NativePlan),
     /// To the kernel, of the threads of a moment.
     NativeThreads(native::threads::ThreadsPlan),
+    /// To the kernel, of the memory and the threads of a process.
+    NativeDump(native::dump::DumpPlan),
     /// To the kernel, and to a .NET process for the names of its methods.
     DotnetMixed(native::plan::NativePlan),
     /// To no runtime: what is counted of it, and shared.
@@ -416,6 +413,7 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
         Runtime::Native if *asked.event == Event::Goroutine => {
             native::threads::plan(asked).map(RuntimePlan::NativeThreads)
         }
+        Runtime::Native if is_dump(asked.event) => native::dump::plan(asked).map(RuntimePlan::NativeDump),
         Runtime::Native => {
             let plan = native::plan::plan(asked)?;
             Ok(match asked.target.runtime() {
@@ -472,7 +470,7 @@ impl RuntimePlan {
             Self::JvmDump(plan) => plan.kind(),
             Self::Dotnet(plan) => plan.kind,
             Self::DotnetHeap(_) => RecordingKind::Heap,
-            Self::DotnetDump(_) => RecordingKind::Dump,
+            Self::DotnetDump(_) | Self::NativeDump(_) => RecordingKind::Dump,
             Self::Go(plan) => plan.kind(),
             Self::Native(plan) | Self::DotnetMixed(plan) => plan.kind(),
             Self::NativeThreads(_) => RecordingKind::PprofThreads,
@@ -496,6 +494,7 @@ impl RuntimePlan {
             | Self::Go(_)
             | Self::Native(_)
             | Self::NativeThreads(_)
+            | Self::NativeDump(_)
             | Self::DotnetMixed(_)
             | Self::Counters(_) => None,
         }
@@ -513,7 +512,7 @@ impl RuntimePlan {
             // One would remove the map that the other reads.
             Self::DotnetMixed(_) => Some(Exclusive("the perf map")),
             // The kernel lets one of them look at a thread at a time.
-            Self::NativeThreads(_) => Some(Exclusive("the view of its threads")),
+            Self::NativeThreads(_) | Self::NativeDump(_) => Some(Exclusive("the view of its threads")),
             Self::JvmThreads(_) | Self::JvmHistogram(_) | Self::Dotnet(_) | Self::Native(_) | Self::Counters(_) => None,
             Self::Go(plan) => plan.exclusive(),
         }
@@ -528,6 +527,7 @@ impl RuntimePlan {
             | Self::JvmHistogram(_)
             | Self::JvmDump(_)
             | Self::NativeThreads(_)
+            | Self::NativeDump(_)
             | Self::DotnetHeap(_)
             | Self::DotnetDump(_) => true,
             Self::Jvm(_) | Self::Native(_) | Self::DotnetMixed(_) | Self::Counters(_) => false,
@@ -553,6 +553,7 @@ impl RuntimePlan {
             | Self::DotnetDump(_)
             | Self::Native(_)
             | Self::NativeThreads(_)
+            | Self::NativeDump(_)
             | Self::DotnetMixed(_) => false,
         }
     }
@@ -594,6 +595,7 @@ impl Opened {
             | RuntimePlan::DotnetHeap(_)
             | RuntimePlan::DotnetDump(_)
             | RuntimePlan::NativeThreads(_)
+            | RuntimePlan::NativeDump(_)
             | RuntimePlan::Counters(_) => Self::Nothing,
             RuntimePlan::Go(plan) => plan
                 .open()
@@ -614,7 +616,7 @@ pub fn record(
     order: &RecordOrder,
     opened: Opened,
     line: Option<&Line>,
-    output: &mut dyn Write,
+    output: &mut dyn Output,
     control: &Control,
     reporter: &mut Reporter,
 ) -> Result<Quality, RecordError> {
@@ -638,6 +640,7 @@ pub fn record(
         }
         RuntimePlan::JvmThreads(_) => jvm::thread_dump::record(order, output, control, reporter),
         RuntimePlan::NativeThreads(_) => native::threads::record(order, output, control, reporter),
+        RuntimePlan::NativeDump(_) => native::dump::record(order, output, control, reporter),
         RuntimePlan::JvmHistogram(plan) => jvm::class_histogram::record(order, plan, output, control, reporter),
         RuntimePlan::JvmDump(plan) => jvm::heap_dump::record(order, plan, output, control, reporter),
         RuntimePlan::Counters(plan) => counters::record(order, plan, output, control, reporter),

@@ -95,7 +95,7 @@ failures() {
 }
 
 # What the tests themselves call.
-"$rig/packages.sh" chromium chromium-driver iproute2 linux-perf openssl prometheus
+"$rig/packages.sh" chromium chromium-driver gdb iproute2 linux-perf openssl prometheus
 "$rig/components.sh" helm kube
 status=0
 # Unit tests that need root and this machine's kernel.

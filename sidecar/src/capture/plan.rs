@@ -83,8 +83,7 @@ pub fn plan(
     let unwalked = || runtime::no_walk(target.runtime()).filter(|_| request.format == Some(Format::Nettrace));
     let by_type = unwalked().or_else(|| runtime::no_histogram(target.runtime()));
     let by_type = by_type.filter(|_| request.by_type);
-    let dump = runtime::no_dump(target.runtime()).filter(|_| request.dump);
-    if let Some(reason) = by_type.or(dump) {
+    if let Some(reason) = by_type {
         return Err(CaptureError::Impossible(reason));
     }
     // Of a node, the recorder tells what may be opened.

@@ -29,8 +29,6 @@ pub struct CaptureRequest {
     pub scraped: bool,
     /// The heap by type, which not every runtime tells. Set by `/histogram` and `/gcdump` only.
     pub by_type: bool,
-    /// All of the memory, which not every runtime writes. Set by `/dump` only.
-    pub dump: bool,
     /// How long it is kept when it has ended, in place of the operator's choice. Set by `/processor/goProfiler` only.
     pub keep: Option<Duration>,
     /// What is sampled.
@@ -206,7 +204,6 @@ impl Default for CaptureRequest {
             snapshot: false,
             scraped: false,
             by_type: false,
-            dump: false,
             keep: None,
             event: Event::Cpu,
             format: None,

@@ -1,4 +1,4 @@
-//! `POST /dump`: the memory of a .NET process as a core file, or the heap of a JVM.
+//! `POST /dump`: the memory of a .NET process, a Go program or machine code as a core file, or the heap of a JVM.
 //!
 //! A capture like any other, of a moment. By POST, and confirmed: nothing that only looks, a link or a prefetching browser, may stop an app.
 
@@ -18,7 +18,7 @@ use crate::parameter::Takes;
 use crate::runtime::{DUMP, DumpType, Runtime};
 
 /// How one asks for a dump.
-pub(super) const SPELLING: &str = "POST /dump?type=heap&confirm=yes (of .NET type: mini, heap, triage or full; of a JVM all=true and gz=1): the app \
+pub(super) const SPELLING: &str = "POST /dump?type=heap&confirm=yes (of .NET type: mini, heap, triage or full; of a JVM all=true and gz=1; of Go and machine code nothing more): the app \
                                    stands still until it is written, and it holds all secrets that the app has in memory";
 
 /// Levels of gzip.
@@ -28,11 +28,13 @@ const LEVEL: Takes = Takes::Number {
     most: 9,
 };
 
-/// The heap of a JVM (HPROF), or the memory of a .NET process (core file).
+/// The heap of a JVM (HPROF), or the memory of a .NET process, a Go program, C, C++ or Rust (core file).
 ///
-/// For Eclipse MAT and VisualVM; for dotnet-dump, lldb and gdb. The app stands still until it is written, and it holds the app's secrets: hence
-/// POST and confirm=yes. It lies in the temporary directory of the process, where no other user can read it, until it has been written, and no
-/// longer; 507 `target_disk_full` says that there is no room for it, before the runtime is asked.
+/// For Eclipse MAT and VisualVM; for dotnet-dump, lldb, gdb and Delve. The app stands still until it is written, and it holds the app's secrets: hence
+/// POST and confirm=yes. What a JVM or .NET writes lies in the temporary directory of the process, where no other user can read it, until it has been
+/// written, and no longer; 507 `target_disk_full` says that there is no room for it, before the runtime is asked. Of Go and machine code
+/// sideflame reads the memory (ptrace) into its own store and writes nothing in the app; 507 says that there is no room, before the app is stopped.
+/// For how many milliseconds it was, `Sideflame-Sampler` and `quality.durationMs` say.
 #[utoipa::path(post, path = "/dump", tag = "captures",
     params(
         ("type" = Option<String>, Query, description = "of .NET: mini (stacks and what they lead to), heap (the default), triage (as mini, without \
@@ -81,7 +83,7 @@ fn request(pairs: &Pairs, max_seconds: u64) -> Result<CaptureRequest, Problem> {
     let mut request = CaptureRequest::parse(&pairs, max_seconds)?;
     request.event = Event::Named(DUMP.to_owned());
     request.snapshot = true;
-    request.dump = true;
+    request.options.native.dump = true;
     request.options.dotnet.dump = Some(kind);
     if kind != DumpType::Heap {
         request.options.given_for(Runtime::Dotnet, "type");

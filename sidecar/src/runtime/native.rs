@@ -2,12 +2,14 @@
 //! Called by [`super`].
 //!
 //! One straight line: `perf` gives samples of addresses, `unwind` walks the stacks that have no frame pointers, `collector`
-//! adds them up, `symbols` gives names, `record` puts them together. `threads` looks at those that sleep, too.
+//! adds them up, `symbols` gives names, `record` puts them together. `threads` looks at those that sleep, too, and `dump` at all that the
+//! process has in memory.
 
 pub mod address_spaces;
 mod collector;
 pub mod detect;
 pub mod doctor;
+pub mod dump;
 pub mod events;
 mod groups;
 pub mod mapping;

@@ -7,6 +7,11 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::runtime::Output;
+
 /// The server only adds two numbers; more than this means that it hangs.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -14,6 +19,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub(super) struct MeteredFile<A> {
     file: File,
     written: u64,
+    /// Bytes that the file has already, for what will be written.
+    reserved: u64,
     /// Bytes the file may have.
     granted: u64,
     answers: Receiver<u64>,
@@ -27,6 +34,7 @@ impl<A: FnMut()> MeteredFile<A> {
         Self {
             file,
             written: 0,
+            reserved: 0,
             granted,
             answers,
             ask,
@@ -66,7 +74,40 @@ impl<A: FnMut()> Write for MeteredFile<A> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.reserved > self.written {
+            self.file.set_len(self.written)?;
+            self.reserved = self.written;
+        }
         self.file.flush()
+    }
+}
+
+impl<A: FnMut()> Output for MeteredFile<A> {
+    /// # Errors
+    /// As [`Self::write`]: the store's size and its disk are both asked.
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        while self.reserved < bytes {
+            // Room is for those who fill what they have: what is reserved is filled.
+            if self.reserved >= self.granted {
+                self.ask_for_room()?;
+            }
+            let end = bytes.min(self.granted);
+            allocate(&self.file, self.reserved, end)?;
+            self.reserved = end;
+        }
+        Ok(())
+    }
+}
+
+/// Lets the file have the bytes from `start` to `end`, and where the file system can, the blocks of its disk.
+fn allocate(file: &File, start: u64, end: u64) -> io::Result<()> {
+    let number = |bytes: u64| i64::try_from(bytes).map_err(|_| ErrorKind::FileTooLarge);
+    loop {
+        match fallocate(file, FallocateFlags::empty(), number(start)?, number(end - start)?) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return file.set_len(end),
+            done => return Ok(done?),
+        }
     }
 }
 
@@ -90,5 +131,30 @@ mod tests {
         drop(answer);
         let error = output.write_all(b"7").unwrap_err();
         assert_eq!((error.kind(), length()), (ErrorKind::BrokenPipe, 6));
+    }
+
+    #[test]
+    fn what_is_reserved_is_asked_for_at_once_and_given_back_at_the_end() {
+        let (answer, answers) = channel();
+        let file = tempfile::tempfile().unwrap();
+        let length = || file.metadata().unwrap().len();
+        // It asks when all that it has is used, and not before.
+        let full = file.try_clone().unwrap();
+        let mut granted = 4;
+        let ask = move || {
+            assert_eq!(full.metadata().unwrap().len(), granted);
+            granted = (granted + 4).min(12);
+            answer.send(granted).unwrap();
+        };
+        let mut output = MeteredFile::new(file.try_clone().unwrap(), 4, answers, ask);
+        output.reserve(10).unwrap();
+        assert_eq!(length(), 10);
+        output.write_all(b"123456789").unwrap();
+        output.flush().unwrap();
+        assert_eq!(length(), 9);
+        let error = output.reserve(13).unwrap_err();
+        assert_eq!((error.kind(), length()), (ErrorKind::FileTooLarge, 12));
+        output.flush().unwrap();
+        assert_eq!(length(), 9);
     }
 }

@@ -5,7 +5,7 @@ import * as numbers from "./numbers.js";
 import { h, fill, link, button, command, say } from "./dom.js";
 import { go, format } from "./route.js";
 import { problem, processLink, words } from "./problem.js";
-import { startCapture, eventWords, place } from "./captures.js";
+import { startCapture, eventWords, place, UNSTARTED } from "./captures.js";
 
 const REFRESH = 10000;
 const MANAGED = { jvm: "JVM", dotnet: ".NET", go: "Go" };
@@ -84,7 +84,7 @@ const onlyUs = () => [
 function processCard(row, state) {
   const can = row.events.filter((event) => event.availability !== "impossible").map((event) => event.event);
   const cpu = row.events.find((event) => event.event === "cpu");
-  const others = can.filter((event) => event !== "cpu" && event !== "counters");
+  const others = can.filter((event) => event !== "cpu" && event !== "counters" && !UNSTARTED.includes(event));
   const direct = FIRST.filter((event) => others.includes(event)).slice(0, 4);
   const more = others.filter((event) => !direct.includes(event));
   const message = h("div", { class: "message" });

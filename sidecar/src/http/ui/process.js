@@ -5,7 +5,7 @@ import * as numbers from "./numbers.js";
 import { h, fill, button, table, textBox, say } from "./dom.js";
 import { go, format } from "./route.js";
 import { problem, reason, words } from "./problem.js";
-import { startCapture, place } from "./captures.js";
+import { startCapture, place, UNSTARTED } from "./captures.js";
 
 const SIGNS = { available: "● works", degraded: "⚠ works, with limits", impossible: "✕ not possible" };
 const MOST_COUNTERS = 300;
@@ -48,7 +48,7 @@ export function open(root, { ids }) {
       const reasons = [verdict.reason, ...(verdict.also ?? [])].filter(Boolean);
       return h("tr", {}, h("th", { scope: "row" }, verdict.event), h("td", {}, SIGNS[verdict.availability]),
         h("td", {}, reasons.map((one) => button(one.key, jump(one.key), { class: "link" }))),
-        h("td", {}, verdict.availability !== "impossible" && start));
+        h("td", {}, verdict.availability !== "impossible" && !UNSTARTED.includes(verdict.event) && start));
     };
     const all = new Map(row.verdicts.flatMap((verdict) => [verdict.reason, ...(verdict.also ?? [])]).filter(Boolean).map((one) => [one.sentence, one]));
     return [table("Events", ["Event", "Verdict", "Reason", "Action"], row.verdicts.map(line)), [...all.values()].map(reason)];

@@ -4,7 +4,8 @@ use super::absence;
 use super::request::profile_of;
 use crate::event::Event;
 use crate::runtime::{
-    Availability, Examination, HISTOGRAM, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped,
+    Availability, DUMP, Examination, HISTOGRAM, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict,
+    stopped,
 };
 
 /// Events of `net/http/pprof`, and `wall`, which the kernel has.
@@ -68,6 +69,7 @@ pub fn judged_as(event: &Event) -> &Event {
 pub fn serves(target: &Target, event: &Event) -> bool {
     match event {
         Event::Wall => false,
+        Event::Named(name) if name == DUMP => false,
         Event::Cpu => !matches!(target.facts, RuntimeFacts::Go { pprof: None, .. }),
         Event::Named(name) => name == HISTOGRAM || own_profiles(target).any(|own| own == name),
         _ => true,
@@ -181,7 +183,8 @@ mod tests {
     use crate::event::Event;
     use crate::process::{Process, ProcessTable};
     use crate::runtime::{
-        Availability, Examination, PerfRights, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict,
+        Availability, DUMP, Examination, PerfRights, PprofAbsence, PprofEndpoint, Reason, Runtime, RuntimeFacts,
+        Target, Verdict, served_by,
     };
 
     fn target(pprof: Result<PprofEndpoint, PprofAbsence>) -> Target {
@@ -268,6 +271,20 @@ mod tests {
             assert_eq!(verdict.availability, expected, "{}", verdict.event);
             assert_eq!(verdict.reason.is_none(), expected == Availability::Available);
         }
+    }
+
+    #[test]
+    fn a_dump_is_of_its_memory_also_where_a_profile_is_called_so() {
+        let target = target(Ok(PprofEndpoint {
+            profiles: vec!["heap".to_owned(), DUMP.to_owned()],
+            ..endpoint()
+        }));
+        let dump = Event::Named(DUMP.to_owned());
+        let traced = Verdict::impossible(dump.clone(), Reason::new("traced", "it is traced", "end that"));
+        let verdicts = judged(&target, vec![traced.clone()]);
+        let of_dumps: Vec<_> = verdicts.iter().filter(|verdict| verdict.event == dump).collect();
+        assert_eq!(of_dumps, [&traced]);
+        assert_eq!(served_by(&target, &dump), Runtime::Native);
     }
 
     #[test]

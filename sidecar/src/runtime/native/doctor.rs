@@ -8,7 +8,7 @@ use super::perf::PerfRights;
 use super::plan::{self, NativePlan};
 use super::threads;
 use crate::event::Event;
-use crate::runtime::{Examination, Reason, Verdict, no_access, stopped};
+use crate::runtime::{DUMP, Examination, Reason, Verdict, no_access, stopped};
 
 /// The events that are judged; every other one is judged as one of them.
 static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
@@ -24,9 +24,9 @@ static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
     ]
 });
 
-/// True of what the kernel can sample.
+/// True of what the kernel can sample, and of a dump.
 pub fn knows(event: &Event) -> bool {
-    plan::usual(event).is_ok()
+    matches!(event, Event::Named(name) if name == DUMP) || plan::usual(event).is_ok()
 }
 
 /// Tries for these processes what the verdicts are about; see [`PerfRights`] for when.
@@ -52,13 +52,23 @@ pub fn judged_as(event: &Event) -> &Event {
 /// Verdicts for every event of the runtime. A process we may not look into is listed as native, whatever it is: then
 /// the missing right is the reason.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
-    let threads = match blocker(examination).or_else(|| threads::blocker(examination)) {
-        Some(reason) => Verdict::impossible(Event::Goroutine, reason),
-        None => Verdict::available(Event::Goroutine),
-    };
     let mut verdicts = sampled(examination);
-    verdicts.push(threads);
+    let dump = dump(examination);
+    verdicts.push(Verdict {
+        event: Event::Goroutine,
+        ..dump.clone()
+    });
+    verdicts.push(dump);
     verdicts
+}
+
+/// That of a dump, of any process: its threads have to stand still, as for a look at them.
+pub fn dump(examination: &Examination<'_>) -> Verdict {
+    let event = Event::Named(DUMP.to_owned());
+    match blocker(examination).or_else(|| threads::blocker(examination)) {
+        Some(reason) => Verdict::impossible(event, reason),
+        None => Verdict::available(event),
+    }
 }
 
 /// Those of what the kernel samples, of any process.
@@ -111,7 +121,7 @@ mod tests {
         let us = i32::try_from(std::process::id()).unwrap();
         let rights = probe([us].into_iter());
         let verdicts = judged(&target(us), ErrorKind::PermissionDenied, &rights);
-        assert_eq!(verdicts.len(), EVENTS.len() + 1, "and its threads");
+        assert_eq!(verdicts.len(), EVENTS.len() + 2, "its threads and its memory, too");
         for verdict in verdicts {
             assert_eq!(verdict.reason.unwrap().key, "no_access", "{}", verdict.event);
         }
@@ -127,8 +137,8 @@ mod tests {
         let us = i32::try_from(std::process::id()).unwrap();
         let rights = probe([us].into_iter());
         let judged = judged(&target(us), ErrorKind::NotFound, &rights).into_iter();
-        for verdict in judged.filter(|verdict| verdict.event != Event::Goroutine) {
-            let plan = plan::usual(&verdict.event).unwrap();
+        let sampled = judged.filter_map(|verdict| Some((plan::usual(&verdict.event).ok()?, verdict)));
+        for (plan, verdict) in sampled {
             let opened = super::super::perf::Sampler::open(
                 &ProcessTable::default(),
                 ProcessTable::default().id_of(us).unwrap(),
@@ -185,6 +195,7 @@ mod tests {
             ("task-clock", "page-faults"),
             ("cpu-migrations", "context-switches"),
             ("sched:sched_switch", "context-switches"),
+            ("dump", "dump"),
             ("java.lang.Thread.run", "java.lang.Thread.run"),
         ] {
             assert_eq!(judged_as(&name.parse().unwrap()).name(), judge, "{name}");

@@ -1,4 +1,5 @@
-//! `/proc/PID/maps`, of which only what may hold code is kept. Called by [`super::address_spaces`].
+//! `/proc/PID/maps`, of which only what may hold code is kept. Called by [`super::address_spaces`]; a row is read by
+//! [`super::dump`] as well.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -29,30 +30,70 @@ pub(super) fn read(table: &ProcessTable, pid: i32) -> io::Result<Vec<Mapping>> {
     Ok(mappings)
 }
 
-/// `7f00-7f01 r-xp 00000000 08:01 7      /usr/lib/libc.so.6` (`man 5 proc_pid_maps`); `None` if it is not executable.
+/// A row that is executable.
 fn mapping(row: &[u8]) -> Option<Mapping> {
-    let mut fields = row.splitn(6, |byte| *byte == b' ');
-    let mut field = || std::str::from_utf8(fields.next()?).ok();
-    let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
-    let (start, end) = field()?.split_once('-')?;
-    let permissions = field()?;
-    let offset = hexadecimal(field()?)?;
-    let (major, minor) = field()?.split_once(':')?;
-    let device = (
-        u32::from_str_radix(major, 16).ok()?,
-        u32::from_str_radix(minor, 16).ok()?,
-    );
-    let inode = field()?.parse().ok()?;
-    let name = fields.next().unwrap_or_default().trim_ascii_start();
-    if permissions.as_bytes().get(2) != Some(&b'x') {
-        return None;
-    }
-    Some(Mapping {
-        start: hexadecimal(start)?,
-        end: hexadecimal(end)?,
-        offset,
-        backing: Backing::of(name, FileId { device, inode }),
+    let row = Row::parse(row)?;
+    row.permissions.executable.then(|| Mapping {
+        start: row.start,
+        end: row.end,
+        offset: row.offset,
+        backing: Backing::of(row.name, row.id),
     })
+}
+
+/// What may be done with a range.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Permissions {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    pub(super) executable: bool,
+    /// With other processes: what is written is seen by them.
+    pub(super) shared: bool,
+}
+
+/// `7f00-7f01 r-xp 00000000 08:01 7      /usr/lib/libc.so.6` (`man 5 proc_pid_maps`), which also begins each entry of `smaps`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row<'a> {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) permissions: Permissions,
+    pub(super) offset: u64,
+    pub(super) id: FileId,
+    /// As the kernel writes it: a line break is `\012`.
+    pub(super) name: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    /// `None` of what is no such row.
+    pub(super) fn parse(row: &'a [u8]) -> Option<Self> {
+        let mut fields = row.splitn(6, |byte| *byte == b' ');
+        let mut field = || std::str::from_utf8(fields.next()?).ok();
+        let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+        let (start, end) = field()?.split_once('-')?;
+        let permissions = field()?.as_bytes();
+        let offset = hexadecimal(field()?)?;
+        let (major, minor) = field()?.split_once(':')?;
+        let device = (
+            u32::from_str_radix(major, 16).ok()?,
+            u32::from_str_radix(minor, 16).ok()?,
+        );
+        let inode = field()?.parse().ok()?;
+        let name = fields.next().unwrap_or_default().trim_ascii_start();
+        let has = |at: usize, letter: u8| permissions.get(at) == Some(&letter);
+        Some(Self {
+            start: hexadecimal(start)?,
+            end: hexadecimal(end)?,
+            permissions: Permissions {
+                readable: has(0, b'r'),
+                writable: has(1, b'w'),
+                executable: has(2, b'x'),
+                shared: has(3, b's'),
+            },
+            offset,
+            id: FileId { device, inode },
+            name,
+        })
+    }
 }
 
 #[cfg(test)]

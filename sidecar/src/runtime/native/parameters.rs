@@ -15,6 +15,8 @@ pub struct NativeOptions {
     pub user_only: bool,
     /// How stacks are walked.
     pub unwind: Unwind,
+    /// A dump in place of the event. Set by `/dump` only.
+    pub dump: bool,
 }
 
 /// How the stacks of a process are walked.

@@ -17,4 +17,4 @@ mod sys;
 pub use error::{PerfError, Sight, no_kernel_frames, no_samples};
 pub use rights::PerfRights;
 pub use sampler::{Facts, Sampler};
-pub use sys::now;
+pub use sys::{now, register_set};

@@ -68,14 +68,8 @@ pub fn blocker(examination: &Examination<'_>) -> Option<Reason> {
     /// `Documentation/admin-guide/LSM/Yama.rst`: 0 as ever, 1 own children, 2 CAP_SYS_PTRACE, 3 no one.
     const ALL: &str = "0";
     let Examination { table, target, .. } = examination;
-    let status = std::fs::read_to_string(table.directory(target.id().pid).join("status")).unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    if let Some(tracer) = tracer.map(str::trim).filter(|tracer| *tracer != "0") {
-        return Some(Reason::new(
-            "traced",
-            format!("process {tracer} traces it, and the kernel allows one tracer only"),
-            "end the debugger, strace or profiler that has attached to it",
-        ));
+    if let Some(reason) = traced(&table.directory(target.id().pid)) {
+        return Some(reason);
     }
     let scope = std::fs::read_to_string(table.machine_wide("sys/kernel/yama/ptrace_scope")).unwrap_or_default();
     let may = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_PTRACE).unwrap_or(false);
@@ -197,7 +191,7 @@ impl<'a> Look<'a> {
             control,
             pid,
             tasks: control.table().directory(pid).join("task"),
-            memory: memory.map_err(|error| refused(control, &error))?,
+            memory: memory.map_err(|error| refused(control, None, &error))?,
             spaces: AddressSpaces::new(control.table()),
             unwinder: Unwinder::default(),
             symbols,
@@ -259,7 +253,7 @@ impl<'a> Look<'a> {
             }
             Err(_) if !task.exists() => return Ok(()),
             Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => self.unseen += 1,
-            Err(error) if self.rows.is_empty() => return Err(refused(self.control, &error)),
+            Err(error) if self.rows.is_empty() => return Err(refused(self.control, Some(task), &error)),
             Err(_) => self.unseen += 1,
         }
         self.rows.push(row);
@@ -290,9 +284,25 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Why the kernel would not let us.
-fn refused(control: &Control, error: &io::Error) -> RecordError {
+/// Another process looks at the one, or at the thread, whose folder this is.
+fn traced(folder: &Path) -> Option<Reason> {
+    let status = std::fs::read(folder.join("status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    let tracer = tracer.map(str::trim).filter(|tracer| *tracer != "0")?;
+    Some(Reason::new(
+        "traced",
+        format!("process {tracer} traces it, and the kernel allows one tracer only"),
+        "end the debugger, strace or profiler that has attached to it",
+    ))
+}
+
+/// Why the kernel would not let us, of the thread whose folder is `task`, or of all.
+pub(super) fn refused(control: &Control, task: Option<&Path>, error: &io::Error) -> RecordError {
+    let process = control.table().directory(control.target().pid);
+    let tracer = || traced(&process).or_else(|| traced(task?));
     match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM | Errno::EACCES) if let Some(reason) = tracer() => RecordError::Impossible(reason),
         Some(Errno::EPERM | Errno::EACCES) => RecordError::Impossible(Reason::new(
             "ptrace_refused",
             "the kernel lets us look into the process, but not at its threads (ptrace): a security module forbids it",

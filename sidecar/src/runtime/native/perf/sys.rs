@@ -1,10 +1,11 @@
-//! The system calls of the sampler and the memory that the kernel shares with it: the only module of the workspace with `unsafe`.
+//! The system calls of the sampler, the memory that the kernel shares with it, and what of `ptrace` has no safe wrapper everywhere: the
+//! only module of the workspace with `unsafe`.
 //!
-//! Must not know what a record says. Called by its siblings only.
+//! Must not know what a record says. Called by its siblings only, but for [`register_set`].
 
 #![expect(
     unsafe_code,
-    reason = "perf_event_open, its ioctls, the clock and the ring shared with the kernel have no safe wrapper"
+    reason = "perf_event_open, its ioctls, the clock, the ring shared with the kernel and, with musl, PTRACE_GETREGSET have no safe wrapper"
 )]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::Pid;
 use perf_event_open_sys::bindings::{PERF_FLAG_FD_CLOEXEC, perf_event_attr, perf_event_mmap_page};
 use perf_event_open_sys::{ioctls, perf_event_open};
 
@@ -66,6 +68,28 @@ pub fn now() -> u64 {
     }
     let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     seconds.unwrap_or_default() * 1_000_000_000 + nanoseconds.unwrap_or_default()
+}
+
+/// Reads a set of registers, by the number of its note in a core file, of a thread that the calling one has seized and that stands still.
+/// Gives the number of bytes.
+///
+/// # Errors
+/// `ESRCH` of one that does not stand, `EINVAL` or `ENODEV` for a set that the processor does not have.
+pub fn register_set(tid: Pid, set: u32, into: &mut [u8]) -> Result<usize, Errno> {
+    let mut place = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: into.len(),
+    };
+    let (request, tid) = (
+        libc::c_long::from(libc::PTRACE_GETREGSET),
+        libc::c_long::from(tid.as_raw()),
+    );
+    let set = libc::c_long::from(set);
+    // SAFETY: GETREGSET writes at most `iov_len` bytes to `iov_base`, which is `into`, borrowed for the call, and how many they were into
+    // `place`, which is ours and lives for the call; the other arguments are numbers, of the width that the kernel takes.
+    let done = unsafe { libc::syscall(libc::SYS_ptrace, request, tid, set, &raw mut place) };
+    Errno::result(done)?;
+    Ok(place.iov_len.min(into.len()))
 }
 
 /// A ring of records: the kernel writes at its head, we read at its tail.
