@@ -1,7 +1,7 @@
 // Draws a tree of `shape`, which has `rows` rows of at most `widest` nodes, and counts what that takes; run in the page by tests/tests/page.rs.
 const { Flame } = await import("/ui/flame.js");
 const { search, covered } = await import("/ui/search.js");
-const { functions, pathHashes, rowOf } = await import("/ui/columns.js");
+const { functions, pathHashes } = await import("/ui/columns.js");
 
 function treeOf(rowLengths) {
   const count = rowLengths.reduce((sum, length) => sum + length, 0);
@@ -82,7 +82,8 @@ function isOutlined(node) {
   const { canvas, element } = flame;
   const ratio = canvas.width / flame.width;
   const x = Math.min(Math.round((tree.start[node] / 1e6) * canvas.width), canvas.width - 2 * ratio);
-  const y = Math.round((rowOf(tree, node) * 20 - element.scrollTop + 10) * ratio);
+  const row = tree.rowOffset.findIndex((start) => start > node) - 1;
+  const y = Math.round((row * 20 - element.scrollTop + 10) * ratio);
   const [red, green, blue] = getComputedStyle(element).color.match(/\d+/g);
   const ink = [red, green, blue, 255].join();
   // A canvas that is read twice tells the console so.
