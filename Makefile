@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 CACHE := $(or $(SIDEFLAME_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sideflame)
 # Runtimes and reference tools. What only some targets need, they name themselves.
-COMPONENTS := async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema axe-core
+COMPONENTS := async-profiler jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope openapi-schema axe-core
 ASYNC_PROFILER := $(CACHE)/async-profiler/linux-x64/libasyncProfiler.so
 
 # Says what a step does and how long it took; `make test` ends with a table of them.
@@ -111,6 +111,7 @@ bench: build static apps ## Measure against named peers, as ratios
 	@tests/rig/bench.sh
 	@tests/rig/bench_dotnet.sh
 	@tests/rig/bench_native.sh
+	@tests/rig/bench_page.sh
 	@tests/rig/soak.sh
 	@tests/rig/bench_webhook.sh
 	@$(MAKE) --no-print-directory cluster-up

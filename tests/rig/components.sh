@@ -12,7 +12,7 @@ rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SIDEFLAME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sideflame}
 
 # In the order in which tests need them; the slowest builds come last.
-components=(async-profiler jfr-converter jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope-schema openapi-schema axe-core cargo-deny cargo-cyclonedx helm kube)
+components=(async-profiler jfr-converter jattach dotnet-3.1 dotnet-8 dotnet-10 flamegraph speedscope openapi-schema axe-core cargo-deny cargo-cyclonedx helm kube)
 # The version of the package, which for dotnet-8, dotnet-10, flamegraph and openapi-schema is not that of the content.
 declare -A versions=(
   # With the classes by which a program tells it spans.
@@ -24,7 +24,7 @@ declare -A versions=(
   [dotnet-8]=5.7.0
   [dotnet-10]=2.0.5
   [flamegraph]=6.12
-  [speedscope-schema]=1.25.0
+  [speedscope]=1.25.0
   [openapi-schema]=2.11.0
   [axe-core]=4.14.1
   [cargo-deny]=0.20.2
@@ -131,10 +131,11 @@ install_flamegraph() {
     deb/usr/share/doc/libdevel-nytprof-perl/copyright "$1"
 }
 
-install_speedscope_schema() {
+# The page, and the schema of its files.
+install_speedscope() {
   npm_pack speedscope@1.25.0 2831f1e0d26df914b477e522d78b8485511495a6af81a0b88158f8b48f9e0d03 \
-    LICENSE dist/release/file-format-schema.json
-  mv package/LICENSE package/dist/release/file-format-schema.json "$1"
+    LICENSE dist/release
+  mv package/LICENSE package/dist/release/* "$1"
 }
 
 # The OpenAPI Initiative publishes its schemas on a page only; a validator brings them along.

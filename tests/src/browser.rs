@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 use crate::Client;
 
-/// Nothing that calls home, and a picture without a graphics card.
-const ARGUMENTS: [&str; 9] = [
+/// Nothing that calls home, and a picture without a graphics card or what stands in for one.
+const ARGUMENTS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-3d-apis",
     "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
@@ -99,8 +100,24 @@ impl Browser {
 
     /// Another size of the window, in pixels of the page.
     pub fn resize(&self, width: u32, height: u32) {
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.resize_at(width, height, 1);
+    }
+
+    /// The same on a screen that has so many pixels for one of the page, in each direction.
+    pub fn resize_at(&self, width: u32, height: u32, ratio: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": false});
         self.command("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// What the page's scripts keep, in megabytes, what is behind typed arrays among it.
+    ///
+    /// # Panics
+    /// The browser does not say.
+    pub fn heap_megabytes(&self) -> f64 {
+        self.command("HeapProfiler.collectGarbage", &json!({}));
+        let usage = self.command("Runtime.getHeapUsage", &json!({}));
+        let bytes = ["usedSize", "backingStorageSize"].map(|part| usage[part].as_f64().expect("a number"));
+        bytes.iter().sum::<f64>() / 1e6
     }
 
     /// What the user prefers, e.g. `prefers-color-scheme` and `dark`.

@@ -227,7 +227,7 @@ fn a_jvm_that_is_still_starting_is_waited_for() {
 fn speedscope_validates_against_its_schema() {
     let app = App::start(app::java("17", &[], "cpu"));
     let server = Server::default();
-    let schema = std::fs::read(e2e::cache::file("speedscope-schema/file-format-schema.json")).unwrap();
+    let schema = std::fs::read(e2e::cache::file("speedscope/file-format-schema.json")).unwrap();
     let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
     for threads in [false, true] {
         let query = format!("/profile?pid={}&seconds=2&format=speedscope&threads={threads}", app.pid);

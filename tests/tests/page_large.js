@@ -1,4 +1,4 @@
-// Draws a tree of 250,000 nodes, and one that is 20,000 frames deep; run in the page by tests/tests/page.rs.
+// Draws a tree of `shape`, which has `rows` rows of at most `widest` nodes, and counts what that takes; run in the page by tests/tests/page.rs.
 const { Flame } = await import("/ui/flame.js");
 const { search, covered } = await import("/ui/search.js");
 const { functions, pathHashes } = await import("/ui/columns.js");
@@ -24,48 +24,88 @@ function treeOf(rowLengths) {
   return tree;
 }
 
+document.querySelector("main").replaceChildren();
 const flame = new Flame({ label: "Test", on: { zoom() {}, select() {}, hover() {}, key() {} } });
 document.querySelector("main").append(flame.element);
-const FILLS = ["#d08c58", "#e6d24a", "#3a98ee", "#b3a6d9", "#86efb0"];
-const show = (tree) => flame.show(tree, { fillOf: (node) => FILLS[tree.name[node] % 5], describe: (node) => String(node) });
+const FILLS = ["#d08c58", "#e6d24a", "#3a98ee", "#b3a6d9", "#f0f0f0"];
+const shownAs = { fillOf: (node) => FILLS[flame.tree.name[node] % 5], describe: (node) => String(node) };
 const timed = (work) => {
   const began = performance.now();
   work();
   return performance.now() - began;
 };
 
-const rows = Array.from({ length: 300 }, (_, row) => (row < 10 ? 2 ** row : 848));
-const wide = treeOf(rows);
+const tree = treeOf(Array.from({ length: shape.rows }, (_, row) => Math.min(2 ** row, shape.widest)));
 const firstMs = timed(() => {
-  show(wide);
+  flame.show(tree, shownAs);
   flame.paint();
 });
 const frames = [];
 for (let at = 0; at < 200; at++) {
-  const node = (at * 6151) % wide.count;
   frames.push(timed(() => {
-    flame.zoomTo(at % 2 ? node : 0);
+    flame.zoomTo(at % 2 ? (at * 6151) % tree.count : 0);
     flame.element.scrollTop = (at * 37) % 5000;
     flame.paint();
   }));
 }
 frames.sort((one, other) => one - other);
-const found = search(wide, "class42");
-const searchMs = timed(() => covered(search(wide, "class4"), wide, 0, 1e6));
-const tableMs = timed(() => functions(wide));
-const hashMs = timed(() => pathHashes(wide));
-flame.search(found);
-flame.paint();
+let found;
+const searchMs = timed(() => covered((found = search(tree, "class42")), tree, 0, 1e6));
+const tableMs = timed(() => functions(tree));
+const hashMs = timed(() => pathHashes(tree));
 
-const deep = treeOf(Array.from({ length: 20001 }, () => 1));
-show(deep);
+const METHODS = ["fillRect", "strokeRect", "fill", "stroke", "drawImage", "fillText"];
+
+// What one frame reads of the tree and gives to the canvas, however long that takes here.
+function worked() {
+  const counts = { reads: 0, rectangles: 0, texts: 0 };
+  const counted = (array) => new Proxy(array, { get: (of, at) => (counts.reads++, of[at]) });
+  const columns = ["start", "width", "name", "parent", "self"].map((column) => [column, counted(tree[column])]);
+  for (const method of METHODS) {
+    const what = method === "fillText" ? "texts" : "rectangles";
+    flame.context[method] = (...given) => (counts[what]++, CanvasRenderingContext2D.prototype[method].apply(flame.context, given));
+  }
+  flame.tree = { ...tree, ...Object.fromEntries(columns) };
+  const { found } = flame;
+  flame.found = found && { ...found, before: counted(found.before) };
+  flame.paint();
+  Object.assign(flame, { tree, found });
+  for (const method of METHODS) delete flame.context[method];
+  return counts;
+}
+
+// Whether two pixels where a match begins are ink, as narrow as it may be. What shares its pixel may begin before it.
+function isOutlined(node) {
+  flame.zoomTo(0);
+  flame.reveal(node);
+  flame.paint();
+  const { canvas, element } = flame;
+  const ratio = canvas.width / flame.width;
+  const x = Math.min(Math.round((tree.start[node] / 1e6) * canvas.width), canvas.width - 2 * ratio);
+  const row = tree.rowOffset.findIndex((start) => start > node) - 1;
+  const y = Math.round((row * 20 - element.scrollTop + 10) * ratio);
+  const [red, green, blue] = getComputedStyle(element).color.match(/\d+/g);
+  const ink = [red, green, blue, 255].join();
+  // A canvas that is read twice tells the console so.
+  const copy = new OffscreenCanvas(3 * ratio, 1).getContext("2d");
+  copy.drawImage(canvas, ratio - x, -y);
+  const { data } = copy.getImageData(0, 0, 3 * ratio, 1);
+  const pixels = Array.from({ length: 3 * ratio }, (_, at) => data.slice(4 * at, 4 * at + 4).join());
+  return pixels.filter((one) => one === ink).length >= 2 * ratio;
+}
+
+flame.zoomTo(0);
+const whole = worked();
+flame.search(found);
+const searched = worked();
 flame.element.scrollTop = 1e9;
-flame.paint();
-functions(deep);
+const bottom = worked();
 const { width, height } = flame.canvas;
-const result = {
-  nodes: wide.count, firstMs, p95Ms: frames[190], medianMs: frames[100], searchMs, tableMs, hashMs, rows: flame.rows,
-  canvasPixels: width * height, heapBytes: performance.memory?.usedJSHeapSize,
+const areOutlined = [found.outermost[0], found.outermost.at(-1)].every(isOutlined);
+// Looked at afterwards by its owner, who asks for what it takes to keep.
+window.kept = [flame, tree, found];
+return {
+  nodes: tree.count, firstMs, p95Ms: frames[190], medianMs: frames[100], searchMs, tableMs, hashMs, rows: flame.rows,
+  whole, searched, bottom, canvasPixels: width * height, width: flame.width, height: flame.height,
+  areOutlined, hasWebGL: document.createElement("canvas").getContext("webgl") !== null,
 };
-flame.close();
-return result;

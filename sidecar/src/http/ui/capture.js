@@ -103,18 +103,19 @@ function profile(root, capture) {
     label: `Flame graph, ${capture.event} of ${capture.name}`, capture, callers,
     tabs: TABS, tabOf: (params) => ({ tree: "tree", top: "top" })[tabOf(params)] ?? "flame",
   });
-  const [tabs, time, filters, above, below] = [1, 2, 3, 4, 5].map(() => h("div", {}));
-  fill(root, h("div", { class: "bar" }, tabs, events), filters, above, viewer.element, time, below);
-  let [timed, shownTime] = [undefined, undefined];
+  const [tabs, time, filters, above, doubt, below] = [1, 2, 3, 4, 5, 6].map(() => h("div", {}));
+  fill(root, h("div", { class: "bar" }, tabs, events), filters, above, viewer.element, time, doubt, below);
+  let [timed, shownTime, shownFiles, asking] = [];
   const told = document.querySelector(".stamp");
 
   async function update({ params }) {
     const tab = tabOf(params);
     fill(tabs, tabLinks(TABS, tab, params));
     fill(filters, filterWords(params));
-    fill(below, downloads(capture, params));
+    showFiles(params);
     viewer.element.hidden = false;
     fill(above);
+    fill(doubt);
     const view = viewOf(params);
     if (tab === "callers" && params.get("f")) {
       view.callers = exactly(params.get("f"));
@@ -130,8 +131,19 @@ function profile(root, capture) {
       fill(above, h("p", {}, "Choose the function whose callers are wanted, in the table ", link(tabAddress(params, "top"), "Top"), " or in the graph with ", h("kbd", {}, "s"), "."));
     }
     if (tab === "threads") fill(above, threadTable(tree));
-    fill(below, doubts(capture, tree), downloads(capture, params));
+    fill(doubt, doubts(capture, tree));
     showTime(params);
+  }
+
+  // A zoom or a letter of a search changes nothing there, except that there may be more to compare with: not each of them asks for that.
+  function showFiles(params) {
+    const key = api.query(viewOf(params));
+    if (shownFiles !== key) fill(below, downloads(capture, params));
+    else asking ??= setTimeout(() => {
+      asking = undefined;
+      below.querySelector("#compare").ask();
+    }, 300);
+    shownFiles = key;
   }
 
   async function showTime(params) {
@@ -153,6 +165,7 @@ function profile(root, capture) {
   return {
     update,
     close() {
+      clearTimeout(asking);
       time.strip?.close();
       viewer.close();
     },
@@ -209,13 +222,14 @@ function compareChoice(capture) {
   const select = h("select", { id: "compare", change: () => {
     const [one, other] = [capture, select.captures.find((each) => each.id === select.value)].sort((a, b) => a.createdAtMs - b.createdAtMs);
     route.go(route.format(["diff", one.id, other.id]));
-  } }, h("option", { value: "" }, "choose…"));
+  } });
   const label = h("label", { for: "compare", hidden: true }, "Compare with ", select);
-  api.json("/captures").then((captures) => {
+  select.ask = () => api.json("/captures").then((captures) => {
     select.captures = captures.filter((one) => one.id !== capture.id && one.status === "finished" && one.event === capture.event);
-    select.append(...select.captures.map((one) => h("option", { value: one.id }, `${one.captureName ?? one.name}, ${numbers.clock(one.createdAtMs)}`)));
+    fill(select, h("option", { value: "" }, "choose…"), select.captures.map((one) => h("option", { value: one.id }, `${one.captureName ?? one.name}, ${numbers.clock(one.createdAtMs)}`)));
     label.hidden = select.captures.length === 0;
   }, () => {});
+  select.ask();
   return label;
 }
 

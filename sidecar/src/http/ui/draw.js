@@ -5,13 +5,25 @@ import { end, first, firstEndingAfter, nodeAt } from "./columns.js";
 import { matchesIn } from "./search.js";
 import { fitted } from "./names.js";
 import { percent } from "./numbers.js";
-import { INK } from "./kinds.js";
+import { INK, KINDS } from "./kinds.js";
 
 export const ROW = 20;
 const FONT = "12px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const PADDING = 4;
-const SMALL = "#a7adb6";
-const NARROWEST_MATCH = 2;
+const NARROWEST_HATCHED = 8;
+// A match is never narrower than the edge of its outline.
+const OUTLINE = 2;
+const FADED = 0x59ffffff;
+
+// A colour, `#rrggbb`, as one of the little-endian numbers that an image is made of.
+export const pixel = (colour) => Number("0xff" + colour.slice(5) + colour.slice(3, 5) + colour.slice(1, 3));
+
+const SMALL = pixel("#a7adb6");
+const HATCHED = pixel(KINDS.unresolved.fill);
+
+// Of what is seen a line of pixels for each row, and with a search one for the edges of outlines.
+const lines = new OffscreenCanvas(1, 1);
+const pen = lines.getContext("2d");
 
 // What is shown: values [low, high), the row that is zoomed into, and how far it is scrolled.
 //   { low, high, zoomRow, scroll, width, height, rows, flipped }
@@ -48,7 +60,10 @@ function eachBox(tree, view, row, visit) {
     let to = node + 1;
     if (tree.width[node] * scale < 1) {
       const next = Math.max(tree.start[node], view.low) + 1 / scale;
-      to = first(to, rowEnd, (other) => tree.start[other] >= next);
+      // It is near: steps that grow find it with fewer looks than halves of the row.
+      let step = 1;
+      while (to + step < rowEnd && tree.start[to + step] < next) step *= 2;
+      to = first(to, Math.min(rowEnd, to + step), (other) => tree.start[other] >= next);
       // Only the last one that begins in a pixel can be wider than it.
       if (to - node > 1 && tree.width[to - 1] * scale >= 1) to--;
     }
@@ -57,71 +72,78 @@ function eachBox(tree, view, row, visit) {
   }
 }
 
-// `style` has `fill(node)` and what was found, if something is searched for.
+// `style` has `colour(node)`, which is a pixel, and what was found, if something is searched for. Boxes are not drawn one by one but
+// as pixels of lines, which are then stretched to the height of a row: tens of thousands cost what a few do.
 export function draw(context, tree, view, style) {
-  const ratio = context.canvas.width / view.width;
+  const pixels = context.canvas.width;
+  const ratio = pixels / view.width;
+  const edge = Math.round(OUTLINE * ratio);
+  const { found } = style;
+  const [from, to] = visibleRows(view, tree);
+  const rows = Math.max(1, to - from);
+  const image = new ImageData(pixels, 2 * rows);
+  const line = new Uint32Array(image.data.buffer);
+  const labels = [];
+  const hatches = [];
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, view.width, view.height);
-  const layers = new Map();
-  const texts = [];
-  const outlines = [];
-  const [from, to] = visibleRows(view, tree);
-  for (let row = from; row < to; row++) {
-    const y = yOf(view, row);
-    eachBox(tree, view, row, (node, to, x, width) => place(node, to, x, width, y, row));
+  context.fillStyle = style.ink;
+  const ink = pixel(context.fillStyle);
+  for (let row = from; row < to; row++) paintRow(row, yOf(view, row), (row - from) * pixels);
+  stretch();
+  context.fillStyle = style.hatched;
+  for (const { x, y, width, isFaded } of hatches) {
+    context.globalAlpha = isFaded ? 0.35 : 1;
+    context.fillRect(x + OUTLINE, y + OUTLINE, width - 2 * OUTLINE, ROW - 1 - 2 * OUTLINE);
   }
-  paint();
+  context.globalAlpha = 1;
+  context.font = FONT;
+  context.textBaseline = "middle";
+  for (const one of labels) label(one);
 
-  function place(node, to, x, width, y, row) {
-    const isRun = to - node > 1;
-    const hit = style.found && matchesIn(style.found, node, to) > 0;
-    const faded = style.found ? !hit : row < view.zoomRow;
-    const key = (isRun ? SMALL : style.fill(node)) + (faded ? "|" : "");
-    const drawn = Math.max(hit ? NARROWEST_MATCH : 0.5, width - (width > 2 ? 1 : 0));
-    if (!layers.has(key)) layers.set(key, []);
-    add(layers.get(key), x, y, drawn);
-    if (hit) outlines.push(x, y, drawn);
-    if (!isRun && width > 3 * style.characterWidth) texts.push({ node, x, y, width, faded });
+  function paintRow(row, y, offset) {
+    // Pixels before it belong to a match, which nothing beside it covers.
+    let free = 0;
+    eachBox(tree, view, row, (node, to, x, width) => {
+      const isHit = found && matchesIn(found, node, to) > 0;
+      const isFaded = found ? !isHit : row < view.zoomRow;
+      const colour = to - node > 1 ? SMALL : style.colour(node);
+      const least = isHit ? edge : 1;
+      const begin = Math.min(Math.round(x * ratio), pixels - least);
+      const stop = Math.max(begin + least, Math.round((x + width - (width > 2 ? 1 : 0)) * ratio));
+      line.fill(isFaded ? colour & FADED : colour, offset + (isHit ? begin : Math.max(begin, free)), offset + stop);
+      if (isHit) outline(offset + begin, offset + (free = stop));
+      if (to - node > 1) return;
+      if (width > 3 * style.characterWidth + 2 * PADDING) labels.push({ node, x, y, width, isFaded });
+      if (colour === HATCHED && width > NARROWEST_HATCHED) hatches.push({ x: begin / ratio, y, width: (stop - begin) / ratio, isFaded });
+    });
   }
 
-  // Neighbours of one colour without a border between them are one rectangle.
-  function add(rectangles, x, y, width) {
-    const last = rectangles.length - 3;
-    const isNext = last >= 0 && width <= 2 && rectangles[last + 1] === y && x - rectangles[last] - rectangles[last + 2] < 0.5;
-    if (isNext) rectangles[last + 2] = x + width - rectangles[last];
-    else rectangles.push(x, y, width);
+  function outline(begin, stop) {
+    line.fill(ink, begin, begin + edge).fill(ink, stop - edge, stop).fill(ink, rows * pixels + begin, rows * pixels + stop);
   }
 
-  function paint() {
-    for (const [key, rectangles] of layers) {
-      const [fill, faded] = key.split("|");
-      context.globalAlpha = faded === undefined ? 1 : 0.35;
-      context.fillStyle = fill === "hatched" ? style.hatched : fill;
-      // One path of all would be filled with smooth edges, 25 times as slowly without a graphics card.
-      for (let at = 0; at < rectangles.length; at += 3) context.fillRect(rectangles[at], rectangles[at + 1], rectangles[at + 2], ROW - 1);
-    }
-    context.globalAlpha = 1;
-    context.font = FONT;
-    context.textBaseline = "middle";
-    for (const text of texts) label(text);
-    context.lineWidth = 2;
-    context.strokeStyle = style.outline;
-    for (let at = 0; at < outlines.length; at += 3) {
-      const width = outlines[at + 2];
-      if (width <= 4) {
-        context.fillStyle = style.outline;
-        context.fillRect(outlines[at], outlines[at + 1], width, ROW - 1);
-      } else context.strokeRect(outlines[at] + 1, outlines[at + 1] + 1, width - 2, ROW - 3);
+  function stretch() {
+    if (lines.width !== pixels || lines.height < 2 * rows) Object.assign(lines, { width: pixels, height: 2 * rows });
+    pen.putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    for (let row = from; row < to; row++) {
+      const y = yOf(view, row);
+      const copy = (at, top, height) => context.drawImage(lines, 0, at, pixels, 1, 0, y + top, view.width, height);
+      copy(row - from, 0, ROW - 1);
+      if (!found) continue;
+      copy(rows + row - from, 0, OUTLINE);
+      copy(rows + row - from, ROW - 1 - OUTLINE, OUTLINE);
     }
   }
 
-  function label({ node, x, y, width, faded }) {
+  function label({ node, x, y, width, isFaded }) {
     const characters = Math.floor((width - 2 * PADDING) / style.characterWidth);
-    const share = percent(tree.width[node] / (tree.width[0] || 1));
     const name = tree.head.names[tree.name[node]];
-    const long = name.length + share.length + 2 <= characters;
-    context.fillStyle = faded ? style.fadedText : INK;
-    context.fillText(fitted(name, characters) + (long ? "  " + share : ""), x + PADDING, y + ROW / 2);
+    const rest = characters - name.length - 2;
+    const share = rest > 2 ? percent(tree.width[node] / (tree.width[0] || 1)) : "";
+    context.fillStyle = isFaded ? style.ink : INK;
+    context.fillText(fitted(name, characters) + (share && share.length <= rest ? "  " + share : ""), x + PADDING, y + ROW / 2);
   }
 }
 

@@ -36,7 +36,7 @@ export class Flame {
 
   // Another tree, or another way to colour it: `fillOf(node)`, `describe(node)`.
   show(tree, { fillOf, describe }) {
-    Object.assign(this, { tree, fillOf, describe, zoomed: 0, selected: 0, found: undefined });
+    Object.assign(this, { tree, fillOf, describe, zoomed: 0, selected: 0, found: undefined, colours: undefined });
     this.characterWidth ??= draw.characterWidth(this.context);
     this.hatched ??= draw.hatching(this.context);
     this.hover(undefined);
@@ -48,7 +48,10 @@ export class Flame {
     this.redraw();
   }
 
+  // The root below or above, and perhaps other colours.
   flip(flipped) {
+    this.colours = undefined;
+    if (this.flipped === flipped) return this.redraw();
     this.flipped = flipped;
     this.layOut();
   }
@@ -96,10 +99,17 @@ export class Flame {
 
   paint() {
     if (!this.tree || !this.width) return;
-    const { fillOf, found, characterWidth, hatched } = this;
-    const { color } = getComputedStyle(this.element);
-    draw.draw(this.context, this.tree, this.view(), { fill: fillOf, found, characterWidth, hatched, outline: color, fadedText: color });
+    const { found, characterWidth, hatched } = this;
+    const { color: ink } = getComputedStyle(this.element);
+    draw.draw(this.context, this.tree, this.view(), { colour: (node) => this.colour(node), found, characterWidth, hatched, ink });
     this.mark(this.marked, this.selected);
+  }
+
+  // Frames of one name look alike, but not in a difference.
+  colour(node) {
+    const { before, count, head, name } = this.tree;
+    this.colours ??= new Uint32Array(before ? count : head.names.length);
+    return (this.colours[before ? node : name[node]] ||= draw.pixel(this.fillOf(node)));
   }
 
   mark(box, node) {

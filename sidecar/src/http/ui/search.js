@@ -1,6 +1,6 @@
 // What a search finds: names are tested once each, and shares are of both the whole and the view.
 
-import { end } from "./columns.js";
+import { end, preorder } from "./columns.js";
 
 // A test of names: /pattern/ or a part of the name. Upper case in it matters, as in most editors.
 export function matcher(query) {
@@ -48,9 +48,6 @@ export function covered(found, tree, low, high) {
 
 // Matches in the order of the picture: from left to right, from the root on.
 export function inOrder(found, tree) {
-  if (found.order) return found.order;
-  const nodes = [];
-  for (let node = 0; node < tree.count; node++) if (isMatch(found, tree, node)) nodes.push(node);
-  found.order = nodes.sort((one, other) => tree.start[one] - tree.start[other] || one - other);
+  found.order ??= preorder(tree).filter((node) => isMatch(found, tree, node));
   return found.order;
 }

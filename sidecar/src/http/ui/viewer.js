@@ -146,7 +146,7 @@ export class Viewer {
     let node = 0;
     if (wanted) {
       this.hashes ??= columns.pathHashes(this.tree);
-      node = this.hashes.findIndex((hash, at) => at > 0 && hash.toString(36) === wanted);
+      node = this.hashes.indexOf(parseInt(wanted, 36), 1);
       if (node < 0) fill(this.notice, h("p", {}, NOT_THERE));
     }
     node = Math.max(0, node);
@@ -240,8 +240,7 @@ export class Viewer {
       return changeFill(tree.before[node], tree.after[node], noise);
     }
     const kind = this.kinds[tree.name[node]];
-    if (kind === "unresolved") return "hatched";
-    const isByPackage = this.params.get("c") === "package" && kind !== "all" && kind !== "thread" && kind !== "kernel";
+    const isByPackage = this.params.get("c") === "package" && !["all", "thread", "kernel", "unresolved"].includes(kind);
     return isByPackage ? packageFill(columns.hashOf(packageOf(columns.nameOf(tree, node)))) : KINDS[kind].fill;
   }
 
