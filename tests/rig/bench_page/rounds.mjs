@@ -128,7 +128,6 @@ async function measured({ url, data, pan, zoom }, capture) {
     const zoomMs = await browser.run(series(zoom));
     await browser.send("HeapProfiler.collectGarbage");
     const { usedSize, backingStorageSize } = await browser.send("Runtime.getHeapUsage");
-    if (process.env.BENCH_PICTURES) await picture(browser, data);
     return { load, drawn: load - arrived, cpu, bytes, heap: usedSize + backingStorageSize, memory: browser.processes().bytes, panMs, zoomMs };
   } finally {
     await browser.close();
@@ -161,9 +160,3 @@ for (const [key, label, unit] of ROWS) {
 }
 here.close();
 here.closeAllConnections();
-
-async function picture(browser, name) {
-  const { writeFileSync } = await import("node:fs");
-  const { data } = await browser.send("Page.captureScreenshot");
-  writeFileSync(`${process.env.BENCH_PICTURES}${name.replaceAll("/", "-")}.png`, Buffer.from(data, "base64"));
-}
