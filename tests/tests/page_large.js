@@ -1,7 +1,7 @@
 // Draws a tree of 250,000 nodes, and one that is 20,000 frames deep; run in the page by tests/tests/page.rs.
-const { Flame } = await import("/ui/flame.js");
-const { search, covered } = await import("/ui/search.js");
-const { functions, pathHashes } = await import("/ui/columns.js");
+const { Flame } = await import("/ui/page.js");
+const { search, covered } = await import("/ui/page.js");
+const { functions, pathHashes } = await import("/ui/page.js");
 
 function treeOf(rowLengths) {
   const count = rowLengths.reduce((sum, length) => sum + length, 0);

@@ -1,7 +1,7 @@
 // Draws what of a tree is in view: for each visible row the frames from the left edge on, found by binary search, and what is
 // narrower than a pixel together. The cost depends on the pixels, not on the tree.
 
-import { end, first, firstEndingAfter, nodeAt } from "./columns.js";
+import { end, first, firstEndingAfter, nodeAt, totalOf } from "./columns.js";
 import { matchesIn } from "./search.js";
 import { fitted } from "./names.js";
 import { percent } from "./numbers.js";
@@ -78,6 +78,8 @@ export function draw(context, tree, view, style) {
     const faded = style.found ? !hit : row < view.zoomRow;
     const key = (isRun ? SMALL : style.fill(node)) + (faded ? "|" : "");
     const drawn = Math.max(hit ? NARROWEST_MATCH : 0.5, width - (width > 2 ? 1 : 0));
+    // At the right edge, too, all of it is seen.
+    x = Math.min(x, view.width - drawn);
     if (!layers.has(key)) layers.set(key, []);
     add(layers.get(key), x, y, drawn);
     if (hit) outlines.push(x, y, drawn);
@@ -117,7 +119,7 @@ export function draw(context, tree, view, style) {
 
   function label({ node, x, y, width, faded }) {
     const characters = Math.floor((width - 2 * PADDING) / style.characterWidth);
-    const share = percent(tree.width[node] / (tree.width[0] || 1));
+    const share = percent(tree.width[node] / totalOf(tree));
     const name = tree.head.names[tree.name[node]];
     const long = name.length + share.length + 2 <= characters;
     context.fillStyle = faded ? style.fadedText : INK;
