@@ -1,7 +1,5 @@
 //! The page when something is in the way: a forward that ends, a server that is restarted, captures that are gone, others at work.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail loudly")]
-
 use std::time::{Duration, Instant};
 
 use e2e::app::{self, App};
