@@ -28,7 +28,7 @@ pub(super) fn script<'a>(sources: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// What is as good in a style without spaces and zeros.
-const SIGNS: [(&str, &str); 9] = [
+const SIGNS: [(&str, &str); 10] = [
     (": ", ":"),
     (", ", ","),
     ("; ", ";"),
@@ -38,6 +38,7 @@ const SIGNS: [(&str, &str); 9] = [
     (";}", "}"),
     (" 0.", " ."),
     (":0.", ":."),
+    (" > ", ">"),
 ];
 
 /// A style without indentation and without spaces around its signs.
@@ -167,7 +168,7 @@ mod tests {
         let rule = "th:not(:first-child), .a > b { margin: 0 auto; font: 12px \"A B\"; }";
         assert_eq!(
             style(rule),
-            "th:not(:first-child),.a > b{margin:0 auto;font:12px \"A B\"}"
+            "th:not(:first-child),.a>b{margin:0 auto;font:12px \"A B\"}"
         );
         let media = "@media (min-width: 1px) and (max-width: 2px) {";
         assert_eq!(style(media), "@media (min-width:1px) and (max-width:2px){");

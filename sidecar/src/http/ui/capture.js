@@ -128,7 +128,7 @@ function profile(root, capture) {
     told.textContent = stamp({ ...capture, quality: tree.head.quality }).join(" · ");
     if (tab === "callers" && !params.get("f")) {
       viewer.element.hidden = true;
-      fill(above, h("p", "Choose the function whose callers are wanted, in the table ", link(tabAddress(params, "top"), "Top"), " or in the graph with ", h("kbd", "s"), "."));
+      fill(above, h("p", "Choose a function in the table ", link(tabAddress(params, "top"), "Top"), " or in the graph with ", h("kbd", "s"), "."));
     }
     if (tab === "threads") fill(above, threadTable(tree));
     fill(doubtful, doubts(capture, tree));
@@ -187,7 +187,7 @@ function doubts(capture, tree) {
     const nothing = h("p", h("strong", `0 samples in ${capture.seconds} s.`), used);
     if (capture.event !== "cpu") return h("section.problem", nothing, h("p", `Nothing of ${capture.event} happened in that time. Capture for longer, or while there is load.`));
     return h("section.problem", nothing,
-      h("p", "It may wait for something: ", h("strong", "wall"), " samples what threads wait for as well. "), button(`Capture wall, ${capture.seconds} s`, wall), message);
+      h("p", "It may wait: ", h("strong", "wall"), " samples what threads wait for as well. "), button(`Capture wall, ${capture.seconds} s`, wall), message);
   }
   return samples > 0 && samples < FEW && h("p.note", `⚠ Few samples: shares may be wrong by ${count(100 / Math.sqrt(samples))} points. Capture for longer.`);
 }

@@ -112,7 +112,7 @@ function asked(root, again) {
     fill(root, h("form.token", { submit },
       h("h2", "A token is required"),
       again && h("p", { role: "alert" }, "That was not it."),
-      h("p", "This server was started with a token file. The page keeps what you enter until it is closed or reloaded."),
+      h("p", "The page keeps what you enter until it is closed or reloaded."),
       h("label", { for: "token" }, "Token ", field), h("button", { type: "submit", class: "primary" }, "Continue")));
     field.focus();
   });

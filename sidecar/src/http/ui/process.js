@@ -22,7 +22,7 @@ export function openProcess(root, { ids }) {
     const [row] = await getJson(`/doctor${queryOf({ pid })}`);
     const other = startTime > 0 && row.startTime && row.startTime !== startTime;
     fill(head, h("div.bar", h("h2", row.name)),
-      h("p", `pid ${row.pid} · ${row.runtime}${row.version ? " " + row.version : ""}`, place(row) && ` · ${place(row)}`, row.reachedBy && ` · reached by ${row.reachedBy}`),
+      h("p", `pid ${row.pid} · ${row.runtime} ${row.version ?? ""}`, place(row) && ` · ${place(row)}`, row.reachedBy && ` · reached by ${row.reachedBy}`),
       other && h("p.note", "⚠ The process of the link has ended; another one has its pid now."));
     return verdicts(row);
   }, load);
