@@ -23,6 +23,7 @@ mod gzip;
 mod histogram;
 mod index;
 mod metrics;
+mod minify;
 mod openapi;
 mod parameters;
 mod pprof;

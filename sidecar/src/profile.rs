@@ -35,4 +35,4 @@ pub use hidden_class::Names;
 pub use model::{FrameKind, Profile, ValueType};
 pub use quality::Quality;
 pub use render::{RenderError, RenderOptions, Rendered, render};
-pub use view::{Pattern, View};
+pub use view::{Fold, Pattern, View};

@@ -249,3 +249,10 @@ pub(crate) fn append_moved(outer: &mut Command, command: &Command) {
     let environment = command.get_envs();
     outer.envs(environment.filter_map(|(name, value)| Some((name, moved(value?)))));
 }
+
+/// The command of the sample app at a path below `apps`.
+pub fn of_arguments(path: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(cache::file(&format!("apps/{path}")));
+    command.args(arguments);
+    command
+}

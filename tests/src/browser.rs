@@ -230,8 +230,8 @@ impl Browser {
         );
     }
 
-    /// Drags the pointer over an element, from and to so many parts of its width.
-    pub fn drag(&self, selector: &str, from: f64, to: f64) {
+    /// Drags the pointer over an element, from and to so many parts of its width; `half_way` is done while it rests there.
+    pub fn drag(&self, selector: &str, from: f64, to: f64, half_way: impl FnOnce()) {
         let box_of = format!("document.querySelector({})", json!(selector));
         let place = self.run(&format!(
             "const one = {box_of}; one.scrollIntoView(); const {{left, top, width, height}} = one.getBoundingClientRect(); \
@@ -240,14 +240,14 @@ impl Browser {
         let number = |at: usize| place[at].as_f64().expect("a number");
         let at = |share: f64| (number(0) + number(2) * share).round();
         let go = |share: f64| json!({"type": "pointerMove", "x": at(share), "y": number(1).round(), "duration": 50});
-        let actions =
-            json!([go(from), {"type": "pointerDown", "button": 0}, go(to), {"type": "pointerUp", "button": 0}]);
-        self.post(
-            "/actions",
-            &json!({"actions": [
-                {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}
-            ]}),
-        );
+        let perform = |actions: Value| {
+            let mouse =
+                json!({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions});
+            self.post("/actions", &json!({"actions": [mouse]}));
+        };
+        perform(json!([go(from), {"type": "pointerDown", "button": 0}, go(from.midpoint(to))]));
+        half_way();
+        perform(json!([go(to), {"type": "pointerUp", "button": 0}]));
     }
 
     /// Saves what is seen as a PNG file.
@@ -293,8 +293,12 @@ impl Drop for Browser {
     }
 }
 
-/// A chromedriver on a free port, which it tells in a line.
+/// A chromedriver on a free port, which it tells in a line. Somebody else may take the port that it has chosen: then it ends.
 fn driver() -> (Child, Client) {
+    (0..5).find_map(|_| try_driver()).expect("one of five says its port")
+}
+
+fn try_driver() -> Option<(Child, Client)> {
     let mut driver = Command::new("chromedriver")
         .args(["--port=0"])
         .stdout(Stdio::piped())
@@ -308,8 +312,12 @@ fn driver() -> (Child, Client) {
         let (_, port) = line.rsplit_once("started successfully on port ")?;
         port.trim_end_matches('.').parse::<u16>().ok()
     });
-    let url = format!("http://127.0.0.1:{}", port.expect("it says its port"));
+    let Some(port) = port else {
+        let _ = driver.wait();
+        return None;
+    };
+    let url = format!("http://127.0.0.1:{port}");
     // What else it says is not to fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    (driver, Client { url })
+    Some((driver, Client { url }))
 }

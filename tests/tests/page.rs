@@ -2,90 +2,20 @@
 //! hostile names, without a connection, on a phone, in the dark.
 
 #![expect(
-    clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test that cannot set up must fail loudly"
 )]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use e2e::app::{self, App};
 use e2e::browser::key;
-use e2e::{Browser, Server, cache};
-use serde_json::Value;
+use e2e::page::{in_page, tab_to};
+use e2e::{Page, Server, cache};
 
 const SIXTY: &str = "demo.shop.Split.sixty";
-
-/// A browser at the page of a server.
-struct Page {
-    browser: Browser,
-    server: Server,
-}
-
-impl Page {
-    fn new() -> Self {
-        Self::of(Server::default())
-    }
-
-    fn of(server: Server) -> Self {
-        let browser = Browser::start(1440, 900);
-        Self { browser, server }
-    }
-
-    fn open(&self, hash: &str) {
-        self.browser.open("about:blank");
-        self.browser.open(&format!("{}/{hash}", self.server.url));
-    }
-
-    /// The id of the capture that is shown.
-    fn capture(&self) -> String {
-        let hash = self.browser.wait("/^#.c.([0-9a-f]{16})/.exec(location.hash)?.[1]");
-        hash.as_str().unwrap().to_owned()
-    }
-
-    /// Waits for the picture, or the table in its place.
-    fn wait_for_graph(&self) {
-        self.browser.wait_for_text(".line", "of all");
-    }
-
-    fn seconds(&self, seconds: u32) {
-        self.browser.wait("document.querySelector('#seconds')");
-        self.browser.run(&format!(
-            "const field = document.querySelector('#seconds'); field.value = {seconds}; field.dispatchEvent(new Event('input'));"
-        ));
-    }
-
-    /// The share of all that the search says, in percent.
-    fn found(&self) -> f64 {
-        let text = self.browser.wait_for_text(".found", "of all");
-        text.split(' ').next().unwrap().parse().unwrap()
-    }
-
-    fn hash(&self) -> String {
-        self.browser.value("location.hash").as_str().unwrap().to_owned()
-    }
-
-    /// Neither errors, nor requests to others, nor anything that the policy had to stop.
-    fn assert_clean(&self) {
-        let console: Vec<_> = self.browser.console();
-        assert!(console.is_empty(), "{console:#?}");
-        self.assert_alone();
-    }
-
-    fn assert_alone(&self) {
-        let own = |url: &String| url.starts_with(&self.server.url) || url.starts_with("data:");
-        let requests = self.browser.requests();
-        assert!(requests.len() > 20, "{requests:?}");
-        // The browser's own first tab.
-        let others: Vec<_> = requests
-            .into_iter()
-            .filter(|url| !own(url) && !url.starts_with("chrome:") && !url.starts_with("about:"))
-            .collect();
-        assert!(others.is_empty(), "{others:?}");
-    }
-}
 
 /// The server's share of a pattern, in percent.
 fn share(server: &Server, id: &str, pattern: &str) -> f64 {
@@ -101,7 +31,7 @@ fn cpu_button(app: &App) -> String {
 #[test]
 fn from_the_first_look_to_the_answer_and_back() {
     let app = App::start(app::java("17", &[], "cpu"));
-    let page = Page::new();
+    let page = Page::default();
     let browser = &page.browser;
     page.open("");
     page.seconds(30);
@@ -111,7 +41,7 @@ fn from_the_first_look_to_the_answer_and_back() {
         "for (const card of document.querySelectorAll('.card')) card.hidden = !card.querySelector('{}');",
         cpu_button(&app)
     ));
-    picture(&page, "page-pod", 300);
+    picture(&page, "page-pod", 360);
     page.seconds(6);
     browser.click(&cpu_button(&app));
     browser.wait_for_text(".progress .state", "of 6 s");
@@ -150,6 +80,7 @@ fn from_the_first_look_to_the_answer_and_back() {
     browser.wait("!location.hash.includes('z=')");
     browser.wait("!document.querySelector('.found').innerText.includes('of view')");
 
+    without_a_part(&page, &id);
     in_tables(&page);
     in_time(&page);
     against_another(&page, &app, &id);
@@ -168,6 +99,39 @@ fn picture(page: &Page, name: &str, height: u32) {
     page.browser.picture(&file);
     page.browser.resize(1440, 900);
     assert!(file.metadata().unwrap().len() <= 100 << 10);
+}
+
+/// What is hidden is said to be, stays hidden in a link, and comes back; what is folded can be had.
+fn without_a_part(page: &Page, id: &str) {
+    let browser = &page.browser;
+    let found = browser.text(".found");
+    let share = found.split(" of all").next().unwrap();
+    browser.run("document.querySelector('.flame').focus()");
+    browser.press("nx");
+    let hidden = browser.wait_for_text(".without", "Hidden: ");
+    assert!(
+        hidden.contains(SIXTY) && hidden.contains(&format!("{share} of all")),
+        "{hidden}, {found}"
+    );
+    browser.wait_for_text(".found", "0 % of all");
+    let rest = browser.run("return [...document.querySelectorAll('[role=treeitem]')].map((one) => one.innerText)");
+    assert!(rest.to_string().contains("all, "), "{rest}");
+    browser.reload();
+    browser.wait_for_text(".without", "Hidden: ");
+    browser.run("document.querySelector('.flame').focus()");
+    browser.press(&key::ESCAPE.to_string().repeat(2));
+    browser.wait("!location.hash.includes('x=')");
+    browser.run("document.querySelector('#search').select()");
+    browser.press("sixty");
+    assert_eq!(browser.wait_for_text(".found", share), found);
+
+    page.open(&format!("#/c/{id}?q=sixty&nodes=4"));
+    browser.wait_for_text(".legend", "small frames");
+    page.press_button("load all");
+    browser.wait(
+        "location.hash.includes('nodes=1000000') && !document.querySelector('.legend').innerText.includes('small')",
+    );
+    assert_eq!(browser.wait_for_text(".found", share), found);
 }
 
 /// What the picture holds, as tables.
@@ -217,10 +181,25 @@ fn in_time(page: &Page) {
         shown.as_str().unwrap().parse::<f64>().unwrap()
     };
     let whole = samples();
-    browser.drag(".strip", 0.25, 0.75);
+    let steps = browser.value("history.length");
+    browser.run(
+        "window.drawn = { moves: [], paints: [] }; const ask = requestAnimationFrame;
+         window.requestAnimationFrame = (draw) => ask((now) => (draw(now), drawn.paints.push(performance.now())));
+         document.querySelector('.strip').addEventListener('pointermove', () => drawn.moves.push(performance.now()));",
+    );
+    // The graph follows while the pointer is still down; all of it is one step of Back.
+    browser.drag(".strip", 0.25, 0.75, || {
+        let shown = "/^all .* ([0-9]+) samples/.exec(document.querySelector('.line').innerText)[1]";
+        browser.wait(&format!("Number({shown}) < {whole}"));
+    });
     browser.wait("/from=[0-9.]+&to=[0-9.]+/.test(location.hash)");
     browser.wait_for_text(".filters", "from");
-    browser.wait("!document.querySelector('[aria-busy=true]')");
+    browser.wait("!document.querySelector('[aria-busy=true]') && drawn.paints.at(-1) > drawn.moves.at(-1)");
+    let late = browser.value("drawn.paints.at(-1) - drawn.moves.at(-1)");
+    eprintln!("the graph follows the pointer after {late} ms");
+    assert!(late.as_f64().unwrap() < 3000.0, "{late} ms");
+    let one_more = steps.as_u64().map(|steps| steps + 1);
+    assert_eq!(browser.value("history.length").as_u64(), one_more);
     let half = samples();
     assert!(
         (0.2..0.8).contains(&(half / whole)),
@@ -245,7 +224,7 @@ fn against_another(page: &Page, app: &App, first: &str) {
         "const one = document.querySelector('#compare'); one.value = '{second}'; one.dispatchEvent(new Event('change'));"
     ));
     browser.wait(&format!("location.hash.startsWith('#/diff/{first}/{second}')"));
-    browser.wait_for_text(".headline", "functions");
+    browser.wait("document.querySelector('.headline')?.innerText");
     browser.wait_for_text(".top tbody", "cores");
     page.wait_for_graph();
     browser.back();
@@ -255,10 +234,7 @@ fn against_another(page: &Page, app: &App, first: &str) {
 
 /// Each file is what the server has.
 fn downloads(page: &Page, id: &str) {
-    let folder = std::env::temp_dir().join(format!("sideflame-downloads-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let allowed = serde_json::json!({"behavior": "allow", "downloadPath": folder});
-    page.browser.command("Browser.setDownloadBehavior", &allowed);
+    let downloads = page.downloads();
     let endings = [
         ("jfr", "jfr"),
         ("svg", "svg"),
@@ -268,25 +244,11 @@ fn downloads(page: &Page, id: &str) {
     ];
     for (format, ending) in endings {
         page.browser.click(&format!("[aria-label='Download {format}']"));
-        let file = wait_for_file(&folder, ending);
-        let artifact = page
-            .server
-            .get(&format!("/captures/{id}/artifact?format={format}"))
-            .whole();
-        assert!(std::fs::read(file).unwrap() == artifact.body, "{format}");
-    }
-    std::fs::remove_dir_all(&folder).unwrap();
-}
-
-fn wait_for_file(folder: &Path, ending: &str) -> PathBuf {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let files = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
-        if let Some(file) = files.into_iter().find(|file| file.to_string_lossy().ends_with(ending)) {
-            return file;
-        }
-        assert!(Instant::now() < deadline, "no file *.{ending}");
-        std::thread::sleep(Duration::from_millis(50));
+        let path = format!("/captures/{id}/artifact?format={format}");
+        assert!(
+            downloads.wait_for(ending) == page.server.get(&path).whole().body,
+            "{format}"
+        );
     }
 }
 
@@ -295,10 +257,10 @@ fn wait_for_file(folder: &Path, ending: &str) -> PathBuf {
 fn every_runtime_has_its_graph() {
     let apps = [
         app::dotnet("3.1", "cpu"),
-        of_arguments("go/split", &["-pprof", "127.0.0.1:0", "cpu"]),
-        of_arguments("c/split", &["cpu"]),
+        app::of_arguments("go/split", &["-pprof", "127.0.0.1:0", "cpu"]),
+        app::of_arguments("c/split", &["cpu"]),
     ];
-    let page = Page::new();
+    let page = Page::default();
     for command in apps {
         let app = App::start(command);
         let id = page.server.capture(&format!("pid={}&seconds=3", app.pid));
@@ -311,17 +273,11 @@ fn every_runtime_has_its_graph() {
     page.assert_clean();
 }
 
-fn of_arguments(path: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(cache::file(&format!("apps/{path}")));
-    command.args(arguments);
-    command
-}
-
 /// Typed into the address bar it would be a blank tab for as long as the capture takes.
 #[test]
 fn profile_in_the_address_bar_leads_to_the_progress() {
-    let app = App::start(of_arguments("c/split", &["cpu"]));
-    let page = Page::new();
+    let app = App::start(app::of_arguments("c/split", &["cpu"]));
+    let page = Page::default();
     let query = format!("pid={}&seconds=3", app.pid);
     page.browser.open(&format!("{}/profile?{query}", page.server.url));
     page.browser.wait_for_text(".progress .state", "of 3 s");
@@ -335,8 +291,7 @@ fn profile_in_the_address_bar_leads_to_the_progress() {
         .open(&format!("{}/profile?pid={}&seconds=60", page.server.url, app.pid));
     let id = page.capture();
     page.browser.wait_for_text(".progress .state", "of 60 s");
-    page.browser
-        .run("[...document.querySelectorAll('.progress button')].find((one) => one.innerText === 'Discard').click()");
+    page.press_button("Discard");
     page.browser.wait("location.hash === '#/'");
     assert_eq!(page.server.get(&format!("/captures/{id}")).status, 404);
     // What is stopped is kept.
@@ -347,31 +302,10 @@ fn profile_in_the_address_bar_leads_to_the_progress() {
     page.wait_for_graph();
 }
 
-/// A browser has six connections for a host, and each capture that is followed takes one.
-#[test]
-fn eight_tabs_of_a_capture_all_answer() {
-    let app = App::start(of_arguments("c/split", &["cpu"]));
-    let page = Page::new();
-    let browser = &page.browser;
-    let id = page.server.capture(&format!("pid={}&seconds=600", app.pid));
-    for tab in 0..8 {
-        if tab > 0 {
-            browser.new_tab();
-        }
-        page.open(&format!("#/c/{id}"));
-        browser.wait_for_text(".progress .state", "of 600 s");
-    }
-    assert_eq!(
-        page.server.send("POST", &format!("/captures/{id}/stop"), &[]).status,
-        202
-    );
-    page.wait_for_graph();
-}
-
 /// A link in a chat leads to the page, and to nothing that has an effect.
 #[test]
 fn a_link_from_elsewhere_leads_to_the_page_alone() {
-    let page = Page::new();
+    let page = Page::default();
     let (browser, url) = (&page.browser, &page.server.url);
     let elsewhere = |path: &str| {
         browser.open(&format!("data:text/html,<a href='{url}{path}'>look</a>"));
@@ -403,7 +337,7 @@ fn hostile_names_are_text() {
     let name = format!("{IMAGE}\u{202e}evil\u{7}{}", "x".repeat(6000));
     std::fs::write(&map, format!("{address} 100 {name}\n")).unwrap();
 
-    let page = Page::new();
+    let page = Page::default();
     let browser = &page.browser;
     let id = page.server.capture(&format!("pid={}&seconds=2", app.pid));
     page.server.wait_for(&id, &["finished"]);
@@ -427,74 +361,25 @@ fn hostile_names_are_text() {
         0
     );
     assert_ne!(browser.value("document.title"), "1");
+    // The picture as a file of its own: its script may run, names may not.
+    browser.open(&format!("{}/captures/{id}/artifact?format=svg", page.url));
+    browser.wait("document.documentElement.textContent.includes('<img src=x')");
+    assert_eq!(browser.value("document.querySelectorAll('img, image, b').length"), 0);
     page.assert_clean();
     std::fs::remove_dir_all(&folder).unwrap();
-}
-
-/// The server goes away and comes back; captures that are not there; a token.
-#[test]
-fn troubles_say_what_to_do() {
-    let mut page = Page::new();
-    page.open("#/c/0123456789abcdef");
-    page.browser
-        .wait_for_text(".problem", "no capture 0123456789abcdef any more");
-    page.browser
-        .run("document.body.dataset.pod = 'prod/shop-1'; location.hash = '#/c/0123456789abcdea?pod=prod%2Fshop-2';");
-    let elsewhere = page.browser.wait_for_text(".problem", "is not on prod/shop-1");
-    assert!(
-        elsewhere.contains("kubectl port-forward -n prod pod/shop-2"),
-        "{elsewhere}"
-    );
-    page.open("#/p/1999999999-1");
-    page.browser.wait_for_text(".problem", "Try:");
-    page.open("#/diff/0123456789abcdef/fedcba9876543210");
-    page.browser.wait_for_text(".problem", "no_such_capture");
-
-    page.open("");
-    page.browser.wait("document.querySelector('#seconds')");
-    let address = page.server.url.strip_prefix("http://").unwrap().to_owned();
-    page.server.end(nix::sys::signal::Signal::SIGTERM);
-    let banner = page.browser.wait_for_text("#banner", "kubectl port-forward");
-    let (_, port) = address.rsplit_once(':').unwrap();
-    assert!(
-        banner.contains("Lost the connection") && banner.contains(&format!("{port}:7117")),
-        "{banner}"
-    );
-    let again = Server::start(&["--listen", &address]);
-    page.browser
-        .wait("document.querySelector('#banner').childElementCount === 0");
-    page.browser.wait_for_text("main", "Captures");
-    drop(again);
-
-    let token = std::env::temp_dir().join(format!("sideflame-token-{}", std::process::id()));
-    std::fs::write(&token, "0123456789-secret").unwrap();
-    let page = Page::of(Server::start(&["--token-file", token.to_str().unwrap()]));
-    page.open("");
-    page.browser.wait("document.activeElement.id === 'token'");
-    page.browser.press(&format!("wrong{}", key::ENTER));
-    page.browser.wait_for_text("main", "That was not it");
-    page.browser
-        .wait("document.activeElement.id === 'token' && document.activeElement.value === ''");
-    page.browser.press(&format!("0123456789-secret{}", key::ENTER));
-    page.browser.wait("document.querySelector('#seconds')");
-    // Nowhere but in memory.
-    assert_eq!(
-        page.browser
-            .value("localStorage.length + sessionStorage.length + document.cookie.length"),
-        0
-    );
-    page.browser.reload();
-    page.browser.wait("document.activeElement.id === 'token'");
-    std::fs::remove_file(&token).unwrap();
 }
 
 /// Everything without a pointer.
 #[test]
 fn the_keyboard_is_enough() {
     let app = App::start(app::java("17", &[], "cpu"));
-    let page = Page::new();
+    let page = Page::default();
     let browser = &page.browser;
     page.open("");
+    let rights =
+        serde_json::json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": page.url});
+    browser.command("Browser.grantPermissions", &rights);
+    browser.run("window.pointers = 0; for (const one of ['pointerdown', 'mousedown']) addEventListener(one, () => pointers++, true);");
     page.seconds(3);
     tab_to(browser, &cpu_button(&app));
     browser.press(&key::ENTER.to_string());
@@ -517,44 +402,54 @@ fn the_keyboard_is_enough() {
     browser.wait("!location.hash.includes('q=')");
     browser.press(&key::ENTER.to_string());
     browser.wait("location.hash.includes('z=')");
+    browser.press("C");
+    let copied = browser.wait("navigator.clipboard.readText()");
+    let frames: Vec<_> = copied.as_str().unwrap().lines().collect();
+    assert!(frames.len() > 1 && frames.last() == Some(&SIXTY), "{copied}");
     browser.press(&key::DOWN.to_string());
     browser.wait_for_text("[role=treeitem][aria-selected=true]", "demo.shop.Split.spin");
     browser.press("0");
     browser.wait("!location.hash.includes('z=')");
     browser.press("r");
-    browser.wait("location.hash.includes('r=1') && document.querySelector('[aria-pressed=true]')");
+    browser.wait("location.hash.includes('fold=recursion') && document.querySelector('[aria-pressed=true]')");
     browser.press("3");
     browser.wait_for_text("[role=treegrid]", SIXTY);
     browser.back();
     page.wait_for_graph();
+    let first = page.capture();
     tab_to(browser, ".flame");
     browser.press("s?");
     browser.wait_for_text("h2", "Help");
-    page.assert_clean();
-}
 
-/// Presses the tabulator until the element has the focus, which must be seen.
-fn tab_to(browser: &Browser, selector: &str) {
-    browser.wait(&format!("document.querySelector({})", serde_json::json!(selector)));
-    for _ in 0..80 {
-        browser.press(&key::TAB.to_string());
-        let focused = browser.value(&format!(
-            "document.activeElement.matches({}) && getComputedStyle(document.activeElement).outlineStyle",
-            serde_json::json!(selector)
-        ));
-        if focused != Value::Bool(false) {
-            assert_eq!(focused, "solid", "{selector} has no ring");
-            return;
-        }
-    }
-    panic!("{selector} cannot be reached");
+    // A second capture, the difference, and a file of it.
+    tab_to(browser, "nav a[href='#/']");
+    browser.press(&key::ENTER.to_string());
+    tab_to(browser, &cpu_button(&app));
+    browser.press(&key::ENTER.to_string());
+    browser.wait(&format!(
+        "location.hash.startsWith('#/c/') && !location.hash.includes('{first}')"
+    ));
+    page.wait_for_graph();
+    let second = page.capture();
+    browser.wait(&format!("document.querySelector('#compare option[value=\"{first}\"]')"));
+    tab_to(browser, "#compare");
+    browser.press(&key::DOWN.to_string());
+    browser.wait(&format!("location.hash.startsWith('#/diff/{first}/{second}')"));
+    browser.wait("document.querySelector('.headline')?.innerText");
+    let downloads = page.downloads();
+    tab_to(browser, "[aria-label='Download collapsed']");
+    browser.press(&key::ENTER.to_string());
+    let path = format!("/diff?before={first}&after={second}&format=collapsed");
+    assert!(downloads.wait_for("diff.collapsed.txt") == page.server.get(&path).ok().body);
+    assert_eq!(browser.value("window.pointers"), 0, "all of it without a pointer");
+    page.assert_clean();
 }
 
 /// axe-core finds nothing on any screen, on a screen and on a phone, in light and dark; and nothing is wider than a phone.
 #[test]
 fn every_screen_is_accessible() {
     let app = App::start(app::java("17", &[], "cpu"));
-    let page = Page::new();
+    let page = Page::default();
     let [first, second] = [(); 2].map(|()| {
         let id = page.server.capture(&format!("pid={}&seconds=2&format=jfr", app.pid));
         page.server.wait_for(&id, &["finished"]);
@@ -579,7 +474,7 @@ fn every_screen_is_accessible() {
         page.browser.wait("!document.querySelector('[aria-busy=true]')");
         page.browser
             .command("Runtime.evaluate", &serde_json::json!({ "expression": axe }));
-        for (width, theme) in [(1440, "light"), (1440, "dark"), (380, "dark")] {
+        for (width, theme) in [(1440, "light"), (1440, "dark"), (380, "dark"), (380, "light")] {
             page.browser.resize(width, 900);
             page.browser.prefer("prefers-color-scheme", theme);
             let found = page.browser.run(
@@ -607,7 +502,7 @@ fn every_screen_is_accessible() {
 /// What the picture says by colours can be seen by everyone, and read.
 #[test]
 fn colours_can_be_told_apart_and_read() {
-    let page = Page::new();
+    let page = Page::default();
     page.open("#/help");
     page.browser.wait_for_text("h2", "Help");
     let measured = page.browser.run(&in_page(include_str!("page_palette.js")));
@@ -619,16 +514,11 @@ fn colours_can_be_told_apart_and_read() {
     );
 }
 
-/// A script that imports the page's own modules.
-fn in_page(script: &str) -> String {
-    format!("return (async () => {{ {script} }})()")
-}
-
 /// Trees as large as the server sends, and as deep: what a frame does is bounded by what is seen of them, not by them. How long it takes is told, and
 /// asserted loosely, as others may be at work on the same processors; `make bench` has the figures.
 #[test]
 fn a_frame_of_a_million_nodes_does_what_is_seen() {
-    let page = Page::new();
+    let page = Page::default();
     page.open("#/help");
     page.browser.wait_for_text("h2", "Help");
     let wide = |widest| (300, widest, 1);

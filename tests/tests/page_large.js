@@ -1,7 +1,5 @@
 // Draws a tree of `shape`, which has `rows` rows of at most `widest` nodes, and counts what that takes; run in the page by tests/tests/page.rs.
-const { Flame } = await import("/ui/flame.js");
-const { search, covered } = await import("/ui/search.js");
-const { functions, pathHashes } = await import("/ui/columns.js");
+const { Flame, search, covered, functions, pathHashes } = await import("/ui/page.js");
 
 function treeOf(rowLengths) {
   const count = rowLengths.reduce((sum, length) => sum + length, 0);

@@ -1,6 +1,6 @@
 // How well colours of the page can be told apart (CIE 1976) by eyes that see red, green or blue differently (Machado, Oliveira and Fernandes,
 // 2009), and how well its ink is read on them (WCAG 2.2); run in the page by tests/tests/page.rs.
-const { INK, KINDS, CHANGES, packageFill } = await import("/ui/kinds.js");
+const { INK, KINDS, CHANGES, packageFill } = await import("/ui/page.js");
 
 const VISIONS = {
   normal: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],

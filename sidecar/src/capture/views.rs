@@ -7,7 +7,7 @@ use super::request::{self, RequestError};
 use crate::format::{Format, RecordingKind};
 use crate::parameter::{self, Parameter, Refusal, Row, Takes};
 use crate::profile::view::by::UnknownBy;
-use crate::profile::{Pattern, View};
+use crate::profile::{Fold, Pattern, View};
 
 const SECONDS: &str = "seconds into the capture, with up to three digits behind the point";
 const THREAD: &str = "a regular expression for names of threads, or a thread's number";
@@ -15,7 +15,7 @@ const BY: &str = "thread, thread-name, or label: and the key of a label; a JFR w
 const PATTERN: &str = "a regular expression for names of functions, at most 256 bytes";
 
 /// The parameters.
-pub(super) static VIEWS: [Row<View>; 6] = [
+pub(super) static VIEWS: [Row<View>; 8] = [
     Row::new(
         Parameter::new(
             "from",
@@ -89,6 +89,37 @@ pub(super) static VIEWS: [Row<View>; 6] = [
         ),
         |view, _, value| {
             view.callers = Some(read(value)?);
+            Ok(())
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "fold",
+            "WHAT",
+            Takes::Name {
+                names: || vec![Fold::RECURSION.to_owned()],
+                or: None,
+            },
+            "Make one frame of a function that calls itself",
+        ),
+        |view, _, value| {
+            view.fold = (value == Fold::RECURSION).then_some(Fold::Recursion);
+            view.fold.map(drop).ok_or_else(Refusal::default)
+        },
+    ),
+    Row::new(
+        Parameter::new(
+            "nodes",
+            "NUMBER",
+            Takes::Number {
+                what: "nodes",
+                least: 1,
+                most: 1_000_000,
+            },
+            "How many frames the columns of a flame graph have at most (format=flame), the widest; 250000 without it",
+        ),
+        |view, takes, value| {
+            view.nodes = u32::try_from(takes.number(value)?).ok();
             Ok(())
         },
     ),
@@ -171,6 +202,13 @@ pub(super) fn divisible(view: &View, format: Format, kind: RecordingKind) -> Res
             kind.native_format()
         );
         return Err(CaptureError::Request(RequestError::Unsuitable { name, message }));
+    }
+    if view.nodes.is_some() && format != Format::Flame {
+        let message = "only columns have a limit of nodes, format=flame".to_owned();
+        return Err(CaptureError::Request(RequestError::Unsuitable {
+            name: "nodes",
+            message,
+        }));
     }
     if view.is_all() || format.is_of_stacks() {
         return Ok(());

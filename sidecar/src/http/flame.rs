@@ -11,7 +11,8 @@ use super::query::Pairs;
 use super::{AppState, Problem};
 use crate::format::Format;
 
-/// The tree of a capture's flame graph as columns of numbers, at most 250,000 nodes; what is folded is counted.
+/// The tree of a capture's flame graph as columns of numbers, at most 250,000 nodes, up to a million with `nodes=`; what is folded is
+/// counted.
 ///
 /// Little-endian: 4 bytes `SFL1`; a `u32`, the length of the head; the head, JSON in UTF-8 with `event`, `sampleType`, `unit`, `total`, `nodes`
 /// (n), `rows` (r), `folded` (`nodes`, `value`), `names`, `kinds` (one for each name) and `quality`; then the columns

@@ -193,7 +193,7 @@ async fn browsers_get_the_page_and_curl_the_index() {
         "{policy}"
     );
     let etag = page.headers()["etag"].to_str().unwrap().to_owned();
-    assert!(text(page).await.contains("/ui/main.js"));
+    assert!(text(page).await.contains("/ui/page.js"));
     let known = get_with("/", &[BROWSER, ("if-none-match", &etag)]).await;
     assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
     for plain in [
@@ -204,7 +204,7 @@ async fn browsers_get_the_page_and_curl_the_index() {
         let index = get_with("/", plain).await;
         assert!(text(index).await.starts_with("sideflame "), "{plain:?}");
     }
-    let script = get_with("/ui/main.js", &[("accept-encoding", "gzip")]).await;
+    let script = get_with("/ui/page.js", &[("accept-encoding", "gzip")]).await;
     assert_eq!(script.headers()["content-encoding"], "gzip");
     assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
     for missing in ["/ui/", "/ui/nothing.js", "/ui/..%2fui.rs"] {
@@ -232,7 +232,7 @@ async fn with_a_token_only_healthz_and_the_files_of_the_page_are_open() {
             .body(Body::empty())
             .unwrap()
     };
-    for open in ["/healthz", "/ui/main.js"] {
+    for open in ["/healthz", "/ui/page.js"] {
         assert_eq!(
             send_to(guard(true), ask(open, "")).await.status(),
             StatusCode::OK,

@@ -373,7 +373,7 @@ pub(super) fn prepare(
             (max_frames, rendered.quality.by_thread),
         )?));
         // Stacks that were turned around end in what is missing of them, and say so themselves.
-        max_frames = max_frames.filter(|_| view.callers.is_none());
+        max_frames = max_frames.filter(|_| view.callers.is_none() && view.fold.is_none());
     }
     Ok(Prepared {
         value_index,
@@ -418,7 +418,7 @@ fn write(
                 (Some(value), Format::Svg) => svg::write::write(&stacks, value, title, &stamp, out),
                 (Some(value), Format::Top) => top::write::text(&stacks, value, quality, &stamp, out),
                 (Some(value), Format::TopJson) => top::write::json(&stacks, value, quality, out),
-                (Some(value), _) => flame::write::write(&stacks, value, quality, out),
+                (Some(value), _) => flame::write::write(&stacks, value, quality, options.view.nodes, out),
             }
         }
         (Format::Timeline, _) => {

@@ -5,6 +5,7 @@
 
 pub mod by;
 pub mod pattern;
+mod recursion;
 pub mod select;
 mod split;
 
@@ -33,6 +34,23 @@ pub struct View {
     pub focus: Option<Pattern>,
     /// Who calls the innermost matching frame of a stack: that frame is the root, and its callers are above it.
     pub callers: Option<Pattern>,
+    /// What becomes one frame.
+    pub fold: Option<Fold>,
+    /// How many nodes a tree of columns has at most.
+    pub nodes: Option<u32>,
+}
+
+/// Frames that become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fold {
+    /// Of a function that calls itself.
+    Recursion,
+}
+
+impl Fold {
+    /// How it is asked for.
+    pub const RECURSION: &str = "recursion";
 }
 
 impl View {
@@ -82,6 +100,8 @@ impl View {
             by,
             focus,
             callers,
+            fold,
+            nodes,
         } = self;
         let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
         let seconds = |milliseconds: &Option<u32>| milliseconds.map(|number| (f64::from(number) / 1000.0).to_string());
@@ -92,6 +112,8 @@ impl View {
             ("by", by.as_ref().map(ToString::to_string)),
             ("focus", text(focus)),
             ("callers", text(callers)),
+            ("fold", fold.map(|Fold::Recursion| Fold::RECURSION.to_owned())),
+            ("nodes", nodes.map(|nodes| nodes.to_string())),
         ];
         let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
         given.collect()

@@ -1,5 +1,7 @@
 // Requests to the server: the token, problems as values to show, and the connection that may be lost.
 
+// Bytes of a file that are kept in memory until it is whole.
+const LARGEST = 512 * 1024 * 1024;
 let token = "";
 let lost = false;
 const listeners = new Set();
@@ -26,7 +28,7 @@ export async function request(path, options = {}) {
   try {
     answer = await fetch(path, { cache: "no-cache", ...options, headers });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (options.signal?.aborted) throw error;
     connection(false);
     throw new Failure({ code: LOST, detail: "The pod does not answer.", remedy: "Start the port-forward again." });
   }
@@ -43,21 +45,12 @@ async function problemOf(answer) {
   }
 }
 
-export const json = async (path, options) => (await request(path, options)).json();
-export const buffer = async (path, options) => (await request(path, options)).arrayBuffer();
+export const getJson = async (path, options) => (await request(path, options)).json();
+export const getBuffer = async (path, options) => (await request(path, options)).arrayBuffer();
 
 // State changes say that they are JSON: other pages cannot without being asked first.
-export function send(method, path, body) {
-  const options = { method, headers: { "Content-Type": "application/json" } };
-  if (body) options.body = JSON.stringify(body);
-  return request(path, options);
-}
-
-export const start = async (body) => (await send("POST", "/captures", body)).json();
-
-export function query(params) {
-  const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return given.length ? "?" + new URLSearchParams(given) : "";
+export function send(method, path, body, signal) {
+  return request(path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body), signal });
 }
 
 function connection(works) {
@@ -73,7 +66,7 @@ export async function heartbeat() {
 }
 
 // Server-sent events of a path, each as the value it has; ends when the server does.
-export async function* events(path, signal) {
+export async function* eventsOf(path, signal) {
   const answer = await request(path, { signal, headers: { Accept: "text/event-stream" } });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -89,11 +82,46 @@ export async function* events(path, signal) {
   }
 }
 
-// Saves an artifact. A link of the browser's own streams to the disk, but cannot carry a token.
-export async function download(path, name) {
+// Saves a file, of which `told(bytes)` says how much there is. What a lost connection cut off is asked for when it is there again. What is
+// too large for that goes from the server to the disk, by the browser alone, which cannot have a token.
+export async function download(path, name, told) {
+  const parts = [];
+  let have = 0;
+  let tag;
+  for (let isWhole = false; !isWhole;) {
+    try {
+      const answer = await request(path, { headers: { Accept: "*/*", ...(have && { Range: `bytes=${have}-`, "If-Range": tag }) } });
+      if (answer.status !== 206) have = parts.length = 0;
+      tag = answer.headers.get("ETag");
+      if (!token && answer.headers.get("Content-Length") > LARGEST) {
+        answer.body.cancel();
+        return save(path, name);
+      }
+      const reader = answer.body.getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        parts.push(part.value);
+        told((have += part.value.length));
+      }
+      isWhole = true;
+    } catch (error) {
+      if (error.problem && error.problem.code !== LOST) throw error;
+      await back();
+    }
+  }
+  const url = URL.createObjectURL(new Blob(parts));
+  save(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
+
+// Done when the server answers again.
+async function back() {
+  connection(false);
+  await new Promise((done) => listeners.add(function again(works) {
+    if (works) done(listeners.delete(again));
+  }));
+}
+
+function save(href, download) {
   const anchor = document.createElement("a");
-  anchor.href = token ? URL.createObjectURL(await (await request(path, { headers: { Accept: "*/*" } })).blob()) : path;
-  anchor.download = name;
-  anchor.click();
-  if (token) setTimeout(() => URL.revokeObjectURL(anchor.href), 60000);
+  Object.assign(anchor, { href, download }).click();
 }

@@ -42,7 +42,8 @@ export function first(from, to, is) {
 }
 
 export const nameOf = (tree, node) => tree.head.names[tree.name[node]];
-export const kindOf = (tree, node) => tree.head.kinds[tree.name[node]];
+// What shares are of, though some of it may be hidden.
+export const totalOf = (tree) => tree.total ?? (tree.width[0] || 1);
 export const end = (tree, node) => tree.start[node] + tree.width[node];
 export const rowOf = (tree, node) => first(0, tree.rows, (row) => tree.rowOffset[row + 1] > node);
 

@@ -11,12 +11,16 @@ export function visible(text) {
   return shown.replace(HIDDEN, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
 }
 
-// An element; attributes that are functions listen to the event of that name, `false` and `undefined` are left out.
-export function h(tag, attributes = {}, ...children) {
+// An element: `tag.class.class`, attributes if there are any, children. Attributes that are functions listen to the event of that name,
+// `false` and `undefined` are left out.
+export function h(kind, ...children) {
+  const [tag, ...classes] = kind.split(".");
   const element = document.createElement(tag);
+  if (classes.length) element.className = classes.join(" ");
+  const attributes = children[0]?.constructor === Object ? children.shift() : {};
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    else if (value != null && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...nodes(children));
   return element;
@@ -28,7 +32,7 @@ export function fill(element, ...children) {
 }
 
 function nodes(children) {
-  const all = children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false);
+  const all = children.flat(Infinity).filter((child) => child != null && child !== false);
   return all.map((child) => (child instanceof Node ? child : document.createTextNode(visible(child))));
 }
 
@@ -55,8 +59,15 @@ export function copyButton(text, label = "Copy") {
   return one;
 }
 
+// What a colour means.
+export function swatch(colour, word) {
+  const box = h(word === "unresolved" ? "span.swatch.hatched" : "span.swatch");
+  box.style.backgroundColor = colour;
+  return [box, word];
+}
+
 // A line to be copied into a terminal.
-export const command = (text) => h("div", { class: "command" }, h("code", {}, text), copyButton(text));
+export const command = (text) => h("div.command", h("code", text), copyButton(text));
 
 // Tells those who do not see the page.
 export function say(text) {
@@ -71,11 +82,14 @@ export function textBox(label, text) {
   return box;
 }
 
+// A part of a screen, by its title.
+export const part = (title, ...children) => h("section", { "aria-label": title }, h("h2", title), children);
+
 // A table of which the head sorts nothing.
 export function table(caption, head, rows, attributes = {}) {
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return h("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
     h("table", attributes,
-      h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, head.map((cell) => h("th", { scope: "col" }, cell)))),
-      h("tbody", {}, rows)));
+      h("caption.unseen", caption),
+      h("thead", h("tr", head.map((cell) => h("th", { scope: "col" }, cell)))),
+      h("tbody", rows)));
 }

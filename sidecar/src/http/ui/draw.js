@@ -1,7 +1,7 @@
 // Draws what of a tree is in view: for each visible row the frames from the left edge on, found by binary search, and what is
 // narrower than a pixel together. The cost depends on the pixels, not on the tree.
 
-import { end, first, firstEndingAfter, nodeAt } from "./columns.js";
+import { end, first, firstEndingAfter, nodeAt, totalOf } from "./columns.js";
 import { matchesIn } from "./search.js";
 import { fitted } from "./names.js";
 import { percent } from "./numbers.js";
@@ -141,7 +141,7 @@ export function draw(context, tree, view, style) {
     const characters = Math.floor((width - 2 * PADDING) / style.characterWidth);
     const name = tree.head.names[tree.name[node]];
     const rest = characters - name.length - 2;
-    const share = rest > 2 ? percent(tree.width[node] / (tree.width[0] || 1)) : "";
+    const share = rest > 2 ? percent(tree.width[node] / totalOf(tree)) : "";
     context.fillStyle = isFaded ? style.ink : INK;
     context.fillText(fitted(name, characters) + (share && share.length <= rest ? "  " + share : ""), x + PADDING, y + ROW / 2);
   }

@@ -3,14 +3,14 @@
 export const INK = "#16181d";
 
 export const KINDS = {
-  app: { fill: "#d08c58", word: "app", says: "your code, or a library whose package is not known" },
-  library: { fill: "#e6d24a", word: "library", says: "other packages than that of the main class or module" },
-  runtime: { fill: "#3a98ee", word: "runtime", says: "the runtime and its standard library" },
-  native: { fill: "#b3a6d9", word: "native", says: "machine code" },
-  kernel: { fill: "#86efb0", word: "kernel", says: "the operating system" },
-  unresolved: { fill: "#f0f0f0", word: "unresolved", says: "no name could be found" },
-  thread: { fill: "#c9ced6", word: "thread", says: "no function: the thread that stacks belong to" },
-  all: { fill: "#dfe3e8", word: "all", says: "everything that was sampled" },
+  app: { fill: "#d08c58", says: "your code, or a library whose package is not known" },
+  library: { fill: "#e6d24a", says: "other packages than that of the main class or module" },
+  runtime: { fill: "#3a98ee", says: "the runtime and its standard library" },
+  native: { fill: "#b3a6d9", says: "machine code" },
+  kernel: { fill: "#86efb0", says: "the operating system" },
+  unresolved: { fill: "#f0f0f0", says: "no name could be found" },
+  thread: { fill: "#c9ced6", says: "no function: the thread that stacks belong to" },
+  all: { fill: "#dfe3e8", says: "everything that was sampled" },
 };
 
 const STANDARD = {

@@ -1,26 +1,33 @@
 // Starts the page: which screen the address names, the header, the connection, the token.
 
-import * as api from "./api.js";
-import * as route from "./route.js";
-import * as pod from "./pod.js";
-import * as process from "./process.js";
-import * as capture from "./capture.js";
-import * as diff from "./diff.js";
-import * as help from "./help.js";
-import { h, fill, link, command, say } from "./dom.js";
+import { UNAUTHORIZED, hasToken, heartbeat, getJson, onConnection, request, setToken } from "./api.js";
+import { currentRoute } from "./route.js";
+import { openPod } from "./pod.js";
+import { openProcess } from "./process.js";
+import { openCapture } from "./capture.js";
+import { openDiff } from "./diff.js";
+import { openHelp } from "./help.js";
+import { h, fill, link, button, say } from "./dom.js";
+import { Flame } from "./flame.js";
+import { covered, search } from "./search.js";
+import { functions, pathHashes, read } from "./columns.js";
+import { CHANGES, INK, KINDS, packageFill } from "./kinds.js";
+import { forwardTo, problem } from "./problem.js";
 
-const SCREENS = { pod, process, capture, diff, help };
+const OPEN = { pod: openPod, process: openProcess, capture: openCapture, diff: openDiff, help: openHelp };
 const HEARTBEAT = 2000;
 // When a lost connection is tried again, in seconds.
-const RETRIES = [1, 2, 5];
+const RETRIES = [1, 2, 4];
 
 const main = document.getElementById("main");
 const header = document.getElementById("header");
 const banner = document.getElementById("banner");
-let shown = { key: "", screen: undefined };
+// Kept until the page is closed: what a browser keeps for `localhost` is there for all that is forwarded.
+let theme = "";
+let shown = { key: "" };
 
 function show() {
-  const now = route.current();
+  const now = currentRoute();
   const key = [now.screen, ...now.ids].join("/");
   if (key === shown.key) return shown.screen.update?.(now);
   shown.screen?.close?.();
@@ -28,7 +35,7 @@ function show() {
   const isFirst = !shown.key;
   const root = h("div", { class: now.screen });
   fill(main, root);
-  shown = { key, screen: SCREENS[now.screen].open(root, now) };
+  shown = { key, screen: OPEN[now.screen](root, now) };
   if (!isFirst) {
     scrollTo(0, 0);
     main.focus({ preventScroll: true });
@@ -37,19 +44,31 @@ function show() {
 
 function showHeader() {
   const { pod: name } = document.body.dataset;
-  fill(header, h("h1", {}, link("#/", name ?? location.host)),
-    h("nav", { "aria-label": "Page" }, link("#/", "Processes and captures"), link("#/help", "Help")));
+  fill(header, h("h1", link("#/", name ?? location.host)),
+    h("nav", { "aria-label": "Page" }, link("#/", "Processes and captures"), link("#/help", "Help")), themeButton());
+}
+
+function themeButton() {
+  const next = () => {
+    theme = { "": "light", light: "dark", dark: "" }[theme];
+    document.documentElement.style.colorScheme = theme;
+    one.textContent = words();
+    dispatchEvent(new Event("route"));
+  };
+  const words = () => `◐ ${theme || "auto"}`;
+  const one = button(words(), next, { id: "theme", class: "small", "aria-description": "light or dark" });
+  return one;
 }
 
 // The pod that we are in, if the processes know it: `localhost` is the same name for every pod that is forwarded.
 async function nameThePod() {
-  const rows = await api.json("/processes").catch(() => []);
+  const rows = await getJson("/processes").catch(() => []);
   const pods = new Set(rows.map((row) => row.pod).filter(Boolean));
   if (pods.size === 1) [document.body.dataset.pod] = pods;
   showHeader();
 }
 
-function connection(works) {
+function connected(works) {
   if (works) {
     fill(banner);
     say("Connected again");
@@ -57,44 +76,43 @@ function connection(works) {
     const { key, screen } = shown;
     if (!key) return;
     screen?.close?.();
-    shown = { key: "", screen: undefined };
+    shown = { key: "" };
     show();
     return;
   }
-  const [namespace, name] = (document.body.dataset.pod ?? "NAMESPACE/POD").split("/");
-  fill(banner, h("section", { class: "problem" },
-    h("p", {}, h("strong", {}, "Lost the connection to the pod."), " A capture goes on there. This page tries again by itself; if the forward has ended:"),
-    command(`kubectl port-forward -n ${namespace} pod/${name} ${location.port || 7117}:7117`)));
+  fill(banner, h("section.problem",
+    h("p", h("strong", "Lost the connection to the pod."), " A capture goes on there. This page tries again by itself; if the forward has ended:"),
+    forwardTo(document.body.dataset.pod ?? "NAMESPACE/POD")));
   retry(0);
 }
 
 function retry(attempt) {
   const wait = RETRIES[Math.min(attempt, RETRIES.length - 1)];
   setTimeout(async () => {
-    await api.heartbeat();
+    await heartbeat();
     if (banner.childElementCount) retry(attempt + 1);
   }, wait * 1000);
 }
 
 // Done when the server lets us in, or wants nothing. The token is kept in memory alone: `localhost` is one origin for all that is forwarded.
 async function askForToken(root) {
-  while (await isRefused()) await asked(root, api.hasToken());
+  while (await isRefused()) await asked(root, hasToken());
 }
 
-const isRefused = () => api.request("/version").then(() => false, (error) => error.problem?.code === api.UNAUTHORIZED);
+const isRefused = () => request("/version").then(() => false, (error) => error.problem?.code === UNAUTHORIZED);
 
 function asked(root, again) {
   return new Promise((given) => {
     const field = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
     const submit = (event) => {
       event.preventDefault();
-      api.setToken(field.value.trim());
+      setToken(field.value.trim());
       given();
     };
-    fill(root, h("form", { class: "token", submit },
-      h("h2", {}, "A token is required"),
+    fill(root, h("form.token", { submit },
+      h("h2", "A token is required"),
       again && h("p", { role: "alert" }, "That was not it."),
-      h("p", {}, "This server was started with a token file. The page keeps what you enter until it is closed or reloaded."),
+      h("p", "The page keeps what you enter until it is closed or reloaded."),
       h("label", { for: "token" }, "Token ", field), h("button", { type: "submit", class: "primary" }, "Continue")));
     field.focus();
   });
@@ -112,8 +130,8 @@ async function begin() {
   addEventListener("popstate", show);
   addEventListener("route", show);
   addEventListener("keydown", find);
-  api.onConnection(connection);
-  setInterval(() => document.hidden || banner.childElementCount || api.heartbeat(), HEARTBEAT);
+  onConnection(connected);
+  setInterval(() => document.hidden || banner.childElementCount || heartbeat(), HEARTBEAT);
   showHeader();
   await askForToken(main);
   await nameThePod();
@@ -121,3 +139,6 @@ async function begin() {
 }
 
 begin();
+
+// What the tests of the picture, its colours and the problems call by themselves.
+export { CHANGES, Flame, INK, KINDS, covered, functions, packageFill, pathHashes, problem, read, search };

@@ -1,8 +1,7 @@
 // Numbers in the words of the page: the value in its unit first, then what else it is.
 
 const plain = new Intl.NumberFormat();
-const one = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const two = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const [one, two] = [1, 2].map((digits) => new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 export const count = (number) => plain.format(Math.round(number));
@@ -16,13 +15,13 @@ export function percent(share) {
   return (Math.abs(hundred) < 1 ? two : one).format(hundred) + " %";
 }
 
-export function bytes(number) {
+export function inBytes(number) {
   let [value, unit] = [number, 0];
   while (Math.abs(value) >= 1024 && unit < BYTES.length - 1) [value, unit] = [value / 1024, unit + 1];
   return `${unit ? one.format(value) : count(value)} ${BYTES[unit]}`;
 }
 
-export function seconds(number) {
+export function inSeconds(number) {
   const size = Math.abs(number);
   if (size === 0) return "0 s";
   if (size < 1e-3) return `${one.format(number * 1e6)} µs`;
@@ -30,9 +29,9 @@ export function seconds(number) {
   return `${(size < 100 ? two : one).format(number)} s`;
 }
 
-export function value(number, unit) {
-  if (unit === "nanoseconds") return seconds(number / 1e9);
-  if (unit === "bytes") return bytes(number);
+export function inUnit(number, unit) {
+  if (unit === "nanoseconds") return inSeconds(number / 1e9);
+  if (unit === "bytes") return inBytes(number);
   return `${count(number)} ${unit === "count" ? "" : unit}`.trim();
 }
 
@@ -41,22 +40,22 @@ export function rate(number, unit) {
   const [of, time] = unit.split("/");
   if (of === "share") return number < 0 ? `-${percent(-number)}` : percent(number);
   if (of === "nanoseconds" && time) return `${two.format(number / 1e9)} cores`;
-  return value(number, of) + (time ? "/s" : "");
+  return inUnit(number, of) + (time ? "/s" : "");
 }
 
 // With its sign, for what has changed.
 export const signed = (text, number) => (number > 0 ? `▲ +${text}` : number < 0 ? `▼ ${text.replace("-", "−")}` : text);
 
 // What a number of a profile is, in words: "4.21 s CPU · 0.14 cores · 417 samples".
-export function amount(number, head) {
+export function inWords(number, head) {
   const { quality = {}, unit, sampleType } = head;
   const interval = quality.intervalUnit === "nanoseconds" ? quality.interval : 0;
   const isCount = unit === "count" && interval > 0 && quality.clock && quality.clock !== "none";
   const nanos = unit === "nanoseconds" ? number : isCount ? number * interval : undefined;
   const words = [];
-  if (nanos === undefined) words.push(`${value(number, unit)} ${unit === "bytes" ? sampleType : unit === "count" ? sampleType : ""}`.trim());
+  if (nanos === undefined) words.push(`${inUnit(number, unit)} ${unit === "bytes" ? sampleType : unit === "count" ? sampleType : ""}`.trim());
   else {
-    words.push(`${seconds(nanos / 1e9)}${quality.clock === "cpu" ? " CPU" : ""}`);
+    words.push(`${inSeconds(nanos / 1e9)}${quality.clock === "cpu" ? " CPU" : ""}`);
     const duration = head.rangeMs ?? quality.durationMs;
     if (quality.clock === "cpu" && duration) words.push(`${two.format(nanos / 1e6 / duration)} cores`);
     if (interval) words.push(plural(Math.round(nanos / interval), "sample"));

@@ -1,16 +1,16 @@
 // A capture that runs: how far it is, in words, with what can be done about it.
 
-import * as api from "./api.js";
-import * as numbers from "./numbers.js";
+import { eventsOf, getJson, send } from "./api.js";
+import { inBytes } from "./numbers.js";
 import { h, fill, button, say } from "./dom.js";
 import { problem } from "./problem.js";
 import { go } from "./route.js";
 
-const POLL = 1000;
+export const POLL = 1000;
 // Held by the one tab that has a stream.
 const STREAM = "sideflame-stream";
 
-const WORDS = {
+const PHASES = {
   attaching: "Getting the profiler into the process…",
   sampling: "Sampling",
   stopping: "Ending the session. .NET writes the names of its methods now; large apps need minutes.",
@@ -19,22 +19,22 @@ const WORDS = {
 
 export function progress(root, capture, ended) {
   const bar = h("progress", { max: capture.seconds, value: 0, "aria-label": "Time sampled" });
-  const text = h("p", { class: "state" }, WORDS[capture.phase] ?? "Waiting…");
-  const message = h("div", {});
+  const text = h("p.state", PHASES[capture.phase] ?? "Waiting…");
+  const message = h("div");
   const title = document.title;
   const stopped = new AbortController();
   let last = capture;
   let ticker;
 
-  const stop = button("Stop now, keep", () => act(api.send("POST", `/captures/${capture.id}/stop`), "Stopping…"), { class: "primary" });
+  const stop = button("Stop now, keep", () => act(send("POST", `/captures/${capture.id}/stop`), "Stopping…"), { class: "primary" });
   const discard = button("Discard", async () => {
-    await act(api.send("DELETE", `/captures/${capture.id}`), "Removing it, and what is left in the process…");
+    await act(send("DELETE", `/captures/${capture.id}`), "Removing it, and what is left in the process…");
     go("#/");
   });
-  fill(root, h("section", { class: "progress", "aria-label": "Progress" }, text, bar, h("div", { class: "actions" }, stop, discard), message));
+  fill(root, h("section.progress", { "aria-label": "Progress" }, text, bar, h("div.actions", stop, discard), message));
 
   async function act(request, words) {
-    fill(message, h("p", {}, words));
+    fill(message, h("p", words));
     await request.catch((error) => fill(message, problem(error)));
   }
 
@@ -42,14 +42,14 @@ export function progress(root, capture, ended) {
     const elapsed = last.phase === "sampling" ? Math.min(capture.seconds, (last.elapsedMs + Date.now() - last.at) / 1000) : 0;
     bar.hidden = last.phase !== "sampling";
     bar.value = elapsed;
-    const size = last.bytes ? ` · ${numbers.bytes(last.bytes)} recorded` : "";
-    const words = last.phase === "sampling" ? `${Math.floor(elapsed)} of ${capture.seconds} s${size}` : WORDS[last.phase] ?? "Waiting…";
+    const size = last.bytes ? ` · ${inBytes(last.bytes)} recorded` : "";
+    const words = last.phase === "sampling" ? `${Math.floor(elapsed)} of ${capture.seconds} s${size}` : PHASES[last.phase] ?? "Waiting…";
     text.textContent = words;
     document.title = last.phase === "sampling" ? `${Math.ceil(capture.seconds - elapsed)} s · ${capture.name}` : title;
   }
 
   function told(state) {
-    if (last.phase !== state.phase && state.phase) say(WORDS[state.phase] ?? state.phase);
+    if (last.phase !== state.phase && state.phase) say(PHASES[state.phase] ?? state.phase);
     last = { ...state, at: Date.now() };
     show();
     return state.status !== "running";
@@ -64,7 +64,7 @@ export function progress(root, capture, ended) {
     document.addEventListener("visibilitychange", hidden);
     try {
       const signal = AbortSignal.any([streaming.signal, stopped.signal]);
-      for await (const state of api.events(`/captures/${capture.id}/events`, signal)) if (told(state)) return true;
+      for await (const state of eventsOf(`/captures/${capture.id}/events`, signal)) if (told(state)) return true;
     } finally {
       document.removeEventListener("visibilitychange", hidden);
     }
@@ -72,7 +72,7 @@ export function progress(root, capture, ended) {
   }
 
   async function poll() {
-    const state = await api.json(`/captures/${capture.id}`);
+    const state = await getJson(`/captures/${capture.id}`);
     return told({ ...state, elapsedMs: last.elapsedMs + (last.phase === "sampling" ? Date.now() - last.at : 0), bytes: last.bytes });
   }
 

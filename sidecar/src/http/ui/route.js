@@ -17,16 +17,15 @@ function decoded(part) {
   }
 }
 
-export function format(path, params = {}) {
-  const query = new URLSearchParams();
-  const entries = params instanceof URLSearchParams ? params : Object.entries(params);
-  for (const [name, value] of entries) {
-    if (value !== undefined && value !== null && value !== "") query.set(name, value);
-  }
-  return "#/" + path.map(encodeURIComponent).join("/") + (String(query) && "?" + query);
+// What of parameters has a value, as it is written behind a question mark.
+export function queryOf(params) {
+  const given = [...(params instanceof URLSearchParams ? params : Object.entries(params))].filter(([, value]) => (value ?? "") !== "");
+  return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 
-export const current = () => parse(location.hash);
+export const addressOf = (path, params = {}) => `#/${path.map(encodeURIComponent).join("/")}${queryOf(params)}`;
+
+export const currentRoute = () => parse(location.hash);
 
 // Goes to another address; `replace` makes it no step of Back.
 export function go(hash, { replace = false } = {}) {
@@ -36,13 +35,4 @@ export function go(hash, { replace = false } = {}) {
 }
 
 // The same screen with some parameters changed; an empty value takes one away.
-export function change(params, options) {
-  const route = current();
-  for (const [name, value] of Object.entries(params)) {
-    if (value === undefined || value === null || value === "") route.params.delete(name);
-    else route.params.set(name, value);
-  }
-  const path = location.hash.replace(/^#?\/?/, "").split("?")[0];
-  const query = String(route.params);
-  go("#/" + path + (query && "?" + query), options);
-}
+export const change = (params, options) => go(location.hash.split("?")[0] + queryOf({ ...Object.fromEntries(currentRoute().params), ...params }), options);

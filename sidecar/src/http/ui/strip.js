@@ -1,19 +1,19 @@
 // The time of a capture as a strip: the darker, the more was sampled. A range of it is dragged, or typed.
 
 import { h, button } from "./dom.js";
-import * as numbers from "./numbers.js";
+import { inSeconds } from "./numbers.js";
 
 const HEIGHT = 34;
 const SHORTEST = 0.02;
 const FILLS = ["#f3e3d6", "#eecbaa", "#e2a878", "#d08c58", "#b06a38", "#824718"];
 
-// `choose(from, to)` in seconds; both undefined for the whole.
-export function strip(timeline, { from, to, choose }) {
-  const duration = Math.max((timeline.durationMs ?? 0) / 1000, (timeline.values.length * timeline.intervalMs) / 1000);
+// `choose(from, to, options)` in seconds, both undefined for the whole, is done when the graph follows; `show(from, to)` says what is chosen.
+export function strip(timeline, choose) {
+  const duration = Math.max(timeline.durationMs ?? 0, timeline.values.length * timeline.intervalMs) / 1000;
   const canvas = h("canvas", { "aria-hidden": "true", height: HEIGHT });
-  const range = h("div", { class: "range", hidden: true });
-  const area = h("div", { class: "strip", pointerdown: begin, pointermove: drag, pointerup: finish, pointercancel: finish }, canvas, range);
-  let begun;
+  const range = h("div.range", { hidden: true });
+  const area = h("div.strip", { pointerdown: begin, pointermove: drag, pointerup: finish, pointercancel: finish }, canvas, range);
+  let begun, wanted, isFollowed, isReplaced;
 
   const at = (event) => {
     const box = area.getBoundingClientRect();
@@ -21,19 +21,29 @@ export function strip(timeline, { from, to, choose }) {
   };
   function begin(event) {
     begun = at(event);
+    isReplaced = false;
     area.setPointerCapture(event.pointerId);
   }
   function drag(event) {
     if (begun === undefined) return;
-    const now = at(event);
-    mark(Math.min(begun, now), Math.max(begun, now));
+    const range = [begun, at(event)].sort((one, other) => one - other);
+    mark(...range);
+    follow(range);
   }
   function finish(event) {
-    if (begun === undefined) return;
-    const [low, high] = [begun, at(event)].sort((one, other) => one - other);
+    drag(event);
     begun = undefined;
-    if (high - low < SHORTEST) choose(undefined, undefined);
-    else choose(low, high);
+  }
+  // The newest range alone is asked for, when the one before it is drawn. All of a drag is one step of Back.
+  async function follow(range) {
+    wanted = range[1] - range[0] < SHORTEST ? [] : range;
+    if (isFollowed) return;
+    for (isFollowed = true; wanted; isReplaced = true) {
+      const [low, high] = wanted;
+      wanted = undefined;
+      await choose(low, high, { replace: isReplaced });
+    }
+    isFollowed = false;
   }
   function mark(low, high) {
     range.hidden = low === undefined;
@@ -56,32 +66,36 @@ export function strip(timeline, { from, to, choose }) {
   }
   const observer = new ResizeObserver(paint);
   observer.observe(area);
-  mark(from, from === undefined ? undefined : to ?? duration);
-
-  const [low, high] = [secondsField("from", from ?? 0, duration), secondsField("to", to ?? duration, duration)];
-  const form = h("form", { class: "bar", submit: (event) => {
+  const [low, high] = ["from", "to"].map((name) => h("input", { id: `time-${name}`, type: "number", min: "0", max: Math.ceil(duration), step: "any" }));
+  const submit = (event) => {
     event.preventDefault();
     choose(Number(low.value), Math.min(Number(high.value), duration));
-  } },
-  h("label", { for: low.id }, "from ", low), h("label", { for: high.id }, "to ", high), "s ", h("button", { type: "submit" }, "Show"),
-  spikeButton(timeline, choose), from !== undefined && button("Whole time", () => choose(undefined, undefined)));
-  return { element: h("section", { "aria-label": "Time" }, area, form), close: () => observer.disconnect() };
+  };
+  const whole = button("Whole time", () => choose());
+  const form = h("form.bar", { submit }, h("label", { for: low.id }, "from ", low), h("label", { for: high.id }, "to ", high), "s ",
+    h("button", { type: "submit" }, "Show"), spikeButton(timeline, choose), whole);
+  function show(from, to) {
+    const isWhole = from === undefined && to === undefined;
+    whole.hidden = isWhole;
+    [low.value, high.value] = [from ?? 0, to ?? duration].map(thousandths);
+    if (begun === undefined) mark(isWhole ? undefined : from ?? 0, to ?? duration);
+  }
+  return { element: h("section", { "aria-label": "Time" }, area, form), show, close: () => observer.disconnect() };
 }
 
-const secondsField = (name, value, duration) =>
-  h("input", { id: `time-${name}`, type: "number", min: "0", max: String(Math.ceil(duration)), step: "any", value: String(Math.round(value * 1000) / 1000) });
+export const thousandths = (seconds) => Math.round(seconds * 1000) / 1000;
 
 // The busiest window of a tenth of the time, if it stands out.
 function spikeButton(timeline, choose) {
   const found = busiest(timeline.values, Math.max(1, Math.round(timeline.values.length / 10)));
-  if (!found || found.ratio < 1.3) return undefined;
+  if (!found || found.ratio < 1.3) return;
   const [from, to] = [found.from, found.to].map((index) => (index * timeline.intervalMs) / 1000);
-  return button(`Spike: ${numbers.seconds(from)} to ${numbers.seconds(to)}`, () => choose(from, to));
+  return button(`Spike: ${inSeconds(from)} to ${inSeconds(to)}`, () => choose(from, to));
 }
 
 export function busiest(values, length) {
   const total = values.reduce((sum, value) => sum + value, 0);
-  if (!total || values.length < 4) return undefined;
+  if (!total || values.length < 4) return;
   let sum = values.slice(0, length).reduce((all, value) => all + value, 0);
   let best = { from: 0, sum };
   for (let from = 1; from + length <= values.length; from++) {

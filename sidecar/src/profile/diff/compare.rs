@@ -130,6 +130,7 @@ pub fn compare<B: Read, A: Read>(
         return Err(CompareError::Unsupported { format });
     }
     let title = after.options.title.clone();
+    let nodes = after.options.view.nodes;
     let before = Side::read(before).map_err(CompareError::Before)?;
     let after = Side::read(after).map_err(CompareError::After)?;
     alike(&before, &after)?;
@@ -139,7 +140,7 @@ pub fn compare<B: Read, A: Read>(
     let headline = headline(&diff, &changes, &show);
     match format {
         Format::Svg => svg::diff::write(&diff, base, &title, &headline, out),
-        Format::Flame => flame::diff::write(&diff, base, &headline, out),
+        Format::Flame => flame::diff::write(&diff, (base, nodes), &headline, out),
         Format::Collapsed => diff::stacks::collapsed(&diff, out),
         Format::Pprof => diff::stacks::pprof(&diff, &headline, out),
         Format::TopJson => diff::table::json(&diff, &changes, &show, &headline, out),

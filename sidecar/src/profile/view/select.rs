@@ -5,7 +5,7 @@
 use hashbrown::{HashMap, HashTable};
 
 use super::split::split;
-use super::{Pattern, PatternError, View};
+use super::{Pattern, PatternError, View, recursion};
 use crate::profile::builder::{ModelError, append, push};
 use crate::profile::frame_name::{CUT, UNKNOWN, is_cut, plain, short_text};
 use crate::profile::model::{FrameKind, Function, FunctionId, Line, Location, LocationId, Profile, SampleRow, Span};
@@ -53,8 +53,11 @@ pub fn select(
     let functions = focus.as_ref().or(callers.as_ref());
     let functions = functions.map_or_else(Vec::new, |matches| matches.names(profile, value_index));
     let value = sum(profile, value_index);
-    if let Some(callers) = callers {
-        turn(profile, &callers, max_frames)?;
+    if let Some(callers) = &callers {
+        turn(profile, callers, max_frames)?;
+    }
+    if view.fold.is_some() {
+        recursion::fold(profile, &mut CutMarks::new(max_frames.filter(|_| callers.is_none())))?;
     }
     let kind = profile.sample_types.get(value_index);
     Ok(Shown {
@@ -175,8 +178,7 @@ pub(super) fn retain(profile: &mut Profile, keep: impl Fn(&Profile, SampleRow) -
 /// Turns every stack around at its innermost match, and adds up those that have become equal.
 fn turn(profile: &mut Profile, matches: &Matches, max_frames: Option<u32>) -> Result<(), SelectError> {
     let mut turned = Turned::default();
-    let limit = max_frames.map_or(usize::MAX, |frames| frames as usize);
-    let mut cut = None;
+    let mut cuts = CutMarks::new(max_frames);
     for row in 0..profile.rows.len() {
         let Some(&sample) = profile.rows.get(row) else { break };
         let Some((at, line)) = matches.innermost(profile, sample) else {
@@ -186,15 +188,13 @@ fn turn(profile: &mut Profile, matches: &Matches, max_frames: Option<u32>) -> Re
         if stack.is_empty() {
             continue;
         }
-        let lacks_callers = depth(profile, stack) >= limit && !ends_cut(profile, stack);
+        let lacks_callers = cuts.is_cut(profile, stack);
         let mut callers: Vec<LocationId> = stack.get(at..).unwrap_or_default().to_vec();
         for (place, id) in callers.iter_mut().enumerate() {
             *id = turned.location(profile, *id, if place == 0 { line } else { 0 })?;
         }
         if lacks_callers {
-            // A thread goes on to be the outermost.
-            let end = callers.len() - usize::from(callers.len() > 1 && is_thread(profile, callers[callers.len() - 1]));
-            callers.insert(end, cut_mark(profile, &mut cut)?);
+            cuts.put(profile, &mut callers)?;
         }
         callers.reverse();
         let span = match callers.len() <= stack_length(sample) {
@@ -245,11 +245,42 @@ fn ends_cut(profile: &Profile, stack: &[LocationId]) -> bool {
     names.any(|function| is_cut(profile.text(function.name)))
 }
 
-/// The frame that stands for callers that are missing.
-fn cut_mark(profile: &mut Profile, made: &mut Option<LocationId>) -> Result<LocationId, ModelError> {
-    match made {
-        Some(id) => Ok(*id),
-        none => Ok(*none.insert(new_frame(profile, CUT, FrameKind::Other)?)),
+/// Frames that stand for callers that are missing, in stacks as deep as their sampler takes them.
+pub(super) struct CutMarks {
+    limit: usize,
+    mark: Option<LocationId>,
+}
+
+impl CutMarks {
+    /// Of a sampler that takes so many frames, if they are not marked yet.
+    pub(super) fn new(max_frames: Option<u32>) -> Self {
+        Self {
+            limit: max_frames.map_or(usize::MAX, |frames| frames as usize),
+            mark: None,
+        }
+    }
+
+    fn is_cut(&self, profile: &Profile, stack: &[LocationId]) -> bool {
+        depth(profile, stack) >= self.limit && !ends_cut(profile, stack)
+    }
+
+    fn put(&mut self, profile: &mut Profile, stack: &mut Vec<LocationId>) -> Result<(), ModelError> {
+        let mark = match self.mark {
+            Some(mark) => mark,
+            None => *self.mark.insert(new_frame(profile, CUT, FrameKind::Other)?),
+        };
+        // A thread goes on to be the outermost.
+        let end = stack.len() - usize::from(stack.len() > 1 && is_thread(profile, stack[stack.len() - 1]));
+        stack.insert(end, mark);
+        Ok(())
+    }
+
+    /// Marks a stack that lacks callers.
+    pub(super) fn mark(&mut self, profile: &mut Profile, stack: &mut Vec<LocationId>) -> Result<(), ModelError> {
+        if self.is_cut(profile, stack) {
+            self.put(profile, stack)?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::write::{MOST_NODES, Tree};
+use super::write::{Tree, most};
 use crate::profile::amount::precise;
 use crate::profile::diff::widths::{Both, Widths};
 use crate::profile::diff::{Base, Diff};
@@ -25,14 +25,19 @@ struct Compared<'a> {
     after: Whole<'a>,
 }
 
-/// Writes a difference.
+/// Writes a difference, with at most `nodes` nodes if that is said.
 ///
 /// # Errors
 /// The output fails.
-pub fn write(diff: &Diff<'_>, base: Base, headline: &str, out: &mut impl Write) -> io::Result<()> {
+pub fn write(
+    diff: &Diff<'_>,
+    (base, nodes): (Base, Option<u32>),
+    headline: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let widths = Widths::of(diff, base);
     let stacks = widths.stacks(diff);
-    let tree = Tree::of(&stacks, MOST_NODES);
+    let tree = Tree::of(&stacks, most(nodes));
     let sums = widths.sums(diff, &tree.tree);
     let compared = Compared {
         headline,

@@ -12,7 +12,7 @@
 //! that they are in the same order in each capture; what they leave at its end is what the node has itself (`self`), and behind it what is
 //! folded. A number beyond 2^53 has lost its last digits.
 //!
-//! At most 250,000 nodes are written, the widest. A child is never wider than its parent, so none is without it.
+//! At most 250,000 nodes are written unless more are asked for, the widest. A child is never wider than its parent, so none is without it.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
@@ -30,7 +30,7 @@ use crate::profile::quality::Quality;
 pub const MAGIC: &[u8; 4] = b"SFL1";
 
 /// 32 bytes each are 8 MB, which a browser holds and draws at once. A screen has far fewer boxes.
-pub(super) const MOST_NODES: usize = 250_000;
+const MOST_NODES: usize = 250_000;
 
 /// Longest name in bytes. What is longer ends in `…`, and two of them may look alike.
 const NAME_BYTES: usize = 4096;
@@ -81,12 +81,23 @@ struct Place {
     start: u64,
 }
 
-/// Writes the tree of stacks whose values are of type `value`.
+/// How many nodes there are at most, if that is not said.
+pub(super) fn most(nodes: Option<u32>) -> usize {
+    nodes.map_or(MOST_NODES, |nodes| nodes as usize)
+}
+
+/// Writes the tree of stacks whose values are of type `value`, with at most `nodes` nodes if that is said.
 ///
 /// # Errors
 /// The output fails.
-pub fn write(stacks: &FlatStacks<'_>, value: &ValueType, quality: &Quality, out: &mut impl Write) -> io::Result<()> {
-    write_heaviest(stacks, value, quality, MOST_NODES, out)
+pub fn write(
+    stacks: &FlatStacks<'_>,
+    value: &ValueType,
+    quality: &Quality,
+    nodes: Option<u32>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    write_heaviest(stacks, value, quality, most(nodes), out)
 }
 
 fn write_heaviest(
@@ -214,7 +225,7 @@ fn laid_out(tree: &FlameTree) -> (Vec<Place>, Vec<u32>) {
     (places, rows)
 }
 
-/// Of at most [`MOST_NODES`].
+/// Of at most a million.
 fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::profile::Fold;
 use crate::profile::flat_stacks::FlatStacks;
 use crate::profile::format::collapsed;
 use crate::profile::{ProfileBuilder, ValueType};
@@ -137,4 +138,29 @@ fn nothing_that_matches_is_an_empty_profile_and_a_share_of_nothing() {
 fn names_match_as_they_are_shown() {
     let (_, text) = left("main;a\u{1b}b 3\n 1", &view("a\u{fffd}b|unknown", ""), None);
     assert_eq!(text, "[unknown] 1\nmain;a\u{fffd}b 3\n");
+}
+
+#[test]
+fn a_function_that_calls_itself_becomes_one_frame() {
+    let folded = View {
+        fold: Some(Fold::Recursion),
+        ..View::default()
+    };
+    for (text, limit, expected) in [
+        ("main;a;a;b;a 3\nmain;a;b;a;a 2\nmain 1", None, "main 1\nmain;a;b;a 5\n"),
+        // Inlined into itself, and into what calls it.
+        ("main;a+a+b 1\nmain;a;a+b 1\nmain;a;b 1", None, "main;a;b 3\n"),
+        ("a;a;a 1\na;b 1", Some(3), "[truncated];a 1\na;b 1\n"),
+        ("[one tid=1];a;a;a 1", Some(3), "[one tid=1];[truncated];a 1\n"),
+        ("", None, ""),
+    ] {
+        let (shown, left) = left(text, &folded, limit);
+        assert_eq!(left, expected, "{text}");
+        assert_eq!((shown.value, shown.view.as_str()), (shown.total, "fold=recursion"));
+    }
+    let callers = View {
+        callers: Some("^b$".parse().unwrap()),
+        ..folded
+    };
+    assert_eq!(left("main;a;a;b 2\nmain;a;b;b 1", &callers, None).1, "b;a;main 3\n");
 }
