@@ -2,8 +2,8 @@
 # `make test`: starts the cluster, runs the tests that need components, a control plane or it, and takes it down again
 # (unless KEEP_CLUSTER is set). Ends with a table of what took the time. The other tests are `make unit`.
 #
-# Captures take their seconds whatever the machine does meanwhile, so three test programs run side by side. Those of the
-# cluster change what the others of it see: one after the other, as soon as there is one. Three more mostly wait,
+# Captures take their seconds whatever the machine does meanwhile, so two test programs run side by side. Those of the
+# cluster change what the others of it see: one after the other, as soon as there is one. Three of them mostly wait,
 # cluster_long for ten minutes, the others for two: they run beside all.
 set -euo pipefail
 
@@ -100,7 +100,7 @@ failures() {
 status=0
 # Unit tests that need root and this machine's kernel.
 cargo test --locked --workspace --lib -- --ignored ::on_this_machine:: 2>&1 8>&- | tee "$logs/on_this_machine.log" || status=$?
-printf '%s\n' of_the_cluster "${lone[@]}" | xargs -P 3 -I{} bash -c {} 8>&- || status=$?
+printf '%s\n' of_the_cluster "${lone[@]}" | xargs -P 2 -I{} bash -c {} 8>&- || status=$?
 table
 ((status == 0)) || failures
 exit "$status"

@@ -1,11 +1,12 @@
 //! A sample app as a child process, killed when dropped.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,10 +18,14 @@ use crate::control_plane::wait;
 /// Query of a capture of what the .NET scenario `trace` emits, some 100 MB/s.
 pub const MANY_EVENTS: &str = "providers=Demo-Shop%3Affffffffffffffff%3A5";
 
-/// Held while a program is measured that wants a CPU for itself, by one test of a test program at a time.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static CPUS: Mutex<()> = Mutex::new(());
-    CPUS.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held while a program is measured that wants a CPU for itself, by one test of this machine at a time.
+///
+/// # Panics
+/// There is no temporary directory.
+pub fn alone() -> File {
+    let file = File::create(std::env::temp_dir().join("sideflame-tests-alone")).expect("a temporary directory");
+    file.lock().expect("a file system with locks");
+    file
 }
 
 /// Home of a JDK under test: where CI systems say it is, else where Debian's and Adoptium's packages put it.

@@ -1,11 +1,15 @@
 //! .NET captures over HTTP: flame graphs and whole nettrace files with the shares of our methods.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+#![expect(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test, and says what it saw"
+)]
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use e2e::app::{self, App};
+use e2e::app::{self, App, alone};
 use e2e::{Answer, Server, nettrace, shares};
 
 /// FastSerialization's NullReference tag ends a nettrace of version 4 and 5.
@@ -32,6 +36,7 @@ fn a_nettrace_has_the_shares_of_our_methods() {
 
 /// Collapsed stacks of a scenario of the sample app.
 fn collapsed(version: &str, scenario: &str) -> Answer {
+    let _alone = (scenario == "cpu").then(alone);
     let app = App::start(app::dotnet(version, scenario));
     let query = format!("pid={}&seconds=10&event={scenario}&format=collapsed", app.pid);
     Server::default().get(&format!("/profile?{query}")).ok()

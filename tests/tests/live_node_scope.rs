@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use e2e::app::alone;
 use e2e::control_plane::wait;
 use e2e::{Answer, Node, Pod, Server, cache, shares};
 
@@ -57,6 +58,7 @@ fn only(stacks: &str, root: &str) -> String {
 
 #[test]
 fn a_graph_of_the_node_has_each_pod_with_its_share_of_cpu_time() {
+    let _alone = alone();
     let node = Node::default();
     let pods = pods(&node);
     let server = server_on(&node, "+all");

@@ -14,6 +14,7 @@ use e2e::app::{self, App};
 use e2e::browser::key;
 use e2e::page::{in_page, tab_to};
 use e2e::{Page, Server, cache};
+use serde_json::Value;
 
 const SIXTY: &str = "demo.shop.Split.sixty";
 

@@ -7,14 +7,15 @@ import { POLL } from "./progress.js";
 import { h, fill, button, link, say } from "./dom.js";
 import { problem } from "./problem.js";
 
-// Of these a JVM gives a file with times and threads, if it is asked for one.
 // After so many milliseconds without an answer it is said what is waited for.
 const WAIT = 1000;
+// Of these a JVM gives a file with times and threads, if it is asked for one.
 const WITH_TIMES = ["cpu", "wall", "alloc", "lock"];
 const WORDS = { cpu: "CPU", wall: "Wall", alloc: "Alloc", lock: "Lock", heap: "Heap", offcpu: "Off-CPU", goroutine: "Threads" };
 
 // A dump stops the app: POST /dump asks whether that is meant.
 export const UNSTARTED = ["dump"];
+
 export const eventWords = (event) => WORDS[event] ?? event;
 
 // Starts one and goes there; what is in the way is told in `message`.
