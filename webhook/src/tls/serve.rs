@@ -48,8 +48,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 192,
-            per_peer: 96,
+            connections: 128,
+            per_peer: 64,
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             write: Duration::from_secs(10),

@@ -115,7 +115,7 @@ pub struct ServeCommand {
     #[arg(long, env = "SIDEFLAME_WEBHOOK_BODY_MEMORY", value_name = "QUANTITY", default_value = "16Mi", value_parser = Quantity::memory)]
     pub(super) body_memory: Quantity,
     /// Connections at a time; more wait. One address may have half of them
-    #[arg(long, env = "SIDEFLAME_WEBHOOK_MAX_CONNECTIONS", value_name = "N", default_value_t = 192, value_parser = clap::value_parser!(u16).range(1..=8192))]
+    #[arg(long, env = "SIDEFLAME_WEBHOOK_MAX_CONNECTIONS", value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=8192))]
     pub(super) max_connections: u16,
     /// How long to answer after SIGTERM while not ready, so that endpoints can be updated
     #[arg(long, env = "SIDEFLAME_WEBHOOK_DRAIN", value_name = "TIME", default_value = "5s", value_parser = parse_time)]
