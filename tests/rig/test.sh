@@ -2,25 +2,19 @@
 # `make test`: starts the cluster, runs the tests that need components, a control plane or it, and takes it down again
 # (unless KEEP_CLUSTER is set). Ends with a table of what took the time. The other tests are `make unit`.
 #
-# Captures take their seconds whatever the machine does meanwhile, so two test programs run side by side. Those of the
-# cluster change what the others of it see: one after the other, as soon as there is one. Three of them mostly wait,
-# cluster_long for ten minutes, the others for two: they run beside all.
+# Three programs mostly wait, cluster_long for ten minutes, the others for two; they run beside the rest.
 set -euo pipefail
 
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$rig/../.."
-export logs=target/tests waiting="cluster_long cluster_playbook webhook_authority" cluster=""
-lone=()
+waiting=(cluster_long cluster_playbook webhook_authority)
+others=()
 for file in tests/tests/*.rs; do
   name=$(basename "$file" .rs)
-  [[ " $waiting ${UNIT-} " != *" $name "* ]] || continue
-  case $name in
-    chart* | cluster* | images) cluster+=" $name" ;;
-    # What takes longest begins first.
-    live_* | page*) lone=("run $name" "${lone[@]}") ;;
-    *) lone+=("run $name") ;;
-  esac
+  [[ " ${waiting[*]} ${UNIT-} " == *" $name "* ]] || others+=(--test "$name")
 done
+logs=target/tests
+declare -A pids=()
 rm -rf "$logs"
 mkdir -p "$logs"
 
@@ -33,39 +27,11 @@ flock --nonblock 8 || {
 
 # shellcheck disable=SC2317 # by the trap
 finish() {
+  ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
   [[ -n ${KEEP_CLUSTER-} ]] || "$rig/cluster.sh" down
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-
-# run PROGRAM...: each into its log, printed when it ends
-# shellcheck disable=SC2317 # by xargs
-run() {
-  local program status=0
-  for program in "$@"; do
-    # The whole workspace, as with all others: another selection is another set of features, and compiled anew.
-    cargo test --locked --workspace --test "$program" >"$logs/$program.log" 2>&1 || status=1
-    flock "$logs/printing" cat "$logs/$program.log"
-  done
-  return "$status"
-}
-
-# shellcheck disable=SC2086,SC2317 # words; by xargs
-of_the_cluster() {
-  local program status=0 pids=()
-  trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-  make --no-print-directory cluster-up || return 1
-  for program in $waiting; do
-    run "$program" &
-    pids+=($!)
-  done
-  run $cluster || status=1
-  for program in "${pids[@]}"; do
-    wait "$program" || status=1
-  done
-  return "$status"
-}
-export -f run of_the_cluster
 
 # durations LOG: seconds and name of each test program, by cargo's and libtest's words
 durations() {
@@ -81,9 +47,10 @@ table() {
     awk -v run="$RUN" '$1 == run && $2 > 0 {printf "%6d s  ", $2; $1 = $2 = ""; print substr($0, 3)}' "$steps"
     rm -f "$steps"
   fi
-  for log in "$logs"/*.log; do
-    durations "$log"
-  done | sort -rn
+  durations "$logs/all.log"
+  for log in "${waiting[@]}"; do
+    durations "$logs/$log.log" | sed 's/$/, beside the others/'
+  done
 }
 
 # The end of the output is what is seen of it where it is long: what failed is told there again, twenty lines of each test.
@@ -96,11 +63,22 @@ failures() {
 
 # What the tests themselves call.
 "$rig/packages.sh" chromium chromium-driver gdb iproute2 linux-perf openssl prometheus
-"$rig/components.sh" helm kube
+make --no-print-directory cluster-up 8>&-
+for program in "${waiting[@]}"; do
+  # The whole workspace, as with the others: another selection is another set of features, and compiled anew.
+  cargo test --locked --workspace --test "$program" >"$logs/$program.log" 2>&1 8>&- &
+  pids[$program]=$!
+  echo "== $program: runs beside the others, see $logs/$program.log"
+done
 status=0
 # Unit tests that need root and this machine's kernel.
-cargo test --locked --workspace --lib -- --ignored ::on_this_machine:: 2>&1 8>&- | tee "$logs/on_this_machine.log" || status=$?
-printf '%s\n' of_the_cluster "${lone[@]}" | xargs -P 2 -I{} bash -c {} 8>&- || status=$?
+cargo test --locked --workspace --lib -- --ignored ::on_this_machine:: 2>&1 8>&- | tee "$logs/all.log" || status=$?
+cargo test --locked --workspace --no-fail-fast "${others[@]}" 2>&1 8>&- | tee -a "$logs/all.log" || status=$?
+for program in "${waiting[@]}"; do
+  wait "${pids[$program]}" || status=$?
+  unset "pids[$program]"
+  cat "$logs/$program.log"
+done
 table
 ((status == 0)) || failures
 exit "$status"

@@ -144,7 +144,7 @@ fn threads_and_processes_that_come_and_go_are_seen() {
     for scenario in ["born", "fork", "exec"] {
         let app = app("c/split-nofp", &[scenario]);
         // Of a thousand samples one run in five was 3 points off by chance.
-        let query = format!("/profile?pid={}&seconds=5&frequency=999&format=collapsed", app.pid);
+        let query = format!("/profile?pid={}&seconds=10&frequency=499&format=collapsed", app.pid);
         let captures = shares::enough_captures(|| server.get(&query));
         let stacks: String = captures.iter().map(Answer::text).collect();
         let answer = captures.last().unwrap();
