@@ -250,7 +250,7 @@ fn verdict(server: &Server, pid: i32) -> Value {
 fn whoever_may_not_stop_a_process_is_told_so_as_by_the_doctor() {
     let mut holder = Holder::start(1);
     let pid = holder.pid;
-    let stranger = Server::start_by(app::as_user(&Command::new(cache::sideflame())), &[]);
+    let other = Server::start_by(app::as_user(&Command::new(cache::sideflame())), &[]);
     let server = Server::default();
     let refused = |server: &Server, key: &str| {
         let verdict = wait(key, Duration::from_secs(20), || {
@@ -267,7 +267,7 @@ fn whoever_may_not_stop_a_process_is_told_so_as_by_the_doctor() {
         );
         assert_eq!(answer.json()["reason"], key);
     };
-    refused(&stranger, "no_access");
+    refused(&other, "no_access");
     // As a debugger does, which does not stop it.
     let (seized, is_seized) = channel();
     let (let_go, released) = channel::<()>();
