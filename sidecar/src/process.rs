@@ -16,7 +16,9 @@ pub mod usage;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 pub use cgroup::{Cgroup, CgroupUsage};
@@ -52,6 +54,15 @@ impl ProcessId {
     /// True if our `/proc` does not show it: whatever has its pid there is another process.
     pub fn is_outside(&self) -> bool {
         self.start_time > u64::MAX / 2
+    }
+
+    /// For how long it has been running; nothing where its clock is not ours.
+    pub fn age(&self) -> Duration {
+        let Ok(now) = clock_gettime(ClockId::CLOCK_BOOTTIME) else {
+            return Duration::ZERO;
+        };
+        let started = cpu_time::of_ticks(self.start_time).unwrap_or(Duration::MAX);
+        Duration::from(now).saturating_sub(started)
     }
 }
 

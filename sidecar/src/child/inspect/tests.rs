@@ -18,6 +18,11 @@ fn id(pid: i32) -> ProcessId {
     ProcessId { pid, start_time: START }
 }
 
+fn stat(pid: i32, start_time: u64) -> String {
+    let zeros = "0 ".repeat(30);
+    format!("{pid} (shop) S 2 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 42 0 {start_time} {zeros}\n")
+}
+
 /// A proc file system in which the user 1000 runs `pids`.
 fn proc(pids: &[i32]) -> TempDir {
     let proc = tempfile::tempdir().unwrap();
@@ -25,11 +30,7 @@ fn proc(pids: &[i32]) -> TempDir {
         let folder = proc.path().join(pid.to_string());
         std::fs::create_dir(&folder).unwrap();
         let write = |file: &str, text: String| std::fs::write(folder.join(file), text).unwrap();
-        let zeros = "0 ".repeat(30);
-        write(
-            "stat",
-            format!("{pid} (shop) S 2 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 42 0 {START} {zeros}\n"),
-        );
+        write("stat", stat(*pid, START));
         write(
             "status",
             "Name:\tshop\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t17\nNgid:\t0\nPid:\t17\nPPid:\t2\nTracerPid:\t0\n\
@@ -266,6 +267,25 @@ async fn a_process_that_stood_still_for_the_inspector_only_is_looked_at_again() 
             assert_eq!(inspector.inspect(None).await.unwrap().len(), 1);
         }
         assert_eq!(starts(&started(&proc)), looks, "of the row, it runs");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_has_just_started_is_looked_at_again() {
+    let proc = proc(&[17]);
+    let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    let ticks = |ago: u64| u64::try_from(uptime.tv_sec()).unwrap().saturating_sub(ago) * procfs::ticks_per_second();
+    let mut looks = 0;
+    for (start_time, more) in [(ticks(0), 2), (u64::MAX / 3, 2), (ticks(YOUNG.as_secs() + 1), 1)] {
+        std::fs::write(proc.path().join("17/stat"), stat(17, start_time)).unwrap();
+        let mut finding = finding(17, "shop");
+        finding.id.start_time = start_time;
+        let inspector = inspector(&proc, &tell(finding), unhurried());
+        for _ in 0..2 {
+            assert_eq!(inspector.inspect(None).await.unwrap().len(), 1);
+        }
+        looks += more;
+        assert_eq!(starts(&started(&proc)), looks, "started at {start_time}");
     }
 }
 

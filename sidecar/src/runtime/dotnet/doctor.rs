@@ -13,8 +13,9 @@ use crate::runtime::{Availability, Examination, Reason, RuntimeFacts, Target, Ve
 
 /// Verdicts for every event of the runtime, and for what the kernel samples beside it, of which `by_kernel` are the verdicts.
 pub fn verdicts(examination: &Examination<'_>, by_kernel: Vec<Verdict>) -> Vec<Verdict> {
-    let mut verdicts = verdicts_unless(blocker(examination).as_ref(), &running_apportioned());
-    let unnamed = perf_map::why_unnamed(examination);
+    let blocker = blocker(examination);
+    let mut verdicts = verdicts_unless(blocker.as_ref(), &running_apportioned());
+    let unnamed = perf_map::why_unnamed(examination, blocker.as_ref());
     let kernels = by_kernel.into_iter().filter(|verdict| !serves(&verdict.event));
     verdicts.extend(kernels.map(|verdict| match (&unnamed, verdict.availability) {
         (None, _) | (_, Availability::Impossible) => verdict,

@@ -47,6 +47,12 @@ impl PerfMap {
     /// Why managed code has no names.
     pub fn write(order: &RecordOrder, control: &Control) -> Result<Option<Self>, Reason> {
         let target = &order.target;
+        if is_switched_on(control.table(), &target.process) {
+            return Ok(None);
+        }
+        if let Some(reason) = too_old(target) {
+            return Err(reason);
+        }
         let Some(way @ Way::Socket(_)) = Way::to(&target.facts) else {
             return Err(no_names("its runtime has no diagnostic socket that is within reach"));
         };
@@ -55,11 +61,8 @@ impl PerfMap {
             return Err(no_names("the process has ended"));
         };
         let files = files(process);
-        if is_switched_on(control.table(), process) || root.exists(Path::new(DIRECTORY).join(&files[0])) {
+        if root.exists(Path::new(DIRECTORY).join(&files[0])) {
             return Ok(None);
-        }
-        if let Some(reason) = too_old(target) {
-            return Err(reason);
         }
         let made = root.open_directory(DIRECTORY).and_then(|directory| {
             Ok(Self {
@@ -88,14 +91,18 @@ impl Drop for PerfMap {
     }
 }
 
-/// Why managed code would have no names, as far as that can be known before.
-pub fn why_unnamed(examination: &Examination<'_>) -> Option<Reason> {
+/// Why managed code would have no names, as far as that can be known before. `blocker` stands in the way of all that the runtime
+/// is asked for.
+pub fn why_unnamed(examination: &Examination<'_>, blocker: Option<&Reason>) -> Option<Reason> {
     let target = examination.target;
     if is_switched_on(examination.table, &target.process) {
         return None;
     }
     if let Some(reason) = too_old(target) {
         return Some(reason);
+    }
+    if let Some(blocker) = blocker {
+        return Some(no_names(&blocker.sentence));
     }
     let root = examination.root.ok()?;
     let read_only = root
