@@ -81,6 +81,7 @@ fn from_the_first_look_to_the_answer_and_back() {
     browser.wait("!location.hash.includes('z=')");
     browser.wait("!document.querySelector('.found').innerText.includes('of view')");
 
+    of_one_kind(&page, &id);
     without_a_part(&page, &id);
     in_tables(&page);
     in_time(&page);
@@ -100,6 +101,29 @@ fn picture(page: &Page, name: &str, height: u32) {
     page.browser.picture(&file);
     page.browser.resize(1440, 900);
     assert!(file.metadata().unwrap().len() <= 100 << 10);
+}
+
+/// A word of the legend finds all of its kind, and pressed again all there is.
+fn of_one_kind(page: &Page, id: &str) {
+    let browser = &page.browser;
+    let query = browser.value("document.querySelector('#search').value");
+    page.press_button("app");
+    browser.wait("location.hash.includes('q=kind')");
+    browser.wait_for_text(".found", "frame");
+    let (found, told) = (page.found(), share(&page.server, id, "demo.shop."));
+    assert!((found - told).abs() < 0.06, "{found} and {told}");
+    browser.click(".tabs a[href*='v=top']");
+    browser.wait("document.querySelector('.top tbody tr')");
+    let kinds = browser.value(
+        "[...new Set([...document.querySelectorAll('.top tbody td:nth-child(2)')].map((cell) => cell.innerText))]",
+    );
+    assert_eq!(kinds, serde_json::json!(["app"]));
+    browser.click(".tabs a[href*='v=flame']");
+    page.press_button("app");
+    browser.wait("!location.hash.includes('q=')");
+    browser.click("#search");
+    browser.press(query.as_str().unwrap());
+    page.found();
 }
 
 /// What is hidden is said to be, stays hidden in a link, and comes back; what is folded can be had.

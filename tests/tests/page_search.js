@@ -15,7 +15,7 @@ function isDrawn(tree, node) {
   return redness.reduce((sum, one) => sum + one, 0) > 1.8;
 }
 
-const result = { searches: 0, zoomed: 0, worstPoints: 0, worstZoomedPoints: 0, smallestShare: 1, unreached: 0, undrawn: [] };
+const result = { searches: 0, kinds: 0, zoomed: 0, worstPoints: 0, worstZoomedPoints: 0, smallestShare: 1, unreached: 0, undrawn: [] };
 for (const { columns, functions, stacks } of corpora) {
   const tree = read(Uint8Array.from(atob(columns), (one) => one.charCodeAt(0)).buffer);
   const whole = tree.width[0];
@@ -37,6 +37,13 @@ for (const { columns, functions, stacks } of corpora) {
       result.worstZoomedPoints = Math.max(result.worstZoomedPoints, 100 * Math.abs(share - expected));
       result.zoomed++;
     }
+  }
+  const kinds = tree.head.names.map((name) => (name.length > 2 ? "runtime" : "app"));
+  for (const [kind, test] of [["app", (name) => name.length <= 2], ["runtime", (name) => name.length > 2]]) {
+    const found = search(tree, `kind:${kind}`, kinds);
+    const expected = stacks.filter(([names]) => names.some(test)).reduce((sum, [, value]) => sum + value, 0);
+    result.worstPoints = Math.max(result.worstPoints, 100 * Math.abs(covered(found, tree, 0, whole) - expected) / whole);
+    result.kinds++;
   }
   // The rarest and the most frequent: each match is drawn in the whole, and Enter leads to each.
   for (const { name } of [functions[0], functions[functions.length - 1]]) {

@@ -98,6 +98,8 @@ fn who_is_at_work_is_told_and_two_captures_are_compared() {
     assert_ne!(first, second);
 
     page.open("");
+    let store = browser.wait_for_text(".store", "2 captures · ");
+    assert!(store.ends_with(" of 256.0 MiB in the store"), "{store}");
     browser.click(&format!("[data-key=compare-{second}]"));
     browser.wait_for_text(&format!("[data-key=compare-{second}]"), "with another");
     browser.click(&format!("[data-key=compare-{first}]"));

@@ -70,7 +70,10 @@ fn a_search_finds_all_there_is_and_its_share() {
     let measured = page.browser.run(&in_page(&script));
     eprintln!("{measured}");
     let number = |name: &str| measured[name].as_f64().unwrap();
-    assert!(number("searches") >= 200.0 && number("zoomed") >= 500.0, "{measured}");
+    assert!(
+        number("searches") >= 200.0 && number("kinds") == 40.0 && number("zoomed") >= 500.0,
+        "{measured}"
+    );
     assert!(number("smallestShare") < 0.0003, "{measured}");
     assert!(
         number("worstPoints") < 0.01 && number("worstZoomedPoints") < 0.01,
@@ -121,5 +124,26 @@ fn every_problem_says_what_why_and_what_to_do() {
         text,
         "UPDATE_GOLDEN=1 rewrites it"
     );
+    page.assert_clean();
+}
+
+/// A reader compares them with the pod's logs.
+#[test]
+fn times_are_those_of_the_reader_and_of_logs() {
+    let page = Page::default();
+    page.open("#/help");
+    page.browser.wait_for_text("h2", "Help");
+    let told = |zone: &str| {
+        let zone = json!({"timezoneId": zone});
+        page.browser.command("Emulation.setTimezoneOverride", &zone);
+        let script = in_page("const { clock } = await import('/ui/page.js'); return clock(0);");
+        page.browser.run(&script).as_str().unwrap().to_owned()
+    };
+    let (there, here) = (told("Asia/Kolkata"), told("UTC"));
+    assert!(
+        there.starts_with("5:30:00") && there.ends_with(" (00:00:00 UTC)"),
+        "{there}"
+    );
+    assert!(here.starts_with("12:00:00") && !here.contains('('), "{here}");
     page.assert_clean();
 }

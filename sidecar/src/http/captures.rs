@@ -82,11 +82,18 @@ pub(super) async fn start(State(state): State<AppState>, pairs: Pairs, request: 
 
 /// The captures that are kept.
 #[utoipa::path(get, path = "/captures", tag = "captures",
-    responses((status = 200, description = "running, finished and failed captures, oldest first", body = Vec<CaptureView>)))]
-pub(super) async fn list(State(state): State<AppState>) -> Json<Vec<CaptureView>> {
+    responses((status = 200, description = "running, finished and failed captures, oldest first", body = Vec<CaptureView>,
+        headers(("Sideflame-Store", description = "used=BYTES, limit=BYTES: what they take, with what running ones may still take")))))]
+pub(super) async fn list(State(state): State<AppState>) -> Response {
     let mut captures = state.captures.list();
     captures.sort_by_key(|capture| capture.created_at);
-    Json(captures.iter().map(|capture| CaptureView::plain(capture)).collect())
+    let (used, limit) = (state.captures.store_bytes(), state.captures.settings().store_bytes);
+    let views: Vec<_> = captures.iter().map(|capture| CaptureView::plain(capture)).collect();
+    (
+        [("sideflame-store", format!("used={used}, limit={limit}"))],
+        Json(views),
+    )
+        .into_response()
 }
 
 /// One capture.

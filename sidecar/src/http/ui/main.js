@@ -12,6 +12,7 @@ import { Flame } from "./flame.js";
 import { covered, search } from "./search.js";
 import { functions, pathHashes, read } from "./columns.js";
 import { CHANGES, INK, KINDS, packageFill } from "./kinds.js";
+import { clock } from "./numbers.js";
 import { forwardTo, problem } from "./problem.js";
 
 const OPEN = { pod: openPod, process: openProcess, capture: openCapture, diff: openDiff, help: openHelp };
@@ -140,5 +141,5 @@ async function begin() {
 
 begin();
 
-// What the tests of the picture, its colours and the problems call by themselves.
-export { CHANGES, Flame, INK, KINDS, covered, functions, packageFill, pathHashes, problem, read, search };
+// What the tests of the picture, its colours, its times and the problems call by themselves.
+export { CHANGES, Flame, INK, KINDS, clock, covered, functions, packageFill, pathHashes, problem, read, search };

@@ -63,4 +63,8 @@ export function inWords(number, head) {
   return words;
 }
 
-export const clock = (milliseconds) => new Date(milliseconds).toLocaleTimeString();
+// Of the reader, with that of the pod's logs where they differ.
+export function clock(milliseconds) {
+  const at = new Date(milliseconds);
+  return at.toLocaleTimeString() + (at.getTimezoneOffset() ? ` (${at.toISOString().slice(11, 19)} UTC)` : "");
+}

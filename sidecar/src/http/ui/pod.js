@@ -1,7 +1,7 @@
 // The first screen: what runs here with the doctor's verdicts, and what was captured.
 
-import { getJson, send } from "./api.js";
-import { clock, count, plural, inSeconds } from "./numbers.js";
+import { getJson, request, send } from "./api.js";
+import { clock, count, inBytes, inSeconds, plural } from "./numbers.js";
 import { h, fill, link, button, command, part, say } from "./dom.js";
 import { go, addressOf } from "./route.js";
 import { problem, processLink, words } from "./problem.js";
@@ -23,11 +23,11 @@ export function openPod(root) {
     part("Captures", captures));
 
   async function refresh() {
-    const [rows, kept] = await Promise.allSettled([getJson("/processes"), getJson("/captures")]);
+    const [rows, kept] = await Promise.allSettled([getJson("/processes"), keptCaptures()]);
     if (state.closed) return;
     keepState(root, () => {
       fill(processes, rows.reason ? problem(rows.reason, refresh) : processTable(rows.value, state));
-      fill(captures, kept.reason ? problem(kept.reason, refresh) : captureTable(kept.value, state, refresh));
+      fill(captures, kept.reason ? problem(kept.reason, refresh) : captureTable(...kept.value, state, refresh));
     });
   }
   refresh();
@@ -40,6 +40,12 @@ export function openPod(root) {
       clearInterval(timer);
     },
   };
+}
+
+// They, and what they take of the store.
+async function keptCaptures() {
+  const answer = await request("/captures");
+  return [await answer.json(), answer.headers.get("Sideflame-Store")];
 }
 
 // What was open and what had the focus is and has it afterwards, by its key.
@@ -109,7 +115,7 @@ function mark(can) {
   return [h("span", { "aria-hidden": "true" }, sign), h("span.unseen", `${word}: `)];
 }
 
-function captureTable(captures, state, refresh) {
+function captureTable(captures, store, state, refresh) {
   if (captures.length === 0) {
     return h("p", "Nothing captured yet. Press ", h("strong", "CPU"), " of a process: it samples what runs 100 times a second, which took about 2 % of a busy core when we measured it.");
   }
@@ -122,7 +128,8 @@ function captureTable(captures, state, refresh) {
       h("h3", link(addressOf(["c", capture.id]), capture.captureName ?? `${capture.event} of ${capture.name}`)),
       h("p", status(capture), ` · ${clock(capture.createdAtMs)} · pid ${capture.pid}`)),
     h("div.actions", compareButton(capture, state, refresh), button("Remove", remove(capture), { "data-key": capture.id, "aria-description": `${capture.event} of ${capture.name} of ${clock(capture.createdAtMs)}` })));
-  return h("ul.cards", [...captures].reverse().map(row));
+  const [used, limit] = store.match(/\d+/g).map(Number);
+  return [h("p.store", `${plural(captures.length, "capture")} · ${inBytes(used)} of ${inBytes(limit)} in the store`), h("ul.cards", [...captures].reverse().map(row))];
 }
 
 // The first of two is kept until there is a second one of the same event.

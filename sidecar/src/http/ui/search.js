@@ -3,7 +3,7 @@
 import { end, preorder } from "./columns.js";
 
 // A test of names: /pattern/ or a part of the name. Upper case in it matters, as in most editors.
-export function matcher(query) {
+function matcher(query) {
   const pattern = /^\/(.+)\/?$/s.exec(query)?.[1].replace(/\/$/, "");
   const flags = query === query.toLowerCase() ? "iu" : "u";
   if (pattern) {
@@ -14,11 +14,14 @@ export function matcher(query) {
   return (name) => (folded ? name.toLowerCase() : name).includes(query);
 }
 
-// Undefined without a query; throws where it is no pattern.
-export function search(tree, query) {
+// All frames of a kind, as a search.
+export const ofKind = (kind) => `kind:${kind}`;
+
+// Undefined without a query; throws where it is no pattern. `kinds` are those of the names.
+export function search(tree, query, kinds = []) {
   if (!query) return undefined;
-  const matches = matcher(query);
-  const byName = Uint8Array.from(tree.head.names, (name, at) => (at && matches(name) ? 1 : 0));
+  const matches = kinds.some((kind) => query === ofKind(kind)) ? (_, at) => query === ofKind(kinds[at]) : matcher(query);
+  const byName = Uint8Array.from(tree.head.names, (name, at) => (at && matches(name, at) ? 1 : 0));
   const before = new Uint32Array(tree.count + 1);
   const covered = new Uint8Array(tree.count);
   const outermost = [];
@@ -31,6 +34,9 @@ export function search(tree, query) {
   }
   return { query, byName, before, outermost, count: before[tree.count] };
 }
+
+// The names of all that match.
+export const namesOf = (found, tree) => new Set(tree.head.names.filter((_, at) => found.byName[at]));
 
 export const isMatch = (found, tree, node) => found.byName[tree.name[node]] === 1;
 

@@ -8,10 +8,10 @@ import { percent, inUnit, count, plural } from "./numbers.js";
 const ROWS = 200;
 const CHILDREN = 100;
 
-// Functions, sortable by each column; `open(name)` shows the callers of one.
-export function topTable(tree, kinds, { matches, open }) {
+// Functions, sortable by each column, of `found` names if there is a search; `open(name)` shows the callers of one.
+export function topTable(tree, kinds, { found, open }) {
   const kindOf = new Map(tree.head.names.map((name, at) => [name, kinds[at]]));
-  const rows = functions(tree).filter((row) => !matches || matches(row.name)).map((row) => ({ ...row, kind: kindOf.get(row.name) }));
+  const rows = functions(tree).filter((row) => !found || found.has(row.name)).map((row) => ({ ...row, kind: kindOf.get(row.name) }));
   const order = { by: "self", down: true, shown: ROWS };
   const body = h("tbody");
   const more = button("", () => {

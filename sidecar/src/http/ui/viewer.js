@@ -6,7 +6,7 @@ import { inWords, count, percent, plural } from "./numbers.js";
 import { change, go } from "./route.js";
 import { Flame } from "./flame.js";
 import { without } from "./hide.js";
-import { search, covered, matcher } from "./search.js";
+import { search, covered, namesOf, ofKind } from "./search.js";
 import { kindsOf, KINDS, CHANGES, changeFill, packageOf, packageFill } from "./kinds.js";
 import { topTable, treeTable } from "./tables.js";
 import { h, fill, button, copyText, say, swatch } from "./dom.js";
@@ -178,7 +178,7 @@ export class Viewer {
       fill(this.table, treeTable(this.tree, this.kinds, { root: this.flame.zoomed, select }));
     } else if (tab === "top") {
       const open = (name) => (this.callers ? this.callers(name) : change({ q: name }));
-      fill(this.table, topTable(this.tree, this.kinds, { matches: this.search && matcher(this.query), open }));
+      fill(this.table, topTable(this.tree, this.kinds, { found: this.search && namesOf(this.search, this.tree), open }));
     } else fill(this.table);
   }
 
@@ -188,7 +188,7 @@ export class Viewer {
     if (this.field.value !== query) this.field.value = query;
     this.error = undefined;
     try {
-      this.search = search(this.tree, query);
+      this.search = search(this.tree, query, this.kinds);
     } catch (error) {
       [this.search, this.error] = [undefined, error.message];
     }
@@ -265,11 +265,16 @@ export class Viewer {
     const there = Object.entries(KINDS).filter(([kind]) => kind !== "all" && kinds.includes(kind));
     const items = tree.before ? CHANGES.map(({ fill, word }) => one(fill, word))
       : isByPackage ? [h("li", "One colour for each package, the same in every graph")]
-      : there.map(([kind, { fill }]) => one(fill, kind));
+      : there.map(([kind, { fill }]) => one(fill, button(kind, () => this.only(kind), { class: "link", "aria-description": "search all of this kind" })));
     const { folded, nodes } = tree.head;
     const all = () => change({ nodes: MOST_NODES });
     fill(this.legend, items, folded.nodes > 0 && h("li", `${count(folded.nodes)} small frames, ${percent(folded.value / totalOf(tree))}, are folded`,
       this.params.get("nodes") < MOST_NODES && [" · ", button(folded.nodes + nodes > MOST_NODES ? "load a million" : "load all", all, { class: "link" })]));
+  }
+
+  only(kind) {
+    const query = ofKind(kind);
+    change({ q: this.query === query ? "" : query }, { replace: true });
   }
 
   // Whether what is zoomed into is a part of a node.
