@@ -51,7 +51,7 @@ pub use dotnet::caller::{Advertise, Caller};
 pub use dotnet::dump::DumpType;
 pub use dotnet::introduction::{Introduction, by_port};
 pub use dotnet::line::Line;
-pub use dump::DUMP;
+pub use dump::{CORE, DUMP};
 pub use go::server::{AllowedUrl, ApiServer, SecretName, ServerSettings, ServerUrl, URL_NOT_ALLOWED};
 pub use go::settings::{GoPprofSettings, Scope, Scoped};
 pub use jvm::settings::JvmSettings;
@@ -139,13 +139,10 @@ pub fn examine(table: &ProcessTable, target: &Target, perf: &PerfRights) -> Vec<
     let mut verdicts = match target.runtime() {
         Runtime::Jvm => jvm::doctor::verdicts(&examination),
         Runtime::Dotnet => dotnet::doctor::verdicts(&examination, native::doctor::sampled(&examination)),
-        Runtime::Go => {
-            let mut by_kernel = native::doctor::sampled(&examination);
-            by_kernel.push(native::doctor::dump(&examination));
-            go::doctor::verdicts(&examination, by_kernel)
-        }
+        Runtime::Go => go::doctor::verdicts(&examination, native::doctor::sampled(&examination)),
         Runtime::Native => native::doctor::verdicts(&examination),
     };
+    verdicts.push(native::doctor::core(&examination));
     counters::judge(&mut verdicts, &examination);
     verdicts
 }
@@ -172,6 +169,7 @@ pub fn shared_counters(
 /// does not, or not without a port.
 pub fn served_by(target: &Target, event: &Event) -> Runtime {
     match target.runtime() {
+        Runtime::Jvm if jvm::doctor::leaves_to_the_kernel(event) && !target.id().is_outside() => Runtime::Native,
         Runtime::Go
             if !go::doctor::serves(target, event) && native::doctor::knows(event) && !target.id().is_outside() =>
         {
@@ -413,7 +411,7 @@ pub fn plan(asked: &Asked<'_>, settings: &RuntimeSettings) -> Result<RuntimePlan
         Runtime::Native if *asked.event == Event::Goroutine => {
             native::threads::plan(asked).map(RuntimePlan::NativeThreads)
         }
-        Runtime::Native if is_dump(asked.event) => native::dump::plan(asked).map(RuntimePlan::NativeDump),
+        Runtime::Native if dump::asks_for_one(asked.event) => native::dump::plan(asked).map(RuntimePlan::NativeDump),
         Runtime::Native => {
             let plan = native::plan::plan(asked)?;
             Ok(match asked.target.runtime() {

@@ -246,7 +246,7 @@ fn threads_have_the_numbers_that_the_program_itself_sees() {
 fn verdict(server: &Server, pid: i32) -> Value {
     let doctor = server.get(&format!("/doctor?pid={pid}&format=json")).ok().json();
     let verdicts = doctor[0]["verdicts"].as_array().unwrap();
-    let verdict = verdicts.iter().find(|verdict| verdict["event"] == "dump").unwrap();
+    let verdict = verdicts.iter().find(|verdict| verdict["event"] == "core").unwrap();
     verdict.clone()
 }
 
@@ -314,7 +314,9 @@ fn a_process_is_not_stopped_for_a_dump_that_cannot_be_kept_or_was_not_asked_for(
         ("POST", format!("/dump?pid={pid}&confirm=yes&type=mini"), 400),
         ("POST", format!("/dump?pid={pid}&confirm=yes&gz=1"), 400),
         ("GET", format!("/dump?pid={pid}&confirm=yes"), 405),
+        ("POST", format!("/dump?pid={pid}&confirm=yes&type=core&gz=1"), 400),
         ("GET", format!("/profile?pid={pid}&event=dump"), 400),
+        ("GET", format!("/profile?pid={pid}&event=core"), 400),
         ("POST", format!("/captures?pid={pid}&event=dump"), 400),
     ] {
         let answer = small.send(method, &path, &[]);

@@ -150,6 +150,53 @@ fn a_dump_is_compressed_and_has_what_nothing_refers_to() {
     }
 }
 
+/// What the JDK's own reader of core files says of one.
+fn serviceability_agent(jdk: &str, core: &Path, words: &[&str]) -> String {
+    let binaries = app::jdk_home(jdk).join("bin");
+    let mut reader = Command::new(binaries.join("jhsdb"));
+    reader
+        .args(words)
+        .arg("--exe")
+        .arg(binaries.join("java"))
+        .arg("--core")
+        .arg(core);
+    let said = reader.output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned()
+}
+
+#[test]
+fn a_jvm_that_lets_no_tool_in_gives_a_core_file() {
+    let server = Server::default();
+    for jdk in ["17", "25"] {
+        let options = ["-XX:+DisableAttachMechanism", "-Xmx256m"];
+        let mut leak = Leak::by(app::java(jdk, &options, "leak"));
+        let pid = leak.app.pid;
+        assert_eq!(dump(&server, &format!("pid={pid}")).status, 422);
+        let answer = dump(&server, &format!("pid={pid}&type=core")).ok().whole();
+        leak.assert_goes_on();
+        assert!(
+            answer
+                .header("sideflame-sampler")
+                .starts_with("ptrace: the app stood still for ")
+        );
+        assert_eq!(answer.header("sideflame-degraded"), "");
+        let core = std::env::temp_dir().join(format!("sideflame-test-core-{pid}"));
+        std::fs::write(&core, &answer.body).unwrap();
+        let stacks = serviceability_agent(jdk, &core, &["jstack"]);
+        let histogram = serviceability_agent(jdk, &core, &["jmap", "--histo"]);
+        std::fs::remove_file(&core).unwrap();
+        assert!(
+            stacks.contains("demo.shop.Leak.") && stacks.contains("\"main\""),
+            "{stacks}"
+        );
+        let row = histogram.lines().find(|line| line.ends_with(LEAKED)).unwrap();
+        let objects = row.split_whitespace().nth(1).unwrap().parse();
+        assert_eq!(objects, Ok(leak.objects), "{row}");
+        assert_eq!(target_files::left(pid), [] as [PathBuf; 0]);
+    }
+}
+
 #[test]
 fn a_full_disk_is_told_before_the_jvm_is_asked() {
     let server = Server::default();
@@ -180,8 +227,10 @@ fn nothing_is_dumped_by_the_way() {
     let pid = leak.app.pid;
     let by_get = server.get(&format!("/dump?confirm=yes&pid={pid}"));
     assert_eq!((by_get.status, by_get.header("allow")), (405, "POST"));
-    let as_event = server.get(&format!("/profile?event=dump&pid={pid}"));
-    assert_eq!(as_event.status, 400, "{}", as_event.text());
+    for event in ["dump", "core"] {
+        let as_event = server.get(&format!("/profile?event={event}&pid={pid}"));
+        assert_eq!(as_event.status, 400, "{}", as_event.text());
+    }
     let of_dotnet = dump(&server, &format!("pid={pid}&type=mini"));
     assert_eq!(
         (of_dotnet.status, &*of_dotnet.code()),

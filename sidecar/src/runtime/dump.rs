@@ -9,11 +9,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Control, Interruption, Reason, RecordError, RecordOrder};
+use crate::event::Event;
 use crate::process::{Process, TargetRoot};
 use crate::profile::frame_name::short_text;
 
 /// What a dump is called where others have the name of an event.
 pub const DUMP: &str = "dump";
+
+/// What a dump is called that asks no runtime: memory and threads as the kernel shows them, of any process. Of Go and machine code every
+/// dump is one.
+pub const CORE: &str = "core";
+
+/// True of the events that ask for memory, of whatever kind.
+pub fn asks_for_one(event: &Event) -> bool {
+    matches!(event, Event::Named(name) if name == DUMP || name == CORE)
+}
 
 /// How long a runtime may take to write one: a gigabyte takes some seconds. The app stands still, and cannot be told to stop it.
 pub(super) const WRITING: Duration = Duration::from_secs(240);

@@ -14,7 +14,7 @@ const WITH_TIMES = ["cpu", "wall", "alloc", "lock"];
 const WORDS = { cpu: "CPU", wall: "Wall", alloc: "Alloc", lock: "Lock", heap: "Heap", offcpu: "Off-CPU", goroutine: "Threads" };
 
 // A dump stops the app: POST /dump asks whether that is meant.
-export const UNSTARTED = ["dump"];
+export const UNSTARTED = ["core"];
 
 export const eventWords = (event) => WORDS[event] ?? event;
 

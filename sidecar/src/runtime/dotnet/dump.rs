@@ -255,7 +255,7 @@ fn no_createdump(
             Reason::new(
                 "single_file",
                 "the app is a single file: with a dump its runtime would leave a copy of the process behind, which answers in its place",
-                "publish it with its runtime beside it, or for .NET 10; gcore <pid> where ptrace is allowed",
+                "take type=core, which does not ask the runtime; or publish it with its runtime beside it, or for .NET 10",
             )
         });
     };
@@ -264,7 +264,7 @@ fn no_createdump(
         Reason::new(
             "no_createdump",
             format!("there is no {}, with which the runtime writes dumps", program.display()),
-            "take an image whose runtime has it; gcore <pid> where ptrace is allowed",
+            "take type=core, which does without, or an image whose runtime has it",
         )
     })
 }

@@ -3,9 +3,9 @@
 use super::absence;
 use super::request::profile_of;
 use crate::event::Event;
+use crate::runtime::dump::asks_for_one;
 use crate::runtime::{
-    Availability, DUMP, Examination, HISTOGRAM, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict,
-    stopped,
+    Availability, Examination, HISTOGRAM, PprofAbsence, PprofEndpoint, Reason, RuntimeFacts, Target, Verdict, stopped,
 };
 
 /// Events of `net/http/pprof`, and `wall`, which the kernel has.
@@ -69,7 +69,7 @@ pub fn judged_as(event: &Event) -> &Event {
 pub fn serves(target: &Target, event: &Event) -> bool {
     match event {
         Event::Wall => false,
-        Event::Named(name) if name == DUMP => false,
+        event if asks_for_one(event) => false,
         Event::Cpu => !matches!(target.facts, RuntimeFacts::Go { pprof: None, .. }),
         Event::Named(name) => name == HISTOGRAM || own_profiles(target).any(|own| own == name),
         _ => true,
@@ -145,7 +145,9 @@ fn own_profiles(target: &Target) -> impl Iterator<Item = &str> {
         _ => &[],
     };
     let known = |name: &str| EVENTS.iter().filter_map(profile_of).any(|(profile, _)| profile == name);
-    profiles.iter().map(String::as_str).filter(move |name| !known(name))
+    // What asks for memory is no profile, whatever the program calls by such a name.
+    let is_free = move |name: &&str| !known(name) && !asks_for_one(&Event::Named((*name).to_owned()));
+    profiles.iter().map(String::as_str).filter(is_free)
 }
 
 /// True if an index that was read has no profile of this event.
@@ -183,7 +185,7 @@ mod tests {
     use crate::event::Event;
     use crate::process::{Process, ProcessTable};
     use crate::runtime::{
-        Availability, DUMP, Examination, PerfRights, PprofAbsence, PprofEndpoint, Reason, Runtime, RuntimeFacts,
+        Availability, CORE, DUMP, Examination, PerfRights, PprofAbsence, PprofEndpoint, Reason, Runtime, RuntimeFacts,
         Target, Verdict, served_by,
     };
 
@@ -275,16 +277,16 @@ mod tests {
 
     #[test]
     fn a_dump_is_of_its_memory_also_where_a_profile_is_called_so() {
+        let names = [DUMP, CORE];
         let target = target(Ok(PprofEndpoint {
-            profiles: vec!["heap".to_owned(), DUMP.to_owned()],
+            profiles: names.map(str::to_owned).into(),
             ..endpoint()
         }));
-        let dump = Event::Named(DUMP.to_owned());
-        let traced = Verdict::impossible(dump.clone(), Reason::new("traced", "it is traced", "end that"));
-        let verdicts = judged(&target, vec![traced.clone()]);
-        let of_dumps: Vec<_> = verdicts.iter().filter(|verdict| verdict.event == dump).collect();
-        assert_eq!(of_dumps, [&traced]);
-        assert_eq!(served_by(&target, &dump), Runtime::Native);
+        for event in names.map(|name| Event::Named(name.to_owned())) {
+            let verdicts = judged(&target, Vec::new());
+            assert!(!verdicts.iter().any(|verdict| verdict.event == event), "{verdicts:?}");
+            assert_eq!(served_by(&target, &event), Runtime::Native);
+        }
     }
 
     #[test]

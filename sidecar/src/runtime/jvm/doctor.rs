@@ -17,7 +17,7 @@ use super::virtual_threads;
 use crate::event::Event;
 use crate::process::target_root::Directory;
 use crate::process::{Process, ProcessTable, TargetRoot};
-use crate::runtime::dump::DUMP;
+use crate::runtime::dump::{CORE, DUMP};
 use crate::runtime::{
     Availability, Examination, HISTOGRAM, JavaVm, Reason, RuntimeFacts, Target, Verdict, no_access, stopped,
 };
@@ -100,13 +100,18 @@ pub fn judged_as(event: &Event) -> &Event {
     }
 }
 
+/// True of what is had of any process without its runtime.
+pub fn leaves_to_the_kernel(event: &Event) -> bool {
+    matches!(event, Event::Named(name) if name == CORE)
+}
+
 /// Adds what only the server knows: whether there is a library to load.
 pub fn complete(verdicts: &mut [Verdict], settings: &JvmSettings) {
     let Err(reason) = settings.library() else { return };
-    // Threads, counters and classes are the JVM's own to tell.
+    // Threads, counters and classes are the JVM's own to tell, and its memory the kernel's.
     let is_its_own = |event: &Event| match event {
         Event::Goroutine | Event::Counters => true,
-        Event::Named(name) => name == HISTOGRAM,
+        Event::Named(name) => name == HISTOGRAM || leaves_to_the_kernel(event),
         _ => false,
     };
     let possible =

@@ -8,7 +8,11 @@ use super::perf::PerfRights;
 use super::plan::{self, NativePlan};
 use super::threads;
 use crate::event::Event;
-use crate::runtime::{DUMP, Examination, Reason, Verdict, no_access, stopped};
+use crate::runtime::dump::{CORE, asks_for_one};
+use crate::runtime::{Examination, Reason, Verdict, no_access, stopped};
+
+/// The memory and the threads of a process.
+static MEMORY: LazyLock<Event> = LazyLock::new(|| Event::Named(CORE.to_owned()));
 
 /// The events that are judged; every other one is judged as one of them.
 static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
@@ -26,7 +30,7 @@ static EVENTS: LazyLock<[Event; 7]> = LazyLock::new(|| {
 
 /// True of what the kernel can sample, and of a dump.
 pub fn knows(event: &Event) -> bool {
-    matches!(event, Event::Named(name) if name == DUMP) || plan::usual(event).is_ok()
+    asks_for_one(event) || plan::usual(event).is_ok()
 }
 
 /// Tries for these processes what the verdicts are about; see [`PerfRights`] for when.
@@ -42,6 +46,7 @@ pub fn judged_as(event: &Event) -> &Event {
     let [_, _, _, switches, faults, cycles, _] = &*EVENTS;
     match Source::of(name) {
         _ if EVENTS.contains(event) => event,
+        _ if asks_for_one(event) => &MEMORY,
         Some(source) if source.is_hardware() => cycles,
         Some(source) if source.is_of_the_kernel() => switches,
         Some(_) => faults,
@@ -53,18 +58,17 @@ pub fn judged_as(event: &Event) -> &Event {
 /// the missing right is the reason.
 pub fn verdicts(examination: &Examination<'_>) -> Vec<Verdict> {
     let mut verdicts = sampled(examination);
-    let dump = dump(examination);
-    verdicts.push(Verdict {
-        event: Event::Goroutine,
-        ..dump.clone()
-    });
-    verdicts.push(dump);
+    verdicts.push(standing_still(examination, Event::Goroutine));
     verdicts
 }
 
-/// That of a dump, of any process: its threads have to stand still, as for a look at them.
-pub fn dump(examination: &Examination<'_>) -> Verdict {
-    let event = Event::Named(DUMP.to_owned());
+/// That of a core file that no runtime is asked for, of any process.
+pub fn core(examination: &Examination<'_>) -> Verdict {
+    standing_still(examination, MEMORY.clone())
+}
+
+/// That of `event`, for which the threads of a process have to stand still.
+fn standing_still(examination: &Examination<'_>, event: Event) -> Verdict {
     match blocker(examination).or_else(|| threads::blocker(examination)) {
         Some(reason) => Verdict::impossible(event, reason),
         None => Verdict::available(event),
@@ -100,12 +104,13 @@ mod tests {
 
     fn judged(target: &Target, root: ErrorKind, perf: &PerfRights) -> Vec<Verdict> {
         let (table, error) = (ProcessTable::default(), root.into());
-        verdicts(&Examination {
+        let examination = Examination {
             table: &table,
             target,
             root: Err(&error),
             perf,
-        })
+        };
+        verdicts(&examination).into_iter().chain([core(&examination)]).collect()
     }
 
     fn target(pid: i32) -> Target {
@@ -195,7 +200,8 @@ mod tests {
             ("task-clock", "page-faults"),
             ("cpu-migrations", "context-switches"),
             ("sched:sched_switch", "context-switches"),
-            ("dump", "dump"),
+            ("dump", "core"),
+            ("core", "core"),
             ("java.lang.Thread.run", "java.lang.Thread.run"),
         ] {
             assert_eq!(judged_as(&name.parse().unwrap()).name(), judge, "{name}");

@@ -50,7 +50,7 @@ pub fn plan(asked: &Asked<'_>) -> Result<DumpPlan, PlanError> {
     match asked.options.native.dump {
         true => Ok(DumpPlan {}),
         false => {
-            let message = "a dump stops the app and holds its secrets: it is taken by POST /dump?confirm=yes";
+            let message = "a dump stops the app and holds its secrets: it is taken by POST /dump?type=core&confirm=yes";
             Err(PlanError::unsuitable("event", message))
         }
     }

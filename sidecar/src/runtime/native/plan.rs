@@ -10,7 +10,8 @@ use super::parameters::{NativeOptions, Unwind};
 use crate::event::Event;
 use crate::format::RecordingKind;
 use crate::profile::quality::Clock;
-use crate::runtime::{Asked, DUMP, PlanError, RuntimeFacts, Target};
+use crate::runtime::dump::asks_for_one;
+use crate::runtime::{Asked, PlanError, RuntimeFacts, Target};
 
 /// Samples per second where none are asked for. Not 100: what a program does each 10 ms would always or never be seen.
 const FREQUENCY: u32 = 99;
@@ -77,7 +78,7 @@ pub struct NativePlan {
 /// The recordings that can be made of an event.
 pub fn recordings(event: &Event) -> &'static [RecordingKind] {
     match event {
-        Event::Named(name) if name == DUMP => &[RecordingKind::Dump],
+        event if asks_for_one(event) => &[RecordingKind::Dump],
         Event::Cpu | Event::Wall | Event::Named(_) => &[RecordingKind::PprofTimed],
         Event::Goroutine => &[RecordingKind::PprofThreads],
         _ => &[],
