@@ -309,6 +309,14 @@ pub fn no_walk(runtime: Runtime) -> Option<Reason> {
     Some(Reason::new("no_walk", sentence, remedy))
 }
 
+/// What can be had in place of `event`, by the verdicts of the process: who keeps tools out of a runtime does not mind the kernel.
+pub fn instead_of(event: &Event, verdicts: &[Verdict]) -> Option<&'static str> {
+    let possible = |verdict: &Verdict| verdict.availability != Availability::Impossible;
+    let core = verdicts.iter().find(|verdict| verdict.event.name() == CORE)?;
+    (is_dump(event) && possible(core))
+        .then_some("take POST /dump?type=core&confirm=yes, for which the runtime is not asked")
+}
+
 fn is_dump(event: &Event) -> bool {
     matches!(event, Event::Named(name) if name == DUMP)
 }

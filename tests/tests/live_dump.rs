@@ -270,6 +270,10 @@ fn whoever_may_not_stop_a_process_is_told_so_as_by_the_doctor() {
             answer.text()
         );
         assert_eq!(answer.json()["reason"], key);
+        assert!(
+            !answer.json()["remedy"].as_str().unwrap().contains("type=core"),
+            "{key}"
+        );
     };
     refused(&other, "no_access");
     // As a debugger does, which does not stop it.

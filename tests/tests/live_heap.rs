@@ -172,7 +172,17 @@ fn a_jvm_that_lets_no_tool_in_gives_a_core_file() {
         let options = ["-XX:+DisableAttachMechanism", "-Xmx256m"];
         let mut leak = Leak::by(app::java(jdk, &options, "leak"));
         let pid = leak.app.pid;
-        assert_eq!(dump(&server, &format!("pid={pid}")).status, 422);
+        let refused = dump(&server, &format!("pid={pid}"));
+        assert_eq!(
+            (refused.status, &refused.json()["reason"]),
+            (422, &"attach_disabled".into())
+        );
+        assert!(
+            refused.json()["remedy"]
+                .as_str()
+                .unwrap()
+                .contains("; or take POST /dump?type=core")
+        );
         let answer = dump(&server, &format!("pid={pid}&type=core")).ok().whole();
         leak.assert_goes_on();
         assert!(

@@ -164,8 +164,11 @@ fn refuse_impossible_event(event: &Event, chosen: &Inspection) -> Result<(), Cap
     match verdict {
         Some(verdict) if verdict.availability == Availability::Impossible && !passes(&verdict.reason) => {
             let unexplained = || Reason::new("impossible", "the doctor gave no reason", "see GET /doctor");
-            let reason = verdict.reason.clone();
-            Err(CaptureError::Impossible(reason.unwrap_or_else(unexplained)))
+            let mut reason = verdict.reason.clone().unwrap_or_else(unexplained);
+            if let Some(instead) = runtime::instead_of(event, &chosen.verdicts) {
+                reason.remedy = format!("{}; or {instead}", reason.remedy);
+            }
+            Err(CaptureError::Impossible(reason))
         }
         Some(_) => Ok(()),
         None => Err(CaptureError::EventNotOffered {
