@@ -108,8 +108,8 @@ fn of_one_kind(page: &Page, id: &str) {
     let browser = &page.browser;
     let query = browser.value("document.querySelector('#search').value");
     page.press_button("app");
-    browser.wait("location.hash.includes('q=kind')");
-    browser.wait_for_text(".found", "frame");
+    browser.wait("document.querySelector('#search').value === 'kind:app'");
+    assert!(page.hash().contains("q=kind"));
     let (found, told) = (page.found(), share(&page.server, id, "demo.shop."));
     assert!((found - told).abs() < 0.06, "{found} and {told}");
     browser.click(".tabs a[href*='v=top']");
@@ -120,7 +120,7 @@ fn of_one_kind(page: &Page, id: &str) {
     assert_eq!(kinds, serde_json::json!(["app"]));
     browser.click(".tabs a[href*='v=flame']");
     page.press_button("app");
-    browser.wait("!location.hash.includes('q=')");
+    browser.wait("document.querySelector('#search').value === ''");
     browser.click("#search");
     browser.press(query.as_str().unwrap());
     page.found();

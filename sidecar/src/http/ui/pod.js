@@ -128,8 +128,10 @@ function captureTable(captures, store, state, refresh) {
       h("h3", link(addressOf(["c", capture.id]), capture.captureName ?? `${capture.event} of ${capture.name}`)),
       h("p", status(capture), ` · ${clock(capture.createdAtMs)} · pid ${capture.pid}`)),
     h("div.actions", compareButton(capture, state, refresh), button("Remove", remove(capture), { "data-key": capture.id, "aria-description": `${capture.event} of ${capture.name} of ${clock(capture.createdAtMs)}` })));
-  const [used, limit] = store.match(/\d+/g).map(Number);
-  return [h("p.store", `${plural(captures.length, "capture")} · ${inBytes(used)} of ${inBytes(limit)} in the store`), h("ul.cards", [...captures].reverse().map(row))];
+  // A proxy may have left the header out.
+  const [used, limit] = store?.match(/\d+/g).map(Number) ?? [];
+  const room = limit && ` · ${inBytes(used)} of ${inBytes(limit)} in the store`;
+  return [h("p.store", plural(captures.length, "capture"), room), h("ul.cards", [...captures].reverse().map(row))];
 }
 
 // The first of two is kept until there is a second one of the same event.
