@@ -1,4 +1,4 @@
-//! A minute of .NET's sampler at its usual millisecond, in little memory. By itself, as it takes all CPUs of a small machine.
+//! A minute of .NET's sampler at its usual millisecond, in little memory. Beside other programs (`rig/test.sh`): it mostly waits.
 
 use e2e::app::{self, App};
 use e2e::{MemoryCgroup, Server, cache};
