@@ -513,7 +513,10 @@ fn the_kubernetes_api_is_profiled_with_the_token_of_a_secret_that_it_keeps() {
         .body;
     folder.put("token", token["status"]["token"].as_str().unwrap());
     folder.put("namespace", &namespace.name);
-    let authority = plane.get(&namespace.path("configmaps/kube-root-ca.crt")).ok().body;
+    let authority = wait("the authority in a new namespace", Duration::from_secs(30), || {
+        let reply = plane.get(&namespace.path("configmaps/kube-root-ca.crt"));
+        (reply.status == 200).then_some(reply.body)
+    });
     folder.put("ca.crt", authority["data"]["ca.crt"].as_str().unwrap());
     let kubeconfig = std::fs::read_to_string(&plane.kubeconfig).unwrap();
     let url = kubeconfig.split('"').find(|text| text.starts_with("https://")).unwrap();
