@@ -87,6 +87,27 @@ fn a_deadlock_of_a_jvm_is_named_with_its_threads_and_locks() {
     }
 }
 
+/// The first who attach: one more signal than the JVM waits for, and it prints all threads to the app's output.
+#[test]
+fn a_jvm_that_is_asked_by_eight_at_once_is_woken_once() {
+    let server = Server::start(&["--max-captures", "8"]);
+    for jdk in ["17", "25"] {
+        let app = App::start(app::java(jdk, &[], "deadlock"));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert!(threads(&server, app.pid)["threads"].as_array().unwrap().len() > 5));
+            }
+        });
+        threads(&server, app.pid);
+        let said = app.said();
+        assert!(
+            !said.iter().any(|line| line.contains("thread dump")),
+            "JDK {jdk}: {said:#?}"
+        );
+        assert_eq!(target_files::left(app.pid), [] as [PathBuf; 0]);
+    }
+}
+
 #[test]
 fn threads_of_a_jvm_are_its_goroutine_profile() {
     let server = Server::default();

@@ -3,6 +3,7 @@
 //! Must not know async-profiler. Called by [`super::agent`]. The listener's socket and the file that wakes it live in
 //! the target's `/tmp` (HotSpot ignores `TMPDIR` and `java.io.tmpdir` here) and carry its pid in its own namespace.
 
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -202,13 +203,7 @@ impl<'a> Attach<'a> {
                 Ok(stream) => return Ok(stream),
                 // The listener takes one request at a time and queues a few.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => deadline.pause(waits, FIRST_POLL)?,
-                Err(error) if error.kind() == ErrorKind::NotFound && !woken => {
-                    self.wake(waits, deadline)?;
-                    woken = true;
-                }
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused && !woken => {
-                    waits.expect_target()?;
-                    self.remove_stale_socket(deadline)?;
+                Err(error) if !is_reachable(&error) && !woken => {
                     self.wake(waits, deadline)?;
                     woken = true;
                 }
@@ -244,22 +239,39 @@ impl<'a> Attach<'a> {
     }
 
     /// Makes the listener start: a file the JVM looks for, and one SIGQUIT to make it look. The JDK's own client repeats
-    /// the signal; a JVM whose attach mechanism is off in a way we cannot see would print its threads once more.
+    /// the signal; a JVM whose attach mechanism is off in a way we cannot see would print its threads once more. So would one that
+    /// listens already: of several recorders one signals, when it holds the file and has looked again, and the others wait.
     fn wake(&self, waits: &Waits<'_>, deadline: &Deadline<'_>) -> Result<(), RecordError> {
         let handshake = Deadline::after("attach", HANDSHAKE.min(deadline.left()?));
-        let _trigger = Trigger::create(self.root, &self.trigger)?;
-        signal(waits)?;
+        let mut trigger = None;
         let mut poll = FIRST_POLL;
         loop {
-            handshake.pause(waits, poll)?;
+            let holds = trigger.is_some();
+            if !holds {
+                trigger = Trigger::create(self.root, &self.trigger)?;
+            }
             match self.root.connect(&self.socket) {
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                Err(error) if !is_reachable(&error) => {
+                    if !holds && trigger.is_some() {
+                        if error.kind() == ErrorKind::ConnectionRefused {
+                            waits.expect_target()?;
+                            self.remove_stale_socket(deadline)?;
+                        }
+                        signal(waits)?;
+                    }
+                }
                 // Anything else is judged by the caller, who connects again.
                 _ => return Ok(()),
             }
+            handshake.pause(waits, poll)?;
             poll = (poll * 2).min(SLOWEST_POLL);
         }
     }
+}
+
+/// False of what a connection fails with where nobody listens.
+fn is_reachable(error: &std::io::Error) -> bool {
+    !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
 /// Sends SIGQUIT, if it is certain that it does not end the process.
@@ -324,44 +336,66 @@ fn read_all(
     }
 }
 
-/// The file that asks the JVM to start its listener; gone when dropped.
+/// The file that asks the JVM to start its listener; gone when dropped. Locked as long as whoever made it lives.
 #[derive(Debug)]
 struct Trigger<'a> {
     root: &'a TargetRoot,
     path: &'a str,
+    _locked: File,
 }
 
 impl<'a> Trigger<'a> {
-    fn create(root: &'a TargetRoot, path: &'a str) -> Result<Self, RecordError> {
+    /// `None` while another recorder has one.
+    fn create(root: &'a TargetRoot, path: &'a str) -> Result<Option<Self>, RecordError> {
         // The JVM accepts the file only from its own user or root; no other needs to read it.
         const MODE: u32 = 0o600;
-        let mut result = root.create_file(path, MODE);
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
-            // Left by a client that was killed, if it is a plain file of our own user; else somebody planted it.
-            let ours = root
-                .open_file(path)
-                .and_then(|file| file.metadata())
-                .is_ok_and(|facts| facts.uid() == geteuid().as_raw());
-            if ours {
-                remove(root, path);
-                result = root.create_file(path, MODE);
+        match root.create_file(path, MODE) {
+            // Whoever took it for a dead one's before it was locked has removed it.
+            Ok(file) if is_locked(&file) && is_there(root, path, &file) => Ok(Some(Self {
+                root,
+                path,
+                _locked: file,
+            })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let file = match root.open_file(path) {
+                    Ok(file) if file.metadata().is_ok_and(|facts| facts.uid() == geteuid().as_raw()) => file,
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                    // Neither a plain file nor one of our own user: somebody planted it.
+                    _ => {
+                        return Err(RecordError::Protocol {
+                            step: "attach".to_owned(),
+                            detail: format!("{path} exists in the target and is not a file of its user; remove it"),
+                        });
+                    }
+                };
+                // Left by a client that was killed.
+                if is_locked(&file) && is_there(root, path, &file) {
+                    remove(root, path);
+                }
+                Ok(None)
             }
-        }
-        match result {
-            Ok(_) => Ok(Self { root, path }),
             Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
                 Err(RecordError::Impossible(doctor::tmp_read_only()))
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(RecordError::Protocol {
-                step: "attach".to_owned(),
-                detail: format!("{path} exists in the target and is not a file of its user; remove it"),
-            }),
             Err(error) => Err(RecordError::Internal {
                 step: format!("create {path}"),
                 detail: error.to_string(),
             }),
         }
     }
+}
+
+/// True if it is locked by us now. Where files have no locks each is taken for ours.
+fn is_locked(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// True if `file` is what has that name.
+fn is_there(root: &TargetRoot, path: &str, file: &File) -> bool {
+    let identity = |facts: Metadata| (facts.dev(), facts.ino());
+    let now = root.open_file(path).and_then(|file| file.metadata()).map(identity);
+    now.is_ok_and(|now| file.metadata().map(identity).is_ok_and(|ours| ours == now))
 }
 
 impl Drop for Trigger<'_> {
@@ -430,5 +464,34 @@ impl<'a> Deadline<'a> {
             step: self.step.to_owned(),
             detail,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_recorder_at_a_time_has_the_file_that_wakes_a_jvm() {
+        let (root, directory, process) = TargetRoot::example();
+        let path = trigger_path(&process);
+        let file = directory.path().join(format!("{}/root{path}", process.id.pid));
+        let create = || Trigger::create(&root, &path);
+        let first = create().unwrap().unwrap();
+        assert!(create().unwrap().is_none() && file.exists(), "the first lives");
+        drop(first);
+        assert!(!file.exists());
+        // Of one that was killed, whose lock went with it.
+        std::fs::write(&file, "").unwrap();
+        assert!(create().unwrap().is_none() && !file.exists());
+        let again = create().unwrap().unwrap();
+        // Taken for a dead one's: what lies there now is another's, and no lock of ours.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert!(!is_there(&root, &path, &again._locked));
+        drop(again);
+        std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+        let planted = create().unwrap_err();
+        assert!(planted.to_string().contains("is not a file of its user"), "{planted}");
     }
 }
