@@ -177,7 +177,8 @@ fn problem_of(row: &Row, client: &Client, pod: &Value) -> Option<String> {
         verdict["availability"].as_str().unwrap_or_default(),
         verdict["reason"]["key"].as_str().unwrap_or_default(),
     );
-    let capture = client.get(&format!("/profile?pid={pid}&seconds=3&format=collapsed"));
+    // What faults is mostly in the kernel: where that is not seen, 99 a second are three samples.
+    let capture = client.get(&format!("/profile?pid={pid}&seconds=3&frequency=999&format=collapsed"));
     eprintln!(
         "{}: planner {planner}, doctor {doctor:?}, capture {}",
         row.sidecar, capture.status
