@@ -299,6 +299,7 @@ fn a_runtime_that_would_leave_a_copy_of_the_app_is_not_asked() {
             (422, &"single_file".into())
         );
     }
+    assert_core(&dump(&server, &format!("type=core&confirm=yes&pid={}", leak.app.pid)).ok());
     assert_eq!(children(leak.app.pid), "");
     leak.assert_goes_on();
 }
