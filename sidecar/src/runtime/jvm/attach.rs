@@ -203,7 +203,7 @@ impl<'a> Attach<'a> {
                 Ok(stream) => return Ok(stream),
                 // The listener takes one request at a time and queues a few.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => deadline.pause(waits, FIRST_POLL)?,
-                Err(error) if !is_reachable(&error) && !woken => {
+                Err(error) if has_no_listener(&error) && !woken => {
                     self.wake(waits, deadline)?;
                     woken = true;
                 }
@@ -246,20 +246,20 @@ impl<'a> Attach<'a> {
         let mut trigger = None;
         let mut poll = FIRST_POLL;
         loop {
-            let holds = trigger.is_some();
-            if !holds {
+            let had_none = trigger.is_none();
+            if had_none {
                 trigger = Trigger::create(self.root, &self.trigger)?;
             }
+            let is_new = had_none && trigger.is_some();
             match self.root.connect(&self.socket) {
-                Err(error) if !is_reachable(&error) => {
-                    if !holds && trigger.is_some() {
-                        if error.kind() == ErrorKind::ConnectionRefused {
-                            waits.expect_target()?;
-                            self.remove_stale_socket(deadline)?;
-                        }
-                        signal(waits)?;
+                Err(error) if has_no_listener(&error) && is_new => {
+                    if error.kind() == ErrorKind::ConnectionRefused {
+                        waits.expect_target()?;
+                        self.remove_stale_socket(deadline)?;
                     }
+                    signal(waits)?;
                 }
+                Err(error) if has_no_listener(&error) => {}
                 // Anything else is judged by the caller, who connects again.
                 _ => return Ok(()),
             }
@@ -269,9 +269,9 @@ impl<'a> Attach<'a> {
     }
 }
 
-/// False of what a connection fails with where nobody listens.
-fn is_reachable(error: &std::io::Error) -> bool {
-    !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+/// True if a connection failed because the socket is not there, or is one that was left.
+fn has_no_listener(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
 /// Sends SIGQUIT, if it is certain that it does not end the process.
